@@ -1,0 +1,102 @@
+//! Where the index comes from, and whether it is fresh enough for a push.
+//!
+//! ```text
+//! mount     a file that the kubelet swaps            0 API calls   polled
+//! configmap the same document through the API        1 API call    ┐ one round of `refresh`:
+//! scan      a LIST of every kind, written back       3 API calls   ┘ single flight, an interval apart
+//!
+//! all of them offer to CurrentIndex, which lookups read without a lock; proof says what an index proves
+//! ```
+//!
+//! It must not know HTTP, nor what is done to the workloads that it finds.
+
+pub mod configmap;
+pub mod mount;
+mod poller;
+pub mod proof;
+mod refresh;
+pub mod resolver;
+pub mod scan;
+pub mod status;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::index::Index;
+
+pub use resolver::{Resolver, ResolverConfig};
+
+/// Where an index came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// The file in our own pod.
+    Mount,
+    /// The ConfigMap, through the API.
+    ConfigMap,
+    /// A LIST of every kind.
+    Scan,
+}
+
+/// An index, and what is known of it.
+#[derive(Debug)]
+pub struct LoadedIndex {
+    /// What it lists.
+    pub index: Index,
+    /// Where it came from.
+    pub tier: Tier,
+    /// A time by the API server's clock before which nothing has escaped it, where it says.
+    pub as_of: Option<Timestamp>,
+    /// Whether it has seen every namespace that is ours.
+    pub covers_scope: bool,
+    /// When its scan began, if this process made it: proof without any clock.
+    pub scan_began: Option<Instant>,
+    /// When it was loaded, by our clock.
+    pub loaded_at: Timestamp,
+}
+
+/// The index that lookups see. Replaced whole; readers take no lock.
+#[derive(Debug, Default)]
+pub struct CurrentIndex(ArcSwapOption<LoadedIndex>);
+
+// === impl Tier ===
+
+impl Tier {
+    /// As in answers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::ConfigMap => "configmap",
+            Self::Scan => "scan",
+        }
+    }
+}
+
+// === impl CurrentIndex ===
+
+impl CurrentIndex {
+    /// The index as it is now; `None` before the first.
+    pub fn load(&self) -> Option<Arc<LoadedIndex>> {
+        self.0.load_full()
+    }
+
+    /// Takes the place of what is there, unless it says of itself that it is older. Returns whether it did.
+    pub fn offer(&self, new: LoadedIndex) -> bool {
+        let new = Arc::new(new);
+        let before = self.0.rcu(|current| {
+            let keep = current.as_ref().is_some_and(|current| new.is_older_than(current));
+            if keep { current.clone() } else { Some(Arc::clone(&new)) }
+        });
+        !before.is_some_and(|before| new.is_older_than(&before))
+    }
+}
+
+impl LoadedIndex {
+    fn is_older_than(&self, other: &LoadedIndex) -> bool {
+        matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others)
+    }
+}

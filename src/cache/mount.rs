@@ -1,0 +1,140 @@
+//! The mount: reading one key of a ConfigMap volume without ever seeing half of it.
+//!
+//! The kubelet writes each version of a volume to a directory of its own and then swaps the link `..data`
+//! to it in one rename; a file is never rewritten in place (Kubernetes: `pkg/volume/util/atomic_writer.go`).
+//! So the link's target names a version: a change of it is a change of content, and a file opened under
+//! it is whole. Inodes and times say nothing: they are reused and kept.
+//!
+//! A file without `..data` beside it is a `subPath` mount, which the kubelet never updates, or a plain
+//! file: it is followed by time, size and inode.
+//!
+//! It must not know what the bytes mean. Blocking; usable on its own.
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// The kubelet removes the old version right after the swap: a read that loses the race begins again.
+const ATTEMPTS: usize = 10;
+
+/// Reads one key of a mounted ConfigMap.
+#[derive(Debug, Clone)]
+pub struct MountReader {
+    directory: PathBuf,
+    key: String,
+}
+
+/// What tells one version of the mount from the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// The target of the link `..data`.
+    Projected(OsString),
+    /// A plain file or a `subPath` mount: modification time (s, ns), size, inode.
+    Plain(i64, i64, u64, u64),
+}
+
+/// The content of the key, and of which version it is.
+#[derive(Debug)]
+pub struct MountedFile {
+    /// Which version.
+    pub version: Version,
+    /// The content, whole.
+    pub bytes: Vec<u8>,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// No directory: nothing is mounted here.
+    #[error("{0} does not exist: is the cache ConfigMap mounted there?")]
+    NoDirectory(String),
+    /// A mount without the key: the ConfigMap is missing or empty, or the volume was torn down.
+    #[error("{directory} has no {key}: the ConfigMap is missing, empty, or has its content under another key")]
+    NoKey {
+        /// The mount.
+        directory: String,
+        /// The key.
+        key: String,
+    },
+    /// The system refuses.
+    #[error("{path} cannot be read: {source}")]
+    Io {
+        /// What was read.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl MountReader {
+    /// Reads `key` of the ConfigMap mounted at `directory`.
+    pub fn new(directory: impl Into<PathBuf>, key: impl Into<String>) -> Self {
+        Self { directory: directory.into(), key: key.into() }
+    }
+
+    /// Where it reads.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Which version is there now: one `readlink`, about a microsecond. `None` where there is none.
+    pub fn version(&self) -> Option<Version> {
+        match self.link_target() {
+            Ok(target) => Some(Version::Projected(target)),
+            Err(_) => std::fs::metadata(self.directory.join(&self.key)).ok().map(|metadata| plain_version(&metadata)),
+        }
+    }
+
+    /// The key's content, all of one version.
+    ///
+    /// # Errors
+    /// [`MountError`] where there is no content; an empty file is content.
+    pub fn read(&self) -> Result<MountedFile, MountError> {
+        for _ in 0..ATTEMPTS {
+            let Ok(target) = self.link_target() else { return self.read_plain() };
+            let path = self.directory.join(&target).join(&self.key);
+            match std::fs::read(&path) {
+                Ok(bytes) => return Ok(MountedFile { version: Version::Projected(target), bytes }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if self.link_target().is_ok_and(|now| now == target) {
+                        return Err(self.no_key());
+                    }
+                }
+                Err(source) => return Err(MountError::Io { path: path.display().to_string(), source }),
+            }
+        }
+        Err(MountError::Io {
+            path: self.directory.display().to_string(),
+            source: io::Error::other("the mount changed at every attempt"),
+        })
+    }
+
+    fn read_plain(&self) -> Result<MountedFile, MountError> {
+        let path = self.directory.join(&self.key);
+        let failed = |source: io::Error| match source.kind() {
+            ErrorKind::NotFound if self.directory.is_dir() => self.no_key(),
+            ErrorKind::NotFound => MountError::NoDirectory(self.directory.display().to_string()),
+            _ => MountError::Io { path: path.display().to_string(), source },
+        };
+        // The version is taken before the content: a write in between is seen as a change at the next poll.
+        let version = plain_version(&std::fs::metadata(&path).map_err(failed)?);
+        let bytes = std::fs::read(&path).map_err(failed)?;
+        Ok(MountedFile { version, bytes })
+    }
+
+    fn link_target(&self) -> io::Result<OsString> {
+        std::fs::read_link(self.directory.join("..data")).map(PathBuf::into_os_string)
+    }
+
+    fn no_key(&self) -> MountError {
+        MountError::NoKey { directory: self.directory.display().to_string(), key: self.key.clone() }
+    }
+}
+
+fn plain_version(metadata: &std::fs::Metadata) -> Version {
+    Version::Plain(metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino())
+}

@@ -1,0 +1,240 @@
+//! The chain: mount, then the ConfigMap, then a scan; and waiting until what it gives is fresh enough.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::configmap::{CacheConfigMap, Written};
+use super::mount::MountReader;
+use super::poller::MountPoller;
+use super::proof::{Clocks, Need};
+use super::refresh::Refresher;
+use super::status::{Board, TierStatus, Tiers};
+use super::{CurrentIndex, LoadedIndex, Tier};
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::index::Scope;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{ReloadLabels, TierLabel};
+
+/// How the chain is set up.
+#[derive(Debug, Clone)]
+pub struct ResolverConfig {
+    /// What a scan must see.
+    pub scope: Scope,
+    /// The ConfigMap that holds the document.
+    pub config_map: CacheConfigMap,
+    /// Where that ConfigMap is mounted.
+    pub mount: MountReader,
+    /// How often the mount is looked at.
+    pub mount_poll: Duration,
+    /// Least time between the beginnings of two rounds (a GET of the ConfigMap, a scan).
+    pub rebuild_interval: Duration,
+    /// A scan on a timer, however few pushes come.
+    pub refresh_interval: Option<Duration>,
+    /// How far apart clocks may be and still be compared.
+    pub clock_margin: Duration,
+    /// Whether a scan is written to the ConfigMap; a command that only looks does not write.
+    pub write_back: bool,
+}
+
+/// The chain, and the index that it keeps.
+#[derive(Debug)]
+pub struct Resolver {
+    config: ResolverConfig,
+    cluster: Cluster,
+    metrics: Arc<Metrics>,
+    current: CurrentIndex,
+    board: Board,
+    refresher: Refresher,
+    poller: MountPoller,
+}
+
+/// Why there is no index that is fresh enough.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unproven {
+    /// A round that began after the need arose has failed.
+    #[error("{0}")]
+    Failed(Arc<str>),
+    /// Not in time.
+    #[error("the cluster was not scanned in time")]
+    TimedOut,
+}
+
+impl Resolver {
+    /// A resolver without an index; [`Resolver::load_mount`] and [`Resolver::run`] get it one.
+    pub fn new(config: ResolverConfig, cluster: Cluster, metrics: Arc<Metrics>) -> Self {
+        let poller = MountPoller::new(config.mount.clone(), config.mount_poll);
+        let (current, board, refresher) = (CurrentIndex::default(), Board::default(), Refresher::new());
+        Self { config, cluster, metrics, current, board, refresher, poller }
+    }
+
+    /// The index as it is now: no lock, no call. `None` before the first.
+    pub fn current(&self) -> Option<Arc<LoadedIndex>> {
+        self.current.load()
+    }
+
+    /// Whether `loaded` is enough for `need`.
+    pub fn meets(&self, loaded: Option<&LoadedIndex>, need: &Need) -> bool {
+        need.is_met_by(loaded, self.clocks())
+    }
+
+    /// What the clocks say now.
+    pub fn clocks(&self) -> Clocks<'_> {
+        Clocks { now: self.clock().now(), server: self.cluster.server_clock(), margin: self.config.clock_margin }
+    }
+
+    /// Waits for an index that meets `need`, at most until `deadline`.
+    ///
+    /// # Errors
+    /// [`Unproven`], and the reason of the API server where it gave one.
+    pub async fn wait_for(&self, need: Need, deadline: Instant) -> Result<Arc<LoadedIndex>, Unproven> {
+        let arrived = Instant::now();
+        let mut reports = self.refresher.reports();
+        let _open = self.refresher.open(need);
+        loop {
+            let report = reports.borrow_and_update().clone();
+            if let Some(loaded) = self.current().filter(|loaded| self.meets(Some(loaded), &need)) {
+                return Ok(loaded);
+            }
+            if let (Some(began), Some(error)) = (report.began, report.error)
+                && began >= arrived
+            {
+                return Err(Unproven::Failed(error));
+            }
+            match tokio::time::timeout_at(deadline.into(), reports.changed()).await {
+                Ok(Ok(())) => {}
+                // The sender lives as long as we do.
+                Ok(Err(_)) | Err(_) => return Err(Unproven::TimedOut),
+            }
+        }
+    }
+
+    /// Scans now, in turn with other rounds, and says what the write-back came to.
+    ///
+    /// # Errors
+    /// A sentence on what failed.
+    pub async fn rebuild(&self, deadline: Instant) -> Result<Written, String> {
+        let asked = Instant::now();
+        let mut reports = self.refresher.reports();
+        self.wait_for(Need::Scan(asked), deadline).await.map_err(|error| error.to_string())?;
+        let written = reports.wait_for(|report| report.began >= Some(asked) && report.written.is_some());
+        match tokio::time::timeout_at(deadline.into(), written).await {
+            Ok(Ok(report)) => match &report.written {
+                Some(Ok(written)) => Ok(*written),
+                Some(Err(error)) => Err(error.to_string()),
+                None => Err("the scan was not written".to_owned()),
+            },
+            Ok(Err(_)) | Err(_) => Err("the scan was not written in time".to_owned()),
+        }
+    }
+
+    /// Looks at the mount once, before anything else.
+    pub async fn load_mount(&self) {
+        self.poller.poll(self).await;
+    }
+
+    /// Keeps the index: follows the mount, serves the needs, walks the chain once at the start, scans on a
+    /// timer. Ends at `shutdown`; ending earlier is a bug.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        tokio::join!(
+            self.poller.run(self, shutdown.clone()),
+            self.refresher.run(self, self.config.rebuild_interval, shutdown.clone()),
+            shutdown.run_until_cancelled(self.start()),
+            shutdown.run_until_cancelled(self.refresh_on_timer()),
+        );
+    }
+
+    /// The need of an index is kept open until it is met: an API server that is away at the start is asked again.
+    async fn start(&self) {
+        let mut reports = self.refresher.reports();
+        let _open = self.refresher.open(Need::Any);
+        while self.current().is_none() && reports.changed().await.is_ok() {}
+    }
+
+    async fn refresh_on_timer(&self) {
+        let Some(interval) = self.config.refresh_interval else { return };
+        loop {
+            tokio::time::sleep(interval).await;
+            let now = Instant::now();
+            // A failure is on the board already; the next tick tries again.
+            let _ = self.wait_for(Need::Scan(now), now + interval).await;
+        }
+    }
+
+    /// Every tier as it is now.
+    pub fn tiers(&self) -> Tiers {
+        self.board.tiers()
+    }
+
+    /// Whether the mount is being looked at.
+    pub fn is_alive(&self) -> bool {
+        self.poller.beats()
+    }
+
+    /// The ConfigMap that holds the document.
+    pub fn config_map(&self) -> &CacheConfigMap {
+        &self.config.config_map
+    }
+
+    pub(super) fn writes_back(&self) -> bool {
+        self.config.write_back
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.cluster.clock()
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.config.scope
+    }
+
+    /// Whether a document of that scope has seen all that is ours; one that does not say has not.
+    pub(super) fn is_covered_by(&self, scope: Option<&Scope>) -> bool {
+        scope.is_some_and(|scope| scope.covers(&self.config.scope))
+    }
+
+    /// A tier has an index: it is offered, counted and shown.
+    pub(super) fn tier_loaded(&self, mut status: TierStatus, loaded: LoadedIndex) {
+        let tier = loaded.tier;
+        let (images, workloads, as_of) = (loaded.index.images(), loaded.index.workloads(), loaded.as_of);
+        status.loaded_at = Some(loaded.loaded_at);
+        if let Some(bytes) = status.document_bytes {
+            self.metrics.cache_document_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        if let Some(as_of) = as_of {
+            let tier = TierLabel { tier: tier.as_str() };
+            self.metrics.index_as_of.get_or_create(&tier).set(as_of.as_millisecond() as f64 / 1000.0);
+        }
+        let taken = self.current.offer(loaded);
+        if taken {
+            self.metrics.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
+            self.metrics.index_workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
+        } else {
+            status.warnings.push("older than the index in memory, which stays".to_owned());
+        }
+        let result = if taken { "loaded" } else { "older" };
+        self.metrics.reloads.get_or_create(&ReloadLabels { tier: tier.as_str(), result }).inc();
+        tracing::info!(
+            tier = tier.as_str(),
+            result,
+            images,
+            workloads,
+            as_of = as_of.map(tracing::field::display),
+            "index {result}"
+        );
+        self.board.loaded(tier, status);
+    }
+
+    /// A tier has none: counted and shown; the index in memory stays.
+    pub(super) fn tier_failed(&self, tier: Tier, error: String) {
+        if self.board.failed(tier, error) {
+            self.metrics.reloads.get_or_create(&ReloadLabels { tier: tier.as_str(), result: "failed" }).inc();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The scan: who runs what, from a LIST of every kind. Whole or an error, never a part.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::cluster::{ApiError, Cluster};
+use crate::index::Scope;
+use crate::index::document::{Head, Images};
+use crate::workload::WorkloadKind;
+
+/// What a scan has found, and when it began.
+#[derive(Debug)]
+pub struct Scan {
+    /// References as written to who runs them.
+    pub images: Images,
+    /// What it has seen, and a time by the API server's clock at which it had not begun yet.
+    pub head: Head,
+    /// When it began.
+    pub began: Instant,
+}
+
+/// Why there is no scan.
+#[derive(Debug, thiserror::Error)]
+#[error("the scan failed at the {} of {}: {source}", kind.plural(), namespace.as_deref().unwrap_or("all namespaces"))]
+pub struct ScanError {
+    kind: WorkloadKind,
+    namespace: Option<String>,
+    /// What the API server answered.
+    #[source]
+    pub source: ApiError,
+}
+
+/// Lists every kind in every namespace of `scope`.
+///
+/// `as_of` is the API server's time of its last answer before the first LIST: a caller that has just made a
+/// call (the GET of the ConfigMap) makes it a sharp one; where there was none, it is unknown.
+///
+/// # Errors
+/// The first LIST that failed.
+pub async fn scan(cluster: &Cluster, scope: &Scope) -> Result<Scan, ScanError> {
+    let as_of: Option<Timestamp> = cluster.server_clock().passed();
+    let began = Instant::now();
+    let [deployments, stateful_sets, daemon_sets] = WorkloadKind::ALL.map(|kind| list(cluster, kind, scope));
+    let (mut images, stateful_sets, daemon_sets) = tokio::try_join!(deployments, stateful_sets, daemon_sets)?;
+    for (image, workloads) in stateful_sets.into_iter().chain(daemon_sets) {
+        images.entry(image).or_default().extend(workloads);
+    }
+    Ok(Scan { images, head: Head { as_of, scope: Some(scope.clone()) }, began })
+}
+
+async fn list(cluster: &Cluster, kind: WorkloadKind, scope: &Scope) -> Result<Images, ScanError> {
+    let namespaces: Vec<Option<&str>> = match scope {
+        Scope::AllNamespaces => vec![None],
+        Scope::Namespaces(namespaces) => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
+    };
+    let mut images = Images::new();
+    for namespace in namespaces {
+        let mut found: Vec<(Box<str>, crate::workload::WorkloadRef)> = Vec::new();
+        let listed = cluster.list_images(kind, namespace, |item| match item {
+            None => found.clear(),
+            Some((image, workload)) => found.push((image.into(), workload)),
+        });
+        listed.await.map_err(|source| ScanError { kind, namespace: namespace.map(str::to_owned), source })?;
+        for (image, workload) in found {
+            images.entry(image).or_default().insert(workload);
+        }
+    }
+    Ok(images)
+}

@@ -1,0 +1,95 @@
+//! How each tier is doing: for `/v1/status`, and for one log line whenever that changes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Tier;
+
+/// One tier, as it was last seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TierStatus {
+    /// What its last document or scan said of its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// When it last gave an index, by our clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded_at: Option<Timestamp>,
+    /// Size of that document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_bytes: Option<usize>,
+    /// Why it gives none now; an index from before is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What is odd about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Every tier.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tiers {
+    /// The file in our own pod.
+    pub mount: TierStatus,
+    /// The ConfigMap through the API, our writes to it included.
+    pub configmap: TierStatus,
+    /// The LISTs.
+    pub scan: TierStatus,
+}
+
+/// Where the tiers report.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Tiers>);
+
+impl Board {
+    /// All tiers as they are now.
+    pub fn tiers(&self) -> Tiers {
+        self.lock().clone()
+    }
+
+    /// A tier gave an index.
+    pub fn loaded(&self, tier: Tier, status: TierStatus) {
+        for warning in &status.warnings {
+            tracing::warn!(tier = tier.as_str(), "{warning}");
+        }
+        let mut tiers = self.lock();
+        let slot = tiers.slot(tier);
+        let recovered = slot.error.is_some();
+        *slot = status;
+        drop(tiers);
+        if recovered {
+            tracing::info!(tier = tier.as_str(), "works again");
+        }
+    }
+
+    /// A tier gave none. Logged once for each different error; returns whether this one is news.
+    pub fn failed(&self, tier: Tier, error: String) -> bool {
+        let mut tiers = self.lock();
+        let slot = tiers.slot(tier);
+        let is_news = slot.error.as_ref() != Some(&error);
+        if is_news {
+            slot.error = Some(error.clone());
+        }
+        drop(tiers);
+        if is_news {
+            tracing::warn!(tier = tier.as_str(), "{error}");
+        }
+        is_news
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tiers> {
+        // Nothing that holds the lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tiers {
+    fn slot(&mut self, tier: Tier) -> &mut TierStatus {
+        match tier {
+            Tier::Mount => &mut self.mount,
+            Tier::ConfigMap => &mut self.configmap,
+            Tier::Scan => &mut self.scan,
+        }
+    }
+}

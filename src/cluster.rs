@@ -1,0 +1,22 @@
+//! The API server: the calls that pushroll makes, each with a time limit, counted, and its error told apart.
+//!
+//! ```text
+//! connect    kubeconfig or service account -> kube::Client
+//! request    one call: time limit, metrics, the server's `Date`, ApiError
+//! workloads  GET, PATCH and LIST of the three kinds, decoded to what a decision needs
+//! config_maps  GET, create, PATCH of a ConfigMap
+//! ```
+//!
+//! It must not know what an index, a push or a restart is.
+
+pub mod config_maps;
+pub mod connect;
+mod error;
+mod request;
+pub mod server_clock;
+pub mod workloads;
+
+pub use config_maps::ConfigMapObject;
+pub use error::ApiError;
+pub use request::Cluster;
+pub use workloads::WorkloadObject;

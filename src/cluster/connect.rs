@@ -1,0 +1,66 @@
+//! Finding the API server: a kubeconfig or the pod's service account.
+
+use std::path::{Path, PathBuf};
+
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+
+/// Where to look.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectOptions {
+    /// A kubeconfig file; else `KUBECONFIG`, else `~/.kube/config`, else the service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of that kubeconfig; else its current one.
+    pub context: Option<String>,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file that was named.
+    #[error("the kubeconfig {path} cannot be used: {reason}")]
+    Kubeconfig {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing was named and nothing was found.
+    #[error(
+        "there is no Kubernetes to talk to: name a kubeconfig with --kubeconfig or KUBECONFIG, or run in a pod with \
+         a service account ({0})"
+    )]
+    NotFound(String),
+    /// The configuration does not make a client.
+    #[error("the connection to Kubernetes cannot be set up: {0}")]
+    Client(String),
+}
+
+/// A client, and the namespace that its configuration names.
+///
+/// # Errors
+/// [`ConnectError`] says what to do. That the API server answers is not checked.
+pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectError> {
+    let mut config = load(options).await?;
+    // kube would retry a 429, 503 or 504 for minutes: a push has seconds, and its redelivery is the retry.
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))
+}
+
+async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
+    let selection = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(path) = &options.kubeconfig {
+        let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
+        let kubeconfig = read(path).map_err(failed)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &selection).await.map_err(|error| failed(error.to_string()));
+    }
+    if options.context.is_some() {
+        return Config::from_kubeconfig(&selection).await.map_err(|error| ConnectError::NotFound(error.to_string()));
+    }
+    Config::infer().await.map_err(|error| ConnectError::NotFound(error.to_string()))
+}
+
+fn read(path: &Path) -> Result<Kubeconfig, String> {
+    // Read first: kube's own error for a missing file does not say what the system said.
+    let _ = std::fs::read(path).map_err(|error| error.to_string())?;
+    Kubeconfig::read_from(path).map_err(|error| error.to_string())
+}

@@ -1,0 +1,124 @@
+//! One call to the API server.
+//!
+//! kube's own retries are off (they go on for minutes) and it has no read timeout, so every call has a
+//! time limit here, body included. An answer that failed is the caller's to judge, as an [`ApiError`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+
+use super::error::ApiError;
+use super::server_clock::ServerClock;
+use crate::clock::Clock;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::RequestLabels;
+
+/// Time limit of a GET or a write: well under Pub/Sub's default ack deadline of 10 s.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// Time limit of one page of a LIST; a scan outlives the pushes that wait for it.
+const LIST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The API server, as far as pushroll talks to it. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    client: kube::Client,
+    clock: Clock,
+    server_clock: Arc<ServerClock>,
+    metrics: Arc<Metrics>,
+}
+
+/// A call, described for the metrics as well.
+pub(super) struct Call {
+    /// As Kubernetes' audit log names it: `get`, `list`, `patch`, `create`.
+    pub(super) verb: &'static str,
+    /// `deployments`, `configmaps`, ...
+    pub(super) resource: &'static str,
+    /// Path and query.
+    pub(super) uri: String,
+    /// JSON, and its media type.
+    pub(super) body: Option<(&'static str, Vec<u8>)>,
+}
+
+impl Cluster {
+    /// Talks through `client`; `clock` is ours, to be compared with the API server's.
+    pub fn new(client: kube::Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { client, clock, server_clock: Arc::new(ServerClock::unknown()), metrics }
+    }
+
+    /// The API server's clock, as of its last answer.
+    pub fn server_clock(&self) -> &ServerClock {
+        &self.server_clock
+    }
+
+    /// Our clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The client, for calls that are not of pushroll's main job.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// Makes the call and returns the body of a 2xx answer.
+    pub(super) async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
+        let limit = if call.verb == "list" { LIST_LIMIT } else { CALL_LIMIT };
+        let mut labels = RequestLabels { verb: call.verb, resource: call.resource, code: 0 };
+        let answer = tokio::time::timeout(limit, self.exchange(call, &mut labels.code)).await;
+        self.metrics.kubernetes_requests.get_or_create(&labels).inc();
+        answer.unwrap_or(Err(ApiError::TimedOut(limit)))
+    }
+
+    async fn exchange(&self, call: Call, code: &mut u16) -> Result<Bytes, ApiError> {
+        let method = match call.verb {
+            "patch" => Method::PATCH,
+            "create" => Method::POST,
+            _ => Method::GET,
+        };
+        let mut request = Request::builder().method(method).uri(call.uri).header(header::ACCEPT, "application/json");
+        let body = match call.body {
+            None => Vec::new(),
+            Some((media_type, body)) => {
+                request = request.header(header::CONTENT_TYPE, media_type);
+                body
+            }
+        };
+        let request = request.body(Body::from(body)).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+
+        let sent = self.clock.now();
+        let response = self.client.send(request).await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
+        let status = response.status();
+        *code = status.as_u16();
+        if let Some(date) = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
+            self.server_clock.observe(date, sent, self.clock.now());
+        }
+        let body = response.into_body().collect().await;
+        let body = body.map_err(|error| ApiError::Unreachable(with_sources(&error)))?.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(ApiError::from_answer(status, &body)) }
+    }
+}
+
+/// An error with what caused it: hyper's own text is only "client error (Connect)".
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("server_clock", &self.server_clock).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! One delivery, from its bytes to its answer: the way through the house.
+//!
+//! ```text
+//! event     bytes -> "this image was pushed"        or: nothing to do, and why
+//! cache     who runs it?  restart at once what the index names, and meanwhile
+//!           wait until an index proves that nothing was missed
+//! rollout   restart exactly those, exactly once
+//! answer    what was done, workload by workload, and the status that makes Pub/Sub ack or nack
+//! ```
+//!
+//! The server and the command line are two doors to this room. It must not know HTTP servers.
+
+pub mod answer;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::cache::proof::Need;
+use crate::cache::resolver::Unproven;
+use crate::cache::{LoadedIndex, Resolver};
+use crate::clock::Clock;
+use crate::event::{self, EnvelopeError, ImagePush, Message};
+use crate::image::ImageRef;
+use crate::rollout::restart::Mode;
+use crate::rollout::{Action, Code, Push, Restarter, WorkloadResult};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{OutcomeLabel, TierLabel};
+use crate::workload::WorkloadRef;
+use answer::{Answer, AnswerCode, Outcome, Source};
+
+/// How many answers [`Deliveries::recent`] remembers.
+const RECENT: usize = 50;
+
+/// How deliveries are handled.
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// The longest an answer may take: under the subscription's ack deadline.
+    pub hold: Duration,
+    /// Answer from whatever index is at hand, proven or not.
+    pub allow_stale: bool,
+}
+
+/// Handles deliveries.
+#[derive(Debug)]
+pub struct Deliveries {
+    config: DeliveryConfig,
+    clock: Clock,
+    resolver: Arc<Resolver>,
+    restarter: Restarter,
+    metrics: Arc<Metrics>,
+    recent: Mutex<VecDeque<Answer>>,
+}
+
+/// When a delivery came, by both kinds of clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Received {
+    instant: Instant,
+    time: Timestamp,
+}
+
+/// What the workloads of a push came to.
+struct Resolved {
+    source: Option<Arc<LoadedIndex>>,
+    proven: bool,
+    results: Vec<WorkloadResult>,
+    unproven: Option<Unproven>,
+}
+
+impl Deliveries {
+    /// Handles deliveries with this chain and this restarter.
+    pub fn new(
+        config: DeliveryConfig,
+        clock: Clock,
+        resolver: Arc<Resolver>,
+        restarter: Restarter,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { config, clock, resolver, restarter, metrics, recent: Mutex::default() }
+    }
+
+    /// To be called when a delivery arrives, before its body is read.
+    pub fn received(&self) -> Received {
+        Received { instant: Instant::now(), time: self.clock.now() }
+    }
+
+    /// Handles one delivery: `header` looks a header up by its lower-case name.
+    ///
+    /// # Errors
+    /// The request is no delivery at all.
+    pub async fn deliver<'h>(
+        &self,
+        received: Received,
+        header: impl Fn(&str) -> Option<&'h str>,
+        body: &[u8],
+        mode: Mode,
+    ) -> Result<Answer, EnvelopeError> {
+        let message = event::envelope::decode(header, body)?;
+        let mut answer = match event::artifact::decode(&message.data) {
+            Err(not_for_us) => Answer::ignored(not_for_us),
+            Ok(image_push) => self.push(received, image_push, &message, mode).await,
+        };
+        answer.message_id = message.id;
+        answer.published = message.published;
+        answer.subscription = message.subscription;
+        answer.delivery_attempt = message.delivery_attempt;
+        self.told(received, &answer);
+        Ok(answer)
+    }
+
+    /// What a push of `image` at this moment would do, and who runs it by digest and so would not follow.
+    pub async fn explain(&self, image: &ImageRef) -> Answer {
+        let received = self.received();
+        let push = Push { image: image.clone(), digest: None, published: received.time, message_id: None };
+        let resolved = self.resolve(received, &Arc::new(push), Mode::DryRun).await;
+        let pinned =
+            resolved.source.as_ref().map_or(&[][..], |loaded| loaded.index.pinned(image)).iter().map(|pinned| {
+                let reason = format!("it runs {}: a digest does not move with a tag", pinned.image);
+                WorkloadResult::new(&pinned.workload, Action::Skipped, Code::PinnedByDigest, reason)
+            });
+        let pinned: Vec<_> = pinned.collect();
+        let mut answer = self.answer(image.clone(), resolved, Mode::DryRun);
+        let is_known = |result: &WorkloadResult| answer.workloads.iter().any(|w| w.workload() == result.workload());
+        let new: Vec<_> = pinned.into_iter().filter(|result| !is_known(result)).collect();
+        answer.workloads.extend(new);
+        answer
+    }
+
+    /// The last answers, the newest first.
+    pub fn recent(&self) -> Vec<Answer> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    async fn push(&self, received: Received, pushed: ImagePush, message: &Message, mode: Mode) -> Answer {
+        let push = Push {
+            image: pushed.image.clone(),
+            digest: pushed.digest.clone(),
+            published: message.published.unwrap_or(received.time),
+            message_id: message.id.clone(),
+        };
+        let resolved = self.resolve(received, &Arc::new(push), mode).await;
+        let mut answer = self.answer(pushed.image, resolved, mode);
+        answer.digest = pushed.digest;
+        if message.published.is_none() {
+            answer.warnings.push(
+                "the message has no publish time: the time of receipt stands in, and a redelivery cannot be told from \
+                 a new push"
+                    .to_owned(),
+            );
+        }
+        answer
+    }
+
+    /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
+    async fn resolve(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
+        let deadline = received.instant + self.config.hold;
+        let proof = Need::Proof { received: received.instant, published: push.published };
+        let current = self.resolver.current();
+        let proven = self.resolver.meets(current.as_deref(), &proof);
+        let hits = current.as_ref().map_or_else(Vec::new, |loaded| loaded.index.followers(&push.image).to_vec());
+        self.count_lookup(current.as_deref());
+
+        if proven || (self.config.allow_stale && current.is_some()) {
+            let results = self.restarter.restart_all(&hits, push, mode, deadline).await;
+            return Resolved { source: current, proven, results, unproven: None };
+        }
+        let need = if self.config.allow_stale { Need::Any } else { proof };
+        let (mut results, waited) =
+            tokio::join!(self.restarter.restart_all(&hits, push, mode, deadline), self.wait_for(need, deadline));
+        match waited {
+            Err(unproven) => Resolved { source: current, proven: false, results, unproven: Some(unproven) },
+            Ok(loaded) => {
+                let missed = missed(&loaded, &push.image, &hits);
+                results.extend(self.restarter.restart_all(&missed, push, mode, deadline).await);
+                results.sort_by_key(WorkloadResult::workload);
+                let proven = matches!(need, Need::Proof { .. }) || self.resolver.meets(Some(&loaded), &proof);
+                Resolved { source: Some(loaded), proven, results, unproven: None }
+            }
+        }
+    }
+
+    async fn wait_for(&self, need: Need, deadline: Instant) -> Result<Arc<LoadedIndex>, Unproven> {
+        self.metrics.held_pushes.inc();
+        // A delivery whose connection breaks is dropped here: the count must not stay behind.
+        let _held = Held(&self.metrics);
+        self.resolver.wait_for(need, deadline).await
+    }
+
+    fn answer(&self, image: ImageRef, resolved: Resolved, mode: Mode) -> Answer {
+        let Resolved { source, proven, results, unproven } = resolved;
+        let mut answer = Answer::of_workloads(image, results, mode);
+        answer.source = source.as_deref().map(|loaded| Source::of(loaded, proven));
+        if let Some(unproven) = unproven {
+            answer.outcome = Outcome::Failed;
+            answer.code = Some(AnswerCode::NotProven);
+            answer.reason = Some(match unproven {
+                Unproven::Failed(reason) => format!("who else runs the image is not known: {reason}"),
+                Unproven::TimedOut => format!(
+                    "who else runs the image was not known within {:?}: the cluster is being scanned, and the next \
+                     delivery finishes the job",
+                    self.config.hold
+                ),
+            });
+        } else if !proven {
+            answer.warnings.push(
+                "--allow-stale: the index is not proven for this push, and a workload that is younger than it may have \
+                 been missed"
+                    .to_owned(),
+            );
+        }
+        answer
+    }
+
+    fn count_lookup(&self, loaded: Option<&LoadedIndex>) {
+        let tier = loaded.map_or("none", |loaded| loaded.tier.as_str());
+        self.metrics.lookups.get_or_create(&TierLabel { tier }).inc();
+    }
+
+    /// The log line, the metrics, the memory of it.
+    fn told(&self, received: Received, answer: &Answer) {
+        let took = received.instant.elapsed();
+        self.metrics.pushes.get_or_create(&OutcomeLabel { outcome: answer.outcome.as_str() }).inc();
+        self.metrics.push_duration.observe(took.as_secs_f64());
+        let duration_ms = took.as_secs_f64() * 1000.0;
+        let outcome = answer.outcome.as_str();
+        let json = serde_json::to_string(answer).unwrap_or_default();
+        if answer.outcome == Outcome::Failed {
+            tracing::warn!(outcome, duration_ms, json.push = json, "push");
+        } else {
+            tracing::info!(outcome, duration_ms, json.push = json, "push");
+        }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_front(answer.clone());
+        recent.truncate(RECENT);
+    }
+}
+
+/// What a newer index names that was not worked on yet.
+fn missed(loaded: &LoadedIndex, image: &ImageRef, done: &[WorkloadRef]) -> Vec<WorkloadRef> {
+    // Both are sorted: an index keeps its workloads so.
+    let is_new = |workload: &&WorkloadRef| done.binary_search(workload).is_err();
+    loaded.index.followers(image).iter().filter(is_new).cloned().collect()
+}
+
+struct Held<'a>(&'a Metrics);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held_pushes.dec();
+    }
+}

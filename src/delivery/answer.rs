@@ -1,0 +1,229 @@
+//! The answer to a delivery: what was done and why, and the status that makes Pub/Sub ack or nack it.
+//!
+//! The same structure is the HTTP answer, the log line and what the command line shows.
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::cache::{LoadedIndex, Tier};
+use crate::event::{NotForUs, NotForUsCode};
+use crate::image::{Digest, ImageRef};
+use crate::rollout::restart::Mode;
+use crate::rollout::{Action, WorkloadResult};
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Some could not be restarted, or it is not known who should be.
+    Failed,
+    /// One or more were restarted.
+    Restarted,
+    /// All of it was done already, for this push or a newer one.
+    Current,
+    /// Some run the image, and none of them is to be restarted.
+    Skipped,
+    /// Nobody runs the image.
+    NotInUse,
+    /// The message is none that could ever be acted on.
+    Ignored,
+    /// Nothing was to be done; this is what would have been.
+    DryRun,
+}
+
+/// Why, at the level of the whole delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum AnswerCode {
+    /// Why it is ignored.
+    NotForUs(NotForUsCode),
+    /// The proof that nobody was missed is not there (yet).
+    #[serde(serialize_with = "not_proven")]
+    NotProven,
+}
+
+/// Whether a message that can never be acted on is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Poison {
+    /// 200: gone.
+    #[default]
+    Ack,
+    /// 422: for a subscription with a dead-letter topic.
+    Nack,
+}
+
+/// The index that the answer rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Where it came from.
+    pub tier: Tier,
+    /// A time before which nothing has escaped it, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// Whether it is proven: in a push's answer for that push, in a lookup for now.
+    pub authoritative: bool,
+}
+
+/// What came of a delivery.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The image, as the registry wrote it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_written")]
+    pub image: Option<ImageRef>,
+    /// What its tag points to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Which message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// When it was published.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "with_milliseconds")]
+    pub published: Option<Timestamp>,
+    /// Which subscription delivered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// For the how manyeth time, where Pub/Sub counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_attempt: Option<u32>,
+    /// Why, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<AnswerCode>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The index that it rests on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Workload by workload.
+    pub workloads: Vec<WorkloadResult>,
+    /// What else a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// As in answers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Restarted => "restarted",
+            Self::Current => "current",
+            Self::Skipped => "skipped",
+            Self::NotInUse => "not_in_use",
+            Self::Ignored => "ignored",
+            Self::DryRun => "dry_run",
+        }
+    }
+
+    /// The first that holds of what was done to the workloads.
+    fn of(workloads: &[WorkloadResult]) -> Self {
+        let any = |action| workloads.iter().any(|workload| workload.action == action);
+        if any(Action::Failed) {
+            Self::Failed
+        } else if any(Action::Restarted) {
+            Self::Restarted
+        } else if any(Action::Current) {
+            Self::Current
+        } else if any(Action::Skipped) {
+            Self::Skipped
+        } else {
+            Self::NotInUse
+        }
+    }
+}
+
+impl Answer {
+    /// Of a message that can never be acted on.
+    pub fn ignored(not_for_us: NotForUs) -> Self {
+        let code = Some(AnswerCode::NotForUs(not_for_us.code));
+        Self { code, reason: Some(not_for_us.reason), ..Self::empty(Outcome::Ignored) }
+    }
+
+    /// Of a push, from what was done to its workloads.
+    pub fn of_workloads(image: ImageRef, workloads: Vec<WorkloadResult>, mode: Mode) -> Self {
+        let outcome = match mode {
+            Mode::DryRun => Outcome::DryRun,
+            Mode::Apply => Outcome::of(&workloads),
+        };
+        Self { image: Some(image), workloads, ..Self::empty(outcome) }
+    }
+
+    fn empty(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            image: None,
+            digest: None,
+            message_id: None,
+            published: None,
+            subscription: None,
+            delivery_attempt: None,
+            code: None,
+            reason: None,
+            source: None,
+            workloads: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Whether the next delivery may do what this one did not.
+    fn is_left_to_the_next_delivery(&self) -> bool {
+        self.code == Some(AnswerCode::NotProven)
+            || self.workloads.iter().any(|workload| workload.code.is_transient_failure())
+    }
+
+    /// Whether the message is junk that a dead-letter topic should see: what a registry sends every day is not.
+    fn is_poison(&self) -> bool {
+        use NotForUsCode::{
+            Deleted, Empty, InvalidReference, NotARegistryEvent, NotJson, Signature, UnknownAction, Untagged,
+        };
+        match self.code {
+            Some(AnswerCode::NotForUs(Empty | NotJson | NotARegistryEvent | UnknownAction | InvalidReference)) => true,
+            Some(AnswerCode::NotForUs(Deleted | Untagged | Signature) | AnswerCode::NotProven) | None => false,
+        }
+    }
+
+    /// The one table from outcome to HTTP status: 2xx is done, or nothing to do, for good; anything else comes again.
+    pub fn status(&self, poison: Poison) -> u16 {
+        match self.outcome {
+            Outcome::Failed if self.is_left_to_the_next_delivery() => 503,
+            // Refused for good: a nack would hold up the subscription for days and change nothing.
+            Outcome::Failed => 200,
+            Outcome::Ignored if poison == Poison::Nack && self.is_poison() => 422,
+            Outcome::Restarted
+            | Outcome::Current
+            | Outcome::Skipped
+            | Outcome::NotInUse
+            | Outcome::Ignored
+            | Outcome::DryRun => 200,
+        }
+    }
+}
+
+impl Source {
+    /// Of a loaded index.
+    pub fn of(loaded: &LoadedIndex, authoritative: bool) -> Self {
+        Self { tier: loaded.tier, as_of: loaded.as_of, authoritative }
+    }
+}
+
+fn not_proven<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("not_proven")
+}
+
+fn as_written<S: Serializer>(image: &Option<ImageRef>, serializer: S) -> Result<S::Ok, S::Error> {
+    image.as_ref().map(ImageRef::as_written).serialize(serializer)
+}
+
+/// Pub/Sub writes three digits, so people search for three.
+fn with_milliseconds<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = time.map(|time| match time.subsec_nanosecond() % 1_000_000 {
+        0 => format!("{time:.3}"),
+        _ => time.to_string(),
+    });
+    text.serialize(serializer)
+}

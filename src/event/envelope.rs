@@ -1,0 +1,275 @@
+//! The envelope: a Pub/Sub push in each of its shapes, decoded to a [`Message`].
+//!
+//! - *wrapped* (the default): `{"message": {"data": BASE64, "messageId", "publishTime", ...}, "subscription"}`;
+//! - *unwrapped*: the body is the payload itself; with metadata, the `x-goog-pubsub-*` headers name it;
+//! - *Eventarc*: CloudEvents in binary mode (`ce-*` headers), the body as wrapped.
+//!
+//! Only what cannot be a delivery at all is an error: a nack slows a whole subscription, so a payload
+//! that nothing can be done with is for [`super::artifact`] to say.
+//!
+//! Source: Google's "Push subscriptions" and "Payload unwrapping" pages; CloudEvents' HTTP binding, 3.1.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// Header of an unwrapped message with metadata: its id.
+pub const MESSAGE_ID_HEADER: &str = "x-goog-pubsub-message-id";
+/// Header of an unwrapped message with metadata: when it was published.
+pub const PUBLISH_TIME_HEADER: &str = "x-goog-pubsub-publish-time";
+/// Header of an unwrapped message with metadata: the subscription that delivers it.
+pub const SUBSCRIPTION_HEADER: &str = "x-goog-pubsub-subscription-name";
+
+/// What Pub/Sub encodes with is the standard alphabet, padded; hand-written replays often lack the padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// How a message was wrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Pub/Sub's default JSON.
+    Wrapped,
+    /// The payload is the body; the metadata, if any, stands in headers.
+    Unwrapped,
+    /// CloudEvents binary mode around the wrapped JSON.
+    Eventarc,
+}
+
+/// One Pub/Sub message, free of its envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// How it was wrapped.
+    pub shape: Shape,
+    /// Unique in its topic; the same on every redelivery. Absent where unwrapped without metadata.
+    pub id: Option<String>,
+    /// When Pub/Sub accepted it. Absent where unwrapped without metadata.
+    pub published: Option<Timestamp>,
+    /// `projects/P/subscriptions/S`.
+    pub subscription: Option<String>,
+    /// Counted by Pub/Sub where the subscription has a dead-letter topic.
+    pub delivery_attempt: Option<u32>,
+    /// The payload.
+    pub data: Vec<u8>,
+}
+
+/// Why a request is no Pub/Sub delivery.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Neither the body nor the headers are of any shape a delivery can have.
+    #[error(
+        "the body is no JSON object ({0}) and there is no x-goog-pubsub-* or ce-* header: send a Pub/Sub push, \
+         wrapped or unwrapped, or a CloudEvent"
+    )]
+    NotADelivery(String),
+    /// A wrapped message that Pub/Sub cannot have written.
+    #[error("{field}: {problem}")]
+    Malformed {
+        /// Where, as a path into the body or the name of a header.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// The wrapped body. `Cow`, because the emulator writes `\/` for every slash, in base64 too; two
+/// fields for two spellings, because a serde alias refuses a body that has both.
+#[derive(Deserialize)]
+struct WrappedBody<'a> {
+    #[serde(borrow)]
+    message: WrappedMessage<'a>,
+    #[serde(default)]
+    subscription: Option<serde_json::Value>,
+    #[serde(default, rename = "deliveryAttempt")]
+    delivery_attempt: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct WrappedMessage<'a> {
+    #[serde(borrow, default)]
+    data: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "messageId")]
+    message_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "message_id")]
+    message_id_snake: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "publishTime")]
+    publish_time: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "publish_time")]
+    publish_time_snake: Option<Cow<'a, str>>,
+}
+
+/// Which shape a JSON object has, judged by its keys alone.
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(default)]
+    message: Option<JsonKind>,
+    #[serde(default)]
+    subscription: Option<JsonKind>,
+}
+
+/// Decodes one delivery.
+///
+/// `header` looks a request header up by its lower-case name.
+///
+/// # Errors
+/// [`EnvelopeError`] says what was wrong and where; such a request is not from Pub/Sub.
+pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Message, EnvelopeError> {
+    if [MESSAGE_ID_HEADER, PUBLISH_TIME_HEADER, SUBSCRIPTION_HEADER].iter().any(|name| header(name).is_some()) {
+        return unwrapped(header, body);
+    }
+    let cloud_event = header("ce-specversion").is_some() || header("ce-type").is_some();
+    let keys = std::str::from_utf8(body)
+        .map_err(|error| format!("it is not UTF-8 at byte {}", error.valid_up_to()))
+        .and_then(|text| {
+            // A derived struct reads an array as well, field by field: not what anyone means.
+            if text.trim_ascii_start().starts_with('[') {
+                return Err("it is an array".to_owned());
+            }
+            serde_json::from_str::<Keys>(text).map_err(|error| error.to_string())
+        });
+    match keys {
+        Ok(Keys { message: Some(JsonKind::Object), .. }) => wrapped(header, body, cloud_event),
+        Ok(Keys { message: Some(_), subscription: Some(JsonKind::String) }) if !cloud_event => {
+            Err(EnvelopeError::Malformed { field: "message", problem: "expected an object".into() })
+        }
+        Ok(_) => unwrapped(header, body),
+        Err(_) if cloud_event => unwrapped(header, body),
+        Err(problem) => Err(EnvelopeError::NotADelivery(problem)),
+    }
+}
+
+fn wrapped<'h>(
+    header: impl Fn(&str) -> Option<&'h str>,
+    body: &[u8],
+    cloud_event: bool,
+) -> Result<Message, EnvelopeError> {
+    let malformed = |field| move |problem: String| EnvelopeError::Malformed { field, problem };
+    let body: WrappedBody<'_> =
+        serde_json::from_slice(body).map_err(|error| malformed("message")(error.to_string()))?;
+    let message = body.message;
+
+    let id = message.message_id.or(message.message_id_snake).filter(|id| !id.is_empty()).map(Cow::into_owned);
+    let published = match message.publish_time.or(message.publish_time_snake).filter(|time| !time.is_empty()) {
+        Some(text) => Some(timestamp("message.publishTime", &text)?),
+        None => None,
+    };
+    let data = message.data.unwrap_or_default();
+    let data =
+        BASE64.decode(data.as_bytes()).map_err(|error| malformed("message.data")(format!("not base64: {error}")))?;
+
+    let mut decoded = Message {
+        shape: Shape::Wrapped,
+        id,
+        published,
+        subscription: body.subscription.and_then(|value| value.as_str().map(str::to_owned)),
+        delivery_attempt: body.delivery_attempt.and_then(|value| value.as_u64()?.try_into().ok()),
+        data,
+    };
+    if cloud_event {
+        decoded.shape = Shape::Eventarc;
+        complete_from_cloud_event(&mut decoded, header)?;
+    }
+    Ok(decoded)
+}
+
+fn unwrapped<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Message, EnvelopeError> {
+    let published = match header(PUBLISH_TIME_HEADER) {
+        Some(text) => Some(timestamp(PUBLISH_TIME_HEADER, text)?),
+        None => None,
+    };
+    let mut decoded = Message {
+        shape: Shape::Unwrapped,
+        id: header(MESSAGE_ID_HEADER).filter(|id| !id.is_empty()).map(str::to_owned),
+        published,
+        subscription: header(SUBSCRIPTION_HEADER).map(str::to_owned),
+        delivery_attempt: None,
+        data: body.to_vec(),
+    };
+    if header("ce-specversion").is_some() || header("ce-type").is_some() {
+        decoded.shape = Shape::Eventarc;
+        complete_from_cloud_event(&mut decoded, header)?;
+    }
+    Ok(decoded)
+}
+
+/// For `google.cloud.pubsub` events `ce-id` is the message's id and `ce-time` when it was published.
+fn complete_from_cloud_event<'h>(
+    message: &mut Message,
+    header: impl Fn(&str) -> Option<&'h str>,
+) -> Result<(), EnvelopeError> {
+    if message.id.is_none() {
+        message.id = header("ce-id").filter(|id| !id.is_empty()).map(str::to_owned);
+    }
+    if let (None, Some(text)) = (message.published, header("ce-time")) {
+        message.published = Some(timestamp("ce-time", text)?);
+    }
+    Ok(())
+}
+
+/// RFC 3339 with 0 to 9 fractional digits.
+fn timestamp(field: &'static str, text: &str) -> Result<Timestamp, EnvelopeError> {
+    text.parse().map_err(|_| EnvelopeError::Malformed {
+        field,
+        problem: format!("expected an RFC 3339 time such as 2026-11-20T09:16:40.380Z, not {:?}", head(text)),
+    })
+}
+
+fn head(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// The kind of a JSON value, its content skipped unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JsonKind {
+    Object,
+    String,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for JsonKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = JsonKind;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("any JSON value")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<JsonKind, A::Error> {
+                while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
+                Ok(JsonKind::Object)
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut sequence: A) -> Result<JsonKind, A::Error> {
+                while sequence.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(JsonKind::Other)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<JsonKind, E> {
+                Ok(JsonKind::String)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<JsonKind, E> {
+                Ok(JsonKind::Other)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<JsonKind, E> {
+                Ok(JsonKind::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<JsonKind, E> {
+                Ok(JsonKind::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<JsonKind, E> {
+                Ok(JsonKind::Other)
+            }
+            fn visit_unit<E>(self) -> Result<JsonKind, E> {
+                Ok(JsonKind::Other)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

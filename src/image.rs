@@ -1,0 +1,276 @@
+//! Image references and digests: parsing what people and registries write, and comparing it.
+//!
+//! Two spellings of one image are equal in their *normal form* and are shown as written. The normal
+//! form follows the `distribution/reference` rules that container runtimes share (`nginx` is
+//! `docker.io/library/nginx:latest`) and knows that a `gcr.io` repository and the Artifact Registry
+//! repository that hosts it are one.
+//!
+//! Pure: it must not know the network, Kubernetes or HTTP.
+
+mod normal;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest repository name, host included (`distribution/reference`: `RepositoryNameTotalLengthMax`).
+const NAME_BYTES_MAX: usize = 255;
+/// Longest tag (`distribution/reference`: `[\w][\w.-]{0,127}`).
+const TAG_BYTES_MAX: usize = 128;
+
+/// A content digest such as `sha256:…`, in lower case.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(Box<str>);
+
+/// A parsed image reference: `[HOST/]PATH[:TAG][@DIGEST]`.
+///
+/// Equality, order and hash are those of the normal form; [`fmt::Display`] shows it as written.
+#[derive(Clone)]
+pub struct ImageRef {
+    written: Box<str>,
+    /// `repository` or `repository:tag`, normalised.
+    normal: Box<str>,
+    repository_bytes: usize,
+    digest: Option<Digest>,
+}
+
+/// Why a text is not an image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not an image reference: {problem}")]
+pub struct ImageRefError {
+    text: String,
+    problem: &'static str,
+}
+
+/// Why a text is not a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a digest: {problem}")]
+pub struct DigestError {
+    text: String,
+    problem: &'static str,
+}
+
+// === impl Digest ===
+
+impl Digest {
+    /// The digest as `ALGORITHM:HEX`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        digest_problem(text).map_or_else(
+            || Ok(Digest(text.to_ascii_lowercase().into())),
+            |problem| Err(DigestError { text: excerpt(text), problem }),
+        )
+    }
+}
+
+/// What keeps `text` from being a digest (OCI image-spec, descriptor.md#digests).
+fn digest_problem(text: &str) -> Option<&'static str> {
+    let Some((algorithm, hex)) = text.split_once(':') else {
+        return Some("expected ALGORITHM:HEX, such as sha256:...");
+    };
+    let known = match algorithm {
+        "sha256" => Some(64),
+        "sha512" => Some(128),
+        _ => None,
+    };
+    let algorithm_is_plain =
+        !algorithm.is_empty() && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b));
+    if !algorithm_is_plain {
+        Some("its algorithm has other characters than letters, digits and +._-")
+    } else if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Some("what follows the colon is not hexadecimal")
+    } else if known.is_some_and(|length| hex.len() != length) {
+        Some("its length is not that of its algorithm (sha256: 64, sha512: 128 hexadecimal digits)")
+    } else if !(32..=256).contains(&hex.len()) {
+        Some("it has fewer than 32 or more than 256 hexadecimal digits")
+    } else {
+        None
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0.into()
+    }
+}
+
+// === impl ImageRef ===
+
+impl ImageRef {
+    /// The reference exactly as it was written.
+    pub fn as_written(&self) -> &str {
+        &self.written
+    }
+
+    /// The repository in normal form, without tag or digest: `docker.io/library/nginx`.
+    pub fn repository(&self) -> &str {
+        &self.normal[..self.repository_bytes]
+    }
+
+    /// The tag: the one written, `latest` where neither tag nor digest was, `None` where only a digest was.
+    pub fn tag(&self) -> Option<&str> {
+        self.normal.get(self.repository_bytes + 1..).filter(|tag| !tag.is_empty())
+    }
+
+    /// `REPOSITORY:TAG` in normal form: what a push of this tag is matched by. `None` where the
+    /// reference is pinned by a digest, since a moved tag does not move it.
+    pub fn tag_key(&self) -> Option<&str> {
+        (self.digest.is_none()).then_some(&*self.normal)
+    }
+
+    /// The digest the reference is pinned by.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// Whether both name the same repository, whatever tag or digest.
+    pub fn same_repository(&self, other: &ImageRef) -> bool {
+        self.repository() == other.repository()
+    }
+
+    fn identity(&self) -> (&str, Option<&Digest>) {
+        (&self.normal, self.digest.as_ref())
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ImageRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map_err(|problem| ImageRefError { text: excerpt(text), problem })
+    }
+}
+
+fn parse(text: &str) -> Result<ImageRef, &'static str> {
+    if text.is_empty() {
+        return Err("it is empty");
+    }
+    let (name_and_tag, digest) = match text.split_once('@') {
+        None => (text, None),
+        Some((name, digest)) => match digest_problem(digest) {
+            None => (name, Some(Digest(digest.to_ascii_lowercase().into()))),
+            Some(problem) => return Err(problem),
+        },
+    };
+    let (name, tag) = split_tag(name_and_tag);
+    if let Some(tag) = tag {
+        check_tag(tag)?;
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err("its name is longer than 255 bytes");
+    }
+    let (host, path) = normal::split_host(name);
+    if let Some(host) = host {
+        normal::check_host(host)?;
+    }
+    normal::check_path(path)?;
+
+    let mut normal = normal::repository(host, path);
+    let repository_bytes = normal.len();
+    if let Some(tag) = tag.or((digest.is_none()).then_some("latest")) {
+        normal.push(':');
+        normal.push_str(tag);
+    }
+    Ok(ImageRef { written: text.into(), normal: normal.into(), repository_bytes, digest })
+}
+
+/// The tag stands after the last colon behind the last slash: `localhost:5000/a` has none.
+fn split_tag(text: &str) -> (&str, Option<&str>) {
+    let path_start = text.rfind('/').map_or(0, |slash| slash + 1);
+    match text[path_start..].rfind(':') {
+        Some(colon) => (&text[..path_start + colon], Some(&text[path_start + colon + 1..])),
+        None => (text, None),
+    }
+}
+
+fn check_tag(tag: &str) -> Result<(), &'static str> {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let mut bytes = tag.bytes();
+    match bytes.next() {
+        None => Err("its tag is empty"),
+        Some(first) if !word(first) => Err("its tag begins with neither a letter, a digit nor _"),
+        Some(_) if tag.len() > TAG_BYTES_MAX => Err("its tag is longer than 128 characters"),
+        Some(_) if !bytes.all(|b| word(b) || b == b'.' || b == b'-') => {
+            Err("its tag has other characters than letters, digits and _.-")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// At most a line of it: a message must not carry megabytes of somebody's input.
+fn excerpt(text: &str) -> String {
+    const CHARACTERS: usize = 120;
+    match text.char_indices().nth(CHARACTERS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl fmt::Debug for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.written)
+    }
+}
+
+impl PartialEq for ImageRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for ImageRef {}
+
+impl std::hash::Hash for ImageRef {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl PartialOrd for ImageRef {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ImageRef {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}

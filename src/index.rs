@@ -1,0 +1,150 @@
+//! The index: which workloads run an image. Built once, then immutable; a newer one replaces it whole.
+//!
+//! A lookup is one hash of the reference's normal form: no lock, no parse, no allocation.
+//!
+//! Pure: it must not know where its entries come from (a mount, a ConfigMap, a scan) or how they are
+//! stored; [`document`] is the stored form.
+
+pub mod document;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::image::ImageRef;
+use crate::workload::WorkloadRef;
+
+/// Image references to the workloads that run them.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Normalised `REPOSITORY:TAG` to who runs it, sorted, each once.
+    by_tag: HashMap<Box<str>, Box<[WorkloadRef]>, foldhash::fast::RandomState>,
+    /// Normalised repository to who runs it pinned by a digest: no push moves these.
+    pinned: HashMap<Box<str>, Box<[PinnedWorkload]>, foldhash::fast::RandomState>,
+    images: usize,
+    workloads: usize,
+}
+
+/// A workload that runs an image by digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PinnedWorkload {
+    /// The reference in its pod template.
+    pub image: ImageRef,
+    /// Who runs it.
+    pub workload: WorkloadRef,
+}
+
+/// Collects entries for an [`Index`].
+#[derive(Debug, Default)]
+pub struct IndexBuilder {
+    by_tag: HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
+    pinned: BTreeMap<Box<str>, BTreeSet<PinnedWorkload>>,
+    images: usize,
+}
+
+/// The namespaces that a scan has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole cluster.
+    AllNamespaces,
+    /// These alone.
+    Namespaces(BTreeSet<String>),
+}
+
+// === impl Index ===
+
+impl Index {
+    /// Who runs this image: for a tagged reference those that follow the tag, for a reference with a
+    /// digest those that are pinned to it.
+    pub fn lookup(&self, image: &ImageRef) -> Vec<WorkloadRef> {
+        match image.digest() {
+            None => self.followers(image).to_vec(),
+            Some(digest) => self
+                .pinned(image)
+                .iter()
+                .filter(|pinned| pinned.image.digest() == Some(digest))
+                .map(|pinned| pinned.workload.clone())
+                .collect(),
+        }
+    }
+
+    /// Those that follow the tag: what a push of it concerns.
+    pub fn followers(&self, image: &ImageRef) -> &[WorkloadRef] {
+        image.tag_key().and_then(|key| self.by_tag.get(key)).map_or(&[], |workloads| workloads)
+    }
+
+    /// Those that run the same repository pinned by whatever digest.
+    pub fn pinned(&self, image: &ImageRef) -> &[PinnedWorkload] {
+        self.pinned.get(image.repository()).map_or(&[], |pinned| pinned)
+    }
+
+    /// How many different references there are, as written.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// How many different workloads there are.
+    pub fn workloads(&self) -> usize {
+        self.workloads
+    }
+}
+
+// === impl IndexBuilder ===
+
+impl IndexBuilder {
+    /// Adds those that run `image`; entries may repeat and come in any order.
+    pub fn add(&mut self, image: &ImageRef, workloads: impl IntoIterator<Item = WorkloadRef>) {
+        self.images += 1;
+        match image.tag_key() {
+            Some(key) => match self.by_tag.get_mut(key) {
+                Some(known) => known.extend(workloads),
+                None => drop(self.by_tag.insert(key.into(), workloads.into_iter().collect())),
+            },
+            None => self
+                .pinned
+                .entry(image.repository().into())
+                .or_default()
+                .extend(workloads.into_iter().map(|workload| PinnedWorkload { image: image.clone(), workload })),
+        }
+    }
+
+    /// The index of all that was added.
+    pub fn build(self) -> Index {
+        let by_tag: HashMap<_, Box<[WorkloadRef]>, _> = self
+            .by_tag
+            .into_iter()
+            .map(|(key, mut workloads)| {
+                workloads.sort_unstable();
+                workloads.dedup();
+                (key, workloads.into())
+            })
+            .collect();
+        let pinned: HashMap<_, Box<[PinnedWorkload]>, _> =
+            self.pinned.into_iter().map(|(repository, pinned)| (repository, pinned.into_iter().collect())).collect();
+        let distinct: std::collections::HashSet<&WorkloadRef, foldhash::fast::RandomState> = by_tag
+            .values()
+            .flatten()
+            .chain(pinned.values().flatten().map(|pinned: &PinnedWorkload| &pinned.workload))
+            .collect();
+        let workloads = distinct.len();
+        Index { by_tag, pinned, images: self.images, workloads }
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// All namespaces where `namespaces` is empty, else these.
+    pub fn of(namespaces: &[String]) -> Self {
+        if namespaces.is_empty() { Self::AllNamespaces } else { Self::Namespaces(namespaces.iter().cloned().collect()) }
+    }
+
+    /// Whether what was seen in this scope is all there is to see in `other`.
+    pub fn covers(&self, other: &Scope) -> bool {
+        match (self, other) {
+            (Self::AllNamespaces, _) => true,
+            (Self::Namespaces(_), Self::AllNamespaces) => false,
+            (Self::Namespaces(seen), Self::Namespaces(wanted)) => wanted.is_subset(seen),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+use super::*;
+use crate::workload::WorkloadKind;
+
+fn workload(name: &str) -> WorkloadRef {
+    WorkloadRef::new("n", WorkloadKind::Deployment, name)
+}
+
+#[test]
+fn a_tag_matches_exactly_and_a_pin_never() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let pin: ImageRef = format!("web:1@{digest}").parse().unwrap();
+    let mut builder = IndexBuilder::default();
+    builder.add(&"web:1".parse().unwrap(), [workload("one"), workload("one")]);
+    builder.add(&"web:10".parse().unwrap(), [workload("ten")]);
+    builder.add(&pin, [workload("pinned")]);
+    let index = builder.build();
+
+    assert_eq!(index.followers(&"docker.io/library/web:1".parse().unwrap()), [workload("one")]);
+    assert_eq!(index.followers(&"web".parse().unwrap()), []);
+    assert_eq!(index.pinned(&"web:7".parse().unwrap())[0].workload, workload("pinned"));
+    assert_eq!(index.lookup(&format!("web@{digest}").parse().unwrap()), [workload("pinned")]);
+    assert_eq!((index.images(), index.workloads()), (3, 3));
+}
+
+#[test]
+fn a_scope_covers_what_lies_in_it() {
+    let of = |names: &[&str]| Scope::of(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+    assert!(of(&[]).covers(&of(&["a"])) && of(&[]).covers(&of(&[])));
+    assert!(of(&["a", "b"]).covers(&of(&["a"])));
+    assert!(!of(&["a"]).covers(&of(&["a", "b"])) && !of(&["a"]).covers(&of(&[])));
+}

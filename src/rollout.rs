@@ -1,0 +1,193 @@
+//! The restart: which of the workloads that an index names are restarted for a push, and doing it exactly once.
+//!
+//! ```text
+//! restart   GET ─► decide ─► PATCH with the resourceVersion as precondition ─► 409: look again
+//!             decision   pure: the fresh object, the push, the policy, the clocks
+//!             record     our note of the push on the pod template
+//!             field_owners   who wrote an annotation last, by the API server's own bookkeeping
+//!             policy     which workloads may be touched at all
+//! ```
+//!
+//! The index is a hint, the workload is the truth: every decision rests on a fresh object. It must not know
+//! where the hint came from, nor HTTP.
+
+pub mod decision;
+mod events;
+mod field_owners;
+pub mod policy;
+pub mod record;
+pub mod restart;
+pub mod selector;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::image::{Digest, ImageRef};
+use crate::workload::{WorkloadKind, WorkloadRef};
+
+pub use policy::Policy;
+pub use restart::Restarter;
+
+/// What we restart for pushes as. Never a name that begins with `kubectl`: Flux strips those fields.
+pub const FIELD_MANAGER: &str = "pushroll";
+/// As `kubectl rollout restart` sets it, on the pod template.
+pub const RESTARTED_AT_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// A push, as far as a restart is concerned.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The tag that was moved.
+    pub image: ImageRef,
+    /// To what.
+    pub digest: Option<Digest>,
+    /// When: Pub/Sub's clock, or the time of receipt where the message does not say.
+    pub published: Timestamp,
+    /// Which message.
+    pub message_id: Option<String>,
+}
+
+/// What was done to a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Its pods are being replaced (in a dry run: would be).
+    Restarted,
+    /// Done already, for this push or a newer one.
+    Current,
+    /// Not to be restarted.
+    Skipped,
+    /// To be restarted, but it could not be.
+    Failed,
+}
+
+/// Why: the closed set for programs. [`WorkloadResult::reason`] is the sentence for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// Restarted: it runs the image.
+    RunsImage,
+    /// Current: restarted for this very push before.
+    AlreadyRestarted,
+    /// Current: restarted for a newer push of the image.
+    NewerPushDone,
+    /// Current: the digest that it was last restarted for, and nobody touched it since.
+    SameDigest,
+    /// Current: someone else has restarted it since the push.
+    RestartedByOther,
+    /// Skipped: it says `pushroll.dev/restart: "false"`.
+    OptedOut,
+    /// Skipped: outside `--namespaces`, `--exclude-namespaces`, `--selector` or `--opt-in`.
+    OutOfScope,
+    /// Skipped: it runs the image by digest, which a tag does not move.
+    PinnedByDigest,
+    /// Skipped: it does not run the image any more.
+    ImageChanged,
+    /// Skipped: it does not exist any more, or is being deleted.
+    Gone,
+    /// Skipped: `OnDelete` replaces no pod.
+    OnDelete,
+    /// Skipped: `imagePullPolicy: Never` pulls nothing.
+    NeverPulls,
+    /// Failed for good: an admission policy or the API's validation refuses the restart.
+    Denied,
+    /// Failed for now: we lack a permission.
+    Forbidden,
+    /// Failed for now: no answer of the API server.
+    Unreachable,
+    /// Failed for now: the API server answered with an error.
+    ApiError,
+    /// Failed for now: it changed at every attempt.
+    Contended,
+    /// Failed for now: no time was left.
+    TimedOut,
+}
+
+/// What may keep a restart from bringing the new image, or from being seen at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Warning {
+    /// The Deployment is paused: it rolls on resume.
+    Paused,
+    /// It has no pods now.
+    ZeroReplicas,
+    /// A StatefulSet's partition keeps the lower ordinals as they are.
+    Partition,
+    /// `imagePullPolicy: IfNotPresent`: a node that holds the tag does not pull it again.
+    PullPolicy,
+    /// The record on the workload could not be read and was written anew.
+    UnreadableRecord,
+}
+
+/// What came of one workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkloadResult {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: Box<str>,
+    /// What was done.
+    pub action: Action,
+    /// Why, for programs.
+    pub code: Code,
+    /// Why, for people.
+    pub reason: String,
+    /// What else a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
+// === impl Push ===
+
+impl Push {
+    /// What orders pushes of one image: a push is newer when this is greater.
+    pub(crate) fn order(&self) -> record::PushOrder<'_> {
+        record::PushOrder::new(self.published, self.message_id.as_deref())
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    /// As in answers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Current => "current",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+// === impl Code ===
+
+impl Code {
+    /// Whether the next delivery of the push may succeed where this one failed.
+    pub fn is_transient_failure(self) -> bool {
+        matches!(self, Self::Forbidden | Self::Unreachable | Self::ApiError | Self::Contended | Self::TimedOut)
+    }
+}
+
+// === impl WorkloadResult ===
+
+impl WorkloadResult {
+    /// A result without warnings.
+    pub fn new(workload: &WorkloadRef, action: Action, code: Code, reason: impl Into<String>) -> Self {
+        Self {
+            namespace: workload.namespace.clone(),
+            kind: workload.kind,
+            name: workload.name.clone(),
+            action,
+            code,
+            reason: reason.into(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Which workload.
+    pub fn workload(&self) -> WorkloadRef {
+        WorkloadRef::new(self.namespace.clone(), self.kind, self.name.clone())
+    }
+}

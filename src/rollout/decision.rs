@@ -1,0 +1,188 @@
+//! The decision: what a push means for one workload, from a fresh look at it.
+//!
+//! Pure: the object, the push, the policy and the clocks in; what to do and why out.
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+use super::field_owners::TemplateOwners;
+use super::policy::{Policy, Refusal};
+use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
+use super::{Action, Code, Push, RESTARTED_AT_ANNOTATION, Warning};
+use crate::cache::proof::Clocks;
+use crate::cluster::WorkloadObject;
+use crate::cluster::workloads::{PodSpec, TemplateImage};
+use crate::image::ImageRef;
+
+/// What to do with a workload.
+#[derive(Debug)]
+pub enum Decision {
+    /// Restart it; the record to write in the same PATCH.
+    Restart {
+        /// The sentence of the answer.
+        reason: String,
+        /// What else a person should know.
+        warnings: Vec<Warning>,
+        /// The new record.
+        record: Record,
+    },
+    /// Leave it.
+    Leave {
+        /// `Current` or `Skipped`.
+        action: Action,
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// Decides for one workload, from the object as it is now.
+pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clocks<'_>) -> Decision {
+    if object.metadata.deletion_timestamp.is_some() {
+        return skip(Code::Gone, "it is being deleted");
+    }
+    match policy.refuses(object) {
+        Some(Refusal::OptedOut(reason)) => return skip(Code::OptedOut, reason),
+        Some(Refusal::OutOfScope(reason)) => return skip(Code::OutOfScope, reason),
+        None => {}
+    }
+    let pod = &object.spec.template.spec;
+    let followers: Vec<TemplateImage<'_>> = pod.images().filter(|image| follows(image, push)).collect();
+    if followers.is_empty() {
+        return runs_it_no_more(pod, push);
+    }
+    if followers.iter().all(|image| image.pull_policy == Some("Never")) {
+        return skip(Code::NeverPulls, "its imagePullPolicy is Never: a restart pulls nothing");
+    }
+    if object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete") {
+        return skip(
+            Code::OnDelete,
+            "its update strategy is OnDelete: a restart replaces no pod; delete its pods to update them",
+        );
+    }
+
+    let annotations = &object.spec.template.metadata.annotations;
+    let (record, record_is_readable) = match Record::decode(annotations.get(RECORD_ANNOTATION).map(String::as_str)) {
+        Ok(record) => (record, true),
+        Err(_) => (Record::default(), false),
+    };
+    let tag_key = push.image.tag_key().unwrap_or_default();
+    let owners = TemplateOwners::of(object);
+    if let Some(recorded) = record.get(tag_key)
+        && let Some(decision) = done_before(recorded, push, &owners)
+    {
+        return decision;
+    }
+    if let Some(decision) = done_by_other(annotations.get(RESTARTED_AT_ANNOTATION), push, &owners, clocks) {
+        return decision;
+    }
+
+    let mut warnings = warnings(object, &followers);
+    if !record_is_readable {
+        warnings.push(Warning::UnreadableRecord);
+    }
+    let runs = |tag_key: &str| pod.images().any(|i| parse(i.image).is_some_and(|i| i.tag_key() == Some(tag_key)));
+    Decision::Restart { reason: restart_reason(&warnings, object), record: record.with(tag_key, push, runs), warnings }
+}
+
+fn parse(image: &str) -> Option<ImageRef> {
+    image.parse().ok()
+}
+
+fn follows(image: &TemplateImage<'_>, push: &Push) -> bool {
+    parse(image.image).is_some_and(|image| image.tag_key().is_some() && image.tag_key() == push.image.tag_key())
+}
+
+fn runs_it_no_more(pod: &PodSpec, push: &Push) -> Decision {
+    let pin = pod.images().find_map(|image| {
+        parse(image.image).filter(|image| image.digest().is_some() && image.same_repository(&push.image))
+    });
+    match pin {
+        Some(pin) => skip(Code::PinnedByDigest, format!("it runs {pin}: a digest does not move with a tag")),
+        None => skip(Code::ImageChanged, format!("it does not run {} any more", push.image)),
+    }
+}
+
+/// Whether the record says that this push, a newer one, or the same content has been rolled out.
+fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>) -> Option<Decision> {
+    let order = push.order();
+    if order == recorded.order() {
+        return Some(current(Code::AlreadyRestarted, "it was restarted for this push before"));
+    }
+    if order < recorded.order() {
+        let reason = format!("it was restarted for a newer push, published {}", recorded.published);
+        return Some(current(Code::NewerPushDone, reason));
+    }
+    let same_digest = push.digest.is_some() && push.digest == recorded.digest;
+    (same_digest && owners.untouched_since_ours()).then(|| {
+        let reason =
+            format!("it was restarted for the same digest, published {}, and not touched since", recorded.published);
+        current(Code::SameDigest, reason)
+    })
+}
+
+/// Whether someone else has restarted it since the push: their own word for when (a client's clock) and the API
+/// server's (renewed by anything they change) must both be later.
+fn done_by_other(
+    restarted_at: Option<&String>,
+    push: &Push,
+    owners: &TemplateOwners<'_>,
+    clocks: Clocks<'_>,
+) -> Option<Decision> {
+    let other = owners.restarted_by_other()?;
+    let restarted_at: Timestamp = restarted_at?.parse().ok()?;
+    clocks.show_after(restarted_at.min(other.time), push.published).then(|| {
+        let reason = format!("{} restarted it at {restarted_at}, after the push", other.manager);
+        current(Code::RestartedByOther, reason)
+    })
+}
+
+fn warnings(object: &WorkloadObject, followers: &[TemplateImage<'_>]) -> Vec<Warning> {
+    let spec = &object.spec;
+    let rolling_update = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let has_partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0) > 0;
+    let may_not_pull = followers.iter().any(|image| image.pull_policy.is_some_and(|policy| policy != "Always"));
+    [
+        (spec.paused, Warning::Paused),
+        (spec.replicas == Some(0), Warning::ZeroReplicas),
+        (has_partition, Warning::Partition),
+        (may_not_pull, Warning::PullPolicy),
+    ]
+    .into_iter()
+    .filter_map(|(holds, warning)| holds.then_some(warning))
+    .collect()
+}
+
+fn restart_reason(warnings: &[Warning], object: &WorkloadObject) -> String {
+    let rolling_update = object.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0);
+    let mut reason = "runs the image".to_owned();
+    for warning in warnings {
+        reason.push_str("; ");
+        match warning {
+            Warning::Paused => reason.push_str("paused: it rolls on resume"),
+            Warning::ZeroReplicas => reason.push_str("has no replicas: its pods pull when it is scaled up"),
+            Warning::Partition => {
+                reason.push_str(&format!("its partition keeps the pods below ordinal {partition} as they are"));
+            }
+            Warning::PullPolicy => {
+                reason.push_str("its imagePullPolicy is not Always: a node that holds the tag does not pull it again");
+            }
+            Warning::UnreadableRecord => {
+                reason.push_str("its annotation pushroll.dev/pushes could not be read and was written anew");
+            }
+        }
+    }
+    reason
+}
+
+fn skip(code: Code, reason: impl Into<String>) -> Decision {
+    Decision::Leave { action: Action::Skipped, code, reason: reason.into() }
+}
+
+fn current(code: Code, reason: impl Into<String>) -> Decision {
+    Decision::Leave { action: Action::Current, code, reason: reason.into() }
+}

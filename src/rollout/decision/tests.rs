@@ -1,0 +1,194 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cluster::server_clock::ServerClock;
+use crate::index::Scope;
+use crate::rollout::FIELD_MANAGER;
+
+const IMAGE: &str = "registry.example/web:1";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+fn digest(byte: &str) -> String {
+    format!("sha256:{}", byte.repeat(32))
+}
+
+fn push(published: i64, id: &str, byte: &str) -> Push {
+    Push {
+        image: IMAGE.parse().unwrap(),
+        digest: Some(digest(byte).parse().unwrap()),
+        published: at(published),
+        message_id: Some(id.to_owned()),
+    }
+}
+
+/// A Deployment that runs the image; `change` edits its JSON.
+fn object(change: impl FnOnce(&mut Value)) -> WorkloadObject {
+    let mut value = json!({
+        "metadata": {"name": "web", "namespace": "n", "resourceVersion": "7", "uid": "u", "managedFields": []},
+        "spec": {
+            "replicas": 1,
+            "template": {
+                "metadata": {"annotations": {}},
+                "spec": {"containers": [{"name": "web", "image": IMAGE, "imagePullPolicy": "Always"}]},
+            },
+        },
+    });
+    change(&mut value);
+    serde_json::from_str(&value.to_string()).unwrap()
+}
+
+fn managed(manager: &str, time: i64, annotations: &[&str], other: &[&str]) -> Value {
+    let annotations: Value =
+        annotations.iter().map(|key| (format!("f:{key}"), json!({}))).collect::<serde_json::Map<_, _>>().into();
+    let mut template = json!({"f:metadata": {"f:annotations": annotations}});
+    for field in other {
+        template[format!("f:{field}")] = json!({});
+    }
+    json!({"manager": manager, "operation": "Update", "time": at(time).to_string(), "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:template": template}}})
+}
+
+fn recorded(value: &mut Value, of: &Push, managed_fields: &[Value]) {
+    let record = Record::default().with(of.image.tag_key().unwrap(), of, |_| true).encode();
+    let annotations = json!({RECORD_ANNOTATION: record, RESTARTED_AT_ANNOTATION: at(100).to_string()});
+    value["spec"]["template"]["metadata"]["annotations"] = annotations;
+    value["metadata"]["managedFields"] = managed_fields.into();
+}
+
+fn decided(object: &WorkloadObject, push: &Push) -> (Action, Code, String) {
+    decided_under(object, push, &Policy::everything(), 0)
+}
+
+fn decided_under(object: &WorkloadObject, push: &Push, policy: &Policy, server_ahead: i64) -> (Action, Code, String) {
+    let server = ServerClock::unknown();
+    let now = at(1000);
+    let date = at(1000 + server_ahead).to_zoned(jiff::tz::TimeZone::UTC);
+    server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
+    match decide(object, push, policy, Clocks { now, server: &server, margin: Duration::from_secs(10) }) {
+        Decision::Restart { reason, .. } => (Action::Restarted, Code::RunsImage, reason),
+        Decision::Leave { action, code, reason } => (action, code, reason),
+    }
+}
+
+fn code(object: &WorkloadObject, push: &Push) -> Code {
+    decided(object, push).1
+}
+
+const OURS: [&str; 2] = [RECORD_ANNOTATION, RESTARTED_AT_ANNOTATION];
+
+#[test]
+fn a_push_in_order_restarts_and_any_other_does_not() {
+    let first = push(100, "1", "aa");
+    let done = object(|v| recorded(v, &first, &[managed(FIELD_MANAGER, 100, &OURS, &[])]));
+    assert_eq!(code(&object(|_| {}), &first), Code::RunsImage);
+    assert_eq!(code(&done, &first), Code::AlreadyRestarted);
+    assert_eq!(code(&done, &push(99, "9", "bb")), Code::NewerPushDone);
+    assert_eq!(code(&done, &push(101, "2", "bb")), Code::RunsImage);
+    assert_eq!(code(&done, &push(101, "2", "aa")), Code::SameDigest);
+    let without_digest = Push { digest: None, ..push(101, "2", "aa") };
+    assert_eq!(code(&done, &without_digest), Code::RunsImage);
+}
+
+#[test]
+fn the_same_digest_rolls_when_someone_came_between() {
+    let first = push(100, "1", "aa");
+    let again = push(500, "2", "aa");
+    let with = |managed_fields: &[Value]| code(&object(|v| recorded(v, &first, managed_fields)), &again);
+    let ours = |time| managed(FIELD_MANAGER, time, &OURS, &[]);
+    assert_eq!(with(&[managed("kubectl-create", 90, &[], &["spec"]), ours(100)]), Code::SameDigest);
+    let (record, restarted_at) = ([RECORD_ANNOTATION], [RESTARTED_AT_ANNOTATION]);
+    let restarted = [managed(FIELD_MANAGER, 100, &record, &[]), managed("kubectl-rollout", 200, &restarted_at, &[])];
+    assert_eq!(with(&restarted), Code::RunsImage, "kubectl rollout restart");
+    assert_eq!(with(&[managed("kubectl", 200, &OURS, &[])]), Code::RunsImage, "kubectl rollout undo");
+    assert_eq!(
+        with(&[managed("kubectl-edit", 101, &[], &["spec"]), ours(100)]),
+        Code::RunsImage,
+        "an edit of the template"
+    );
+    assert_eq!(with(&[]), Code::RunsImage, "no bookkeeping");
+}
+
+#[test]
+fn a_restart_by_someone_else_counts_when_both_clocks_say_so() {
+    let restarted = |by_client: i64, by_server: i64| {
+        object(|v| {
+            let annotations = json!({RESTARTED_AT_ANNOTATION: at(by_client).to_string()});
+            v["spec"]["template"]["metadata"]["annotations"] = annotations;
+            v["metadata"]["managedFields"] =
+                json!([managed("kubectl-rollout", by_server, &[RESTARTED_AT_ANNOTATION], &[])]);
+        })
+    };
+    let the_push = push(500, "1", "aa");
+    assert_eq!(code(&restarted(600, 600), &the_push), Code::RestartedByOther);
+    assert_eq!(code(&restarted(505, 600), &the_push), Code::RunsImage, "within the margin");
+    assert_eq!(code(&restarted(600, 400), &the_push), Code::RunsImage);
+    assert_eq!(code(&restarted(400, 600), &the_push), Code::RunsImage, "another change by the same manager");
+    assert_eq!(code(&restarted(5000, 5000), &the_push), Code::RunsImage, "in the future");
+    let skewed = decided_under(&restarted(600, 600), &the_push, &Policy::everything(), 300);
+    assert_eq!(skewed.1, Code::RunsImage, "clocks that are minutes apart prove nothing");
+}
+
+#[test]
+fn what_does_not_follow_the_tag_is_left() {
+    let the_push = push(100, "1", "aa");
+    let running = |image: &str| object(|v| v["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image));
+    assert_eq!(code(&running("registry.example/web:2"), &the_push), Code::ImageChanged);
+    assert_eq!(code(&running(&format!("{IMAGE}@{}", digest("aa"))), &the_push), Code::PinnedByDigest);
+    assert_eq!(code(&object(|v| v["metadata"]["deletionTimestamp"] = json!(at(5).to_string())), &the_push), Code::Gone);
+    let init = object(|v| {
+        v["spec"]["template"]["spec"] = json!({"containers": [{"image": "other"}], "initContainers": [{"image": IMAGE, "imagePullPolicy": "Always"}]});
+    });
+    assert_eq!(code(&init, &the_push), Code::RunsImage);
+    let volume = object(|v| {
+        v["spec"]["template"]["spec"] =
+            json!({"containers": [{"image": "other"}], "volumes": [{"name": "a"}, {"image": {"reference": IMAGE}}]});
+    });
+    assert_eq!(code(&volume, &the_push), Code::RunsImage);
+}
+
+#[test]
+fn who_may_not_be_touched_is_left() {
+    let the_push = push(100, "1", "aa");
+    let annotated = |value: &str| object(|v| v["metadata"]["annotations"] = json!({"pushroll.dev/restart": value}));
+    assert_eq!(code(&annotated("false"), &the_push), Code::OptedOut);
+    assert_eq!(code(&annotated("no"), &the_push), Code::OptedOut);
+    assert_eq!(code(&annotated("true"), &the_push), Code::RunsImage);
+    let opt_in = Policy { opt_in: true, ..Policy::everything() };
+    assert_eq!(decided_under(&object(|_| {}), &the_push, &opt_in, 0).1, Code::OutOfScope);
+    assert_eq!(decided_under(&annotated("true"), &the_push, &opt_in, 0).1, Code::RunsImage);
+    let selector = Policy { selector: "app=web".parse().ok(), ..Policy::everything() };
+    assert_eq!(decided_under(&object(|_| {}), &the_push, &selector, 0).1, Code::OutOfScope);
+    let labelled = object(|v| v["metadata"]["labels"] = json!({"app": "web"}));
+    assert_eq!(decided_under(&labelled, &the_push, &selector, 0).1, Code::RunsImage);
+    let narrow = Policy { scope: Scope::of(&["m".to_owned()]), ..Policy::everything() };
+    let workload = crate::workload::WorkloadRef::new("n", Default::default(), "web");
+    assert!(matches!(narrow.refuses_namespace(&workload), Some(Refusal::OutOfScope(_))));
+}
+
+#[test]
+fn what_a_restart_may_not_bring_is_said() {
+    let the_push = push(100, "1", "aa");
+    let reason = |change: fn(&mut Value)| decided(&object(change), &the_push).2;
+    assert_eq!(reason(|_| {}), "runs the image");
+    assert!(reason(|v| v["spec"]["paused"] = json!(true)).contains("rolls on resume"));
+    assert!(reason(|v| v["spec"]["replicas"] = json!(0)).contains("no replicas"));
+    let strategy = |v: &mut Value| {
+        v["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}})
+    };
+    assert!(reason(strategy).contains("below ordinal 2"));
+    assert!(
+        reason(|v| v["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent"))
+            .contains("not Always")
+    );
+    let never = object(|v| v["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Never"));
+    assert_eq!(code(&never, &the_push), Code::NeverPulls);
+    let on_delete = object(|v| v["spec"]["updateStrategy"] = json!({"type": "OnDelete"}));
+    assert_eq!(code(&on_delete, &the_push), Code::OnDelete);
+    let spoilt = |v: &mut Value| v["spec"]["template"]["metadata"]["annotations"] = json!({RECORD_ANNOTATION: "{"});
+    assert!(reason(spoilt).contains("could not be read"));
+}

@@ -1,0 +1,75 @@
+//! Who wrote which field of a workload, by `metadata.managedFields`: the API server's own bookkeeping, which
+//! tells whether someone restarted or undid after us.
+//!
+//! Measured on Kubernetes 1.36: our PATCH owns both annotations; `kubectl rollout restart` takes `restartedAt`,
+//! `kubectl rollout undo` takes both; `pause`, `resume` and `scale` take neither.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::record::RECORD_ANNOTATION;
+use super::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
+use crate::cluster::WorkloadObject;
+use crate::cluster::workloads::ManagedFields;
+
+/// The field managers of a workload's pod template.
+#[derive(Debug)]
+pub(super) struct TemplateOwners<'a> {
+    /// Each manager of the object itself (no subresource) that owns something in the pod template.
+    entries: Vec<(&'a ManagedFields, Value)>,
+}
+
+/// A restart by someone else.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OtherWriter<'a> {
+    /// Their field manager.
+    pub(super) manager: &'a str,
+    /// When they last changed anything, by the API server's clock.
+    pub(super) time: Timestamp,
+}
+
+impl<'a> TemplateOwners<'a> {
+    pub(super) fn of(object: &'a WorkloadObject) -> Self {
+        let of_object = object.metadata.managed_fields.iter().filter(|entry| entry.subresource.is_empty());
+        let entries = of_object.filter_map(|entry| {
+            let fields: Value = serde_json::from_str(entry.fields_v1.as_ref()?.get()).ok()?;
+            Some((entry, fields.get("f:spec")?.get("f:template")?.clone()))
+        });
+        Self { entries: entries.collect() }
+    }
+
+    /// Who owns an annotation of the pod template. Several, if they applied the same value.
+    fn of_annotation(&self, key: &str) -> impl Iterator<Item = &'a ManagedFields> {
+        let field = format!("f:{key}");
+        self.entries.iter().filter_map(move |(entry, template)| {
+            template.get("f:metadata")?.get("f:annotations")?.get(&field).map(|_| *entry)
+        })
+    }
+
+    /// Whether nobody has touched the pod template since our own restart: both annotations are ours alone, and
+    /// no other manager that owns something in the template has changed anything later.
+    ///
+    /// Times have a resolution of a second, and a manager's is renewed by whatever it changes: in doubt the
+    /// answer is no, and the cost of that is one rollout more.
+    pub(super) fn untouched_since_ours(&self) -> bool {
+        let is_ours = |entry: &ManagedFields| entry.manager == FIELD_MANAGER;
+        let ours_alone = |key| {
+            let mut owners = self.of_annotation(key).peekable();
+            owners.peek().is_some() && owners.all(is_ours)
+        };
+        let our_time =
+            self.of_annotation(RECORD_ANNOTATION).filter(|entry| is_ours(entry)).filter_map(|e| e.time).max();
+        ours_alone(RESTARTED_AT_ANNOTATION)
+            && ours_alone(RECORD_ANNOTATION)
+            && self.entries.iter().filter(|(entry, _)| !is_ours(entry)).all(|(entry, _)| entry.time <= our_time)
+    }
+
+    /// Who else owns `restartedAt`, where we do not.
+    pub(super) fn restarted_by_other(&self) -> Option<OtherWriter<'a>> {
+        let owners: Vec<_> = self.of_annotation(RESTARTED_AT_ANNOTATION).collect();
+        if owners.iter().any(|entry| entry.manager == FIELD_MANAGER) {
+            return None;
+        }
+        owners.into_iter().find_map(|entry| Some(OtherWriter { manager: &entry.manager, time: entry.time? }))
+    }
+}

@@ -1,0 +1,256 @@
+//! The service: three listeners over one room.
+//!
+//! | listener | has | for |
+//! |---|---|---|
+//! | public | `POST /v1/push` alone | Pub/Sub, from the internet |
+//! | internal | probes, metrics, status, lookup: read only, from memory | the kubelet, Prometheus, people in the cluster |
+//! | admin | the push endpoint with `?dry_run=true`, explain, rebuild, status, lookup | people, through `kubectl port-forward` |
+//!
+//! Clock, listeners and the end are arguments. Only this module knows axum (and the embedded Kubernetes, which
+//! is a server of its own).
+
+mod accept;
+mod admin;
+mod lookup;
+mod openapi;
+mod probes;
+pub mod problem;
+mod push;
+mod status;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::cache::mount::MountReader;
+use crate::cache::{Resolver, ResolverConfig, configmap::CacheConfigMap};
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::delivery::answer::Poison;
+use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::rollout::{Policy, Restarter};
+use crate::telemetry::Metrics;
+
+/// Everything that `serve` can be told, with its defaults.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where the cache ConfigMap lives.
+    pub config_map: CacheConfigMap,
+    /// Where it is mounted.
+    pub mount: MountReader,
+    /// How often the mount is looked at.
+    pub mount_poll: Duration,
+    /// Least time between two rounds to the API server.
+    pub rebuild_interval: Duration,
+    /// A scan on a timer.
+    pub refresh_interval: Option<Duration>,
+    /// Longest wait for the proof.
+    pub hold: Duration,
+    /// How far apart clocks may be and still be compared.
+    pub clock_margin: Duration,
+    /// Answer from whatever index is at hand.
+    pub allow_stale: bool,
+    /// Whether junk is acknowledged.
+    pub poison: Poison,
+    /// Largest body of a push, in bytes.
+    pub max_body: usize,
+    /// Which workloads may be touched.
+    pub policy: Policy,
+    /// Workloads worked on at once.
+    pub concurrency: usize,
+    /// Longest wait for requests in flight at the end.
+    pub drain_timeout: Duration,
+}
+
+/// The sockets, bound by the caller.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For Pub/Sub.
+    pub public: TcpListener,
+    /// For the cluster.
+    pub internal: TcpListener,
+    /// For people, on loopback.
+    pub admin: TcpListener,
+}
+
+/// Why the service ended other than by its shutdown.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A task that must not end has ended.
+    #[error("the {task} ended unexpectedly: {reason}")]
+    TaskEnded {
+        /// Which.
+        task: &'static str,
+        /// How.
+        reason: String,
+    },
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) deliveries: Deliveries,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) max_body: usize,
+    pub(crate) poison: Poison,
+    pub(crate) clock: Clock,
+    draining: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Why the service is not ready; `None` where it is.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some("draining")
+        } else if self.resolver.current().is_none() {
+            Some("no index is loaded yet")
+        } else {
+            None
+        }
+    }
+}
+
+/// Serves until `shutdown` is over, then drains.
+///
+/// # Errors
+/// [`ServeError`] where a part of the service died: the process should end, and Kubernetes start it anew.
+pub async fn serve(
+    config: ServeConfig,
+    client: kube::Client,
+    clock: Clock,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let drain_timeout = config.drain_timeout;
+    let app = Arc::new(build(config, client, clock));
+    // A mount makes the service ready before its first request.
+    app.resolver.load_mount().await;
+
+    let (draining, done) = (CancellationToken::new(), CancellationToken::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    let resolver = Arc::clone(&app.resolver);
+    let resolver_end = done.clone();
+    tasks.spawn(async move {
+        resolver.run(resolver_end).await;
+        "index"
+    });
+    let public = tasks
+        .spawn(accept::serve("public listener", listeners.public, public_router(&app), draining.clone(), drain_timeout))
+        .id();
+    let admin = tasks
+        .spawn(accept::serve("admin listener", listeners.admin, admin_router(&app), draining.clone(), drain_timeout))
+        .id();
+    // Probes and metrics are answered to the end.
+    tasks.spawn(accept::serve(
+        "internal listener",
+        listeners.internal,
+        internal_router(&app),
+        done.clone(),
+        Duration::from_secs(1),
+    ));
+
+    let mut result = Ok(());
+    tokio::select! {
+        () = shutdown => tracing::info!("draining: no new requests, those in flight are finished"),
+        ended = tasks.join_next() => result = Err(task_ended(ended)),
+    }
+    app.draining.store(true, Ordering::Relaxed);
+    draining.cancel();
+    let mut open = vec![public, admin];
+    while result.is_ok() && !open.is_empty() {
+        match tasks.join_next_with_id().await {
+            Some(Ok((id, _))) if open.contains(&id) => open.retain(|other| *other != id),
+            ended => result = Err(task_ended(ended.map(|ended| ended.map(|(_, task)| task)))),
+        }
+    }
+    done.cancel();
+    while tasks.join_next().await.is_some() {}
+    tracing::info!("stopped");
+    result
+}
+
+fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> ServeError {
+    match ended {
+        Some(Ok(task)) => ServeError::TaskEnded { task, reason: "it returned".to_owned() },
+        Some(Err(error)) => ServeError::TaskEnded { task: "service", reason: error.to_string() },
+        None => ServeError::TaskEnded { task: "service", reason: "nothing is left of it".to_owned() },
+    }
+}
+
+fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
+    let metrics = Arc::new(Metrics::new());
+    let cluster = Cluster::new(client, clock, Arc::clone(&metrics));
+    let resolver = Arc::new(Resolver::new(
+        ResolverConfig {
+            scope: config.policy.scope.clone(),
+            config_map: config.config_map,
+            mount: config.mount,
+            mount_poll: config.mount_poll,
+            rebuild_interval: config.rebuild_interval,
+            refresh_interval: config.refresh_interval,
+            clock_margin: config.clock_margin,
+            write_back: true,
+        },
+        cluster.clone(),
+        Arc::clone(&metrics),
+    ));
+    let restarter =
+        Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));
+    let delivery_config = DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale };
+    let deliveries = Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter, Arc::clone(&metrics));
+    App {
+        deliveries,
+        resolver,
+        metrics,
+        max_body: config.max_body,
+        poison: config.poison,
+        clock,
+        draining: AtomicBool::new(false),
+    }
+}
+
+fn public_router(app: &Arc<App>) -> Router {
+    finish(Router::new().route("/v1/push", post(push::push)), app)
+}
+
+fn internal_router(app: &Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
+        .route("/v1/lookup", get(lookup::lookup))
+        .route("/v1/status", get(status::status))
+        .route("/openapi.yaml", get(openapi::openapi));
+    finish(router, app)
+}
+
+fn admin_router(app: &Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/v1/push", post(admin::push))
+        .route("/v1/explain", get(admin::explain))
+        .route("/v1/rebuild", post(admin::rebuild))
+        .route("/v1/lookup", get(lookup::lookup))
+        .route("/v1/status", get(status::status))
+        .route("/openapi.yaml", get(openapi::openapi));
+    finish(router, app)
+}
+
+fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .with_state(Arc::clone(app))
+}

@@ -1,0 +1,72 @@
+//! The admin listener's own: replays that may be dry, explanations, rebuilds. Loopback only, no token.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::lookup::ImageQuery;
+use super::problem::Problem;
+use crate::cache::configmap::Written;
+use crate::rollout::restart::Mode;
+
+/// Longest wait for a scan and its write-back; people are patient.
+const REBUILD_LIMIT: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PushQuery {
+    #[serde(default)]
+    dry_run: Option<String>,
+}
+
+/// `POST /v1/rebuild`: what the scan came to.
+#[derive(Debug, Serialize)]
+struct Rebuilt {
+    result: Written,
+    images: usize,
+    workloads: usize,
+}
+
+/// `POST /v1/push`, with `?dry_run=true`.
+pub(super) async fn push(
+    State(app): State<Arc<App>>,
+    Query(query): Query<PushQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mode = match query.dry_run.as_deref() {
+        None | Some("false") => Mode::Apply,
+        Some("true" | "") => Mode::DryRun,
+        Some(other) => {
+            let detail = format!("dry_run is {other:?}; it takes true or false");
+            return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
+        }
+    };
+    super::push::handle(&app, &headers, body, mode).await
+}
+
+/// `GET /v1/explain?image=REF`: what a push of it would do.
+pub(super) async fn explain(State(app): State<Arc<App>>, Query(query): Query<ImageQuery>) -> Response {
+    match query.image() {
+        Err(problem) => problem.into_response(),
+        Ok(image) => super::push::respond(&app, app.deliveries.explain(&image).await),
+    }
+}
+
+/// `POST /v1/rebuild`: a scan now, in turn with others.
+pub(super) async fn rebuild(State(app): State<Arc<App>>) -> Response {
+    match app.resolver.rebuild(Instant::now() + REBUILD_LIMIT).await {
+        Ok(result) => {
+            let (images, workloads) =
+                app.resolver.current().map_or((0, 0), |loaded| (loaded.index.images(), loaded.index.workloads()));
+            Json(Rebuilt { result, images, workloads }).into_response()
+        }
+        Err(reason) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not rebuilt", reason).into_response(),
+    }
+}

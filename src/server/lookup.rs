@@ -1,0 +1,61 @@
+//! `GET /v1/lookup?image=REF`: who runs it, from memory, without a call to the API server.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::problem::Problem;
+use crate::cache::proof::Need;
+use crate::delivery::answer::Source;
+use crate::image::ImageRef;
+use crate::telemetry::metrics::TierLabel;
+use crate::workload::WorkloadRef;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ImageQuery {
+    image: Option<String>,
+}
+
+/// Who runs an image.
+#[derive(Debug, Serialize)]
+pub(crate) struct LookupAnswer {
+    pub(crate) image: String,
+    pub(crate) source: Source,
+    pub(crate) workloads: Vec<WorkloadRef>,
+}
+
+impl ImageQuery {
+    pub(super) fn image(&self) -> Result<ImageRef, Problem> {
+        let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail);
+        match &self.image {
+            None => Err(bad("name an image: ?image=REF".to_owned())),
+            Some(text) => text.parse().map_err(|error| bad(format!("image: {error}"))),
+        }
+    }
+}
+
+pub(super) async fn lookup(State(app): State<Arc<App>>, Query(query): Query<ImageQuery>) -> Response {
+    let image = match query.image() {
+        Ok(image) => image,
+        Err(problem) => return problem.into_response(),
+    };
+    let Some(loaded) = app.resolver.current() else {
+        let detail = "no index is loaded yet: the mount is empty and the cluster is being scanned";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", detail).into_response();
+    };
+    app.metrics.lookups.get_or_create(&TierLabel { tier: loaded.tier.as_str() }).inc();
+    let now = Need::Proof { received: Instant::now(), published: app.clock.now() };
+    let authoritative = app.resolver.meets(Some(&loaded), &now);
+    Json(LookupAnswer {
+        image: image.as_written().to_owned(),
+        source: Source::of(&loaded, authoritative),
+        workloads: loaded.index.lookup(&image),
+    })
+    .into_response()
+}

@@ -1,0 +1,59 @@
+//! `GET /v1/status`: every tier, its age, its errors; pushes pending; the last decisions.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::App;
+use crate::cache::Tier;
+use crate::cache::status::Tiers;
+use crate::delivery::answer::Answer;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_ready_because: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<IndexStatus>,
+    tiers: Tiers,
+    held_pushes: i64,
+    recent: Vec<Answer>,
+}
+
+/// The index that lookups see.
+#[derive(Debug, Serialize)]
+struct IndexStatus {
+    tier: Tier,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
+    loaded_at: Timestamp,
+    covers_scope: bool,
+    images: usize,
+    workloads: usize,
+}
+
+pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
+    let index = app.resolver.current().map(|loaded| IndexStatus {
+        tier: loaded.tier,
+        as_of: loaded.as_of,
+        loaded_at: loaded.loaded_at,
+        covers_scope: loaded.covers_scope,
+        images: loaded.index.images(),
+        workloads: loaded.index.workloads(),
+    });
+    let not_ready_because = app.not_ready();
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        ready: not_ready_because.is_none(),
+        not_ready_because,
+        index,
+        tiers: app.resolver.tiers(),
+        held_pushes: app.metrics.held_pushes.get(),
+        recent: app.deliveries.recent(),
+    })
+}

@@ -1,0 +1,157 @@
+//! The Prometheus metrics. Labels are closed sets: no image, no workload, no error text.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds in seconds: a push answered from the mount takes milliseconds, one that waits for a scan seconds.
+const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// Upper bounds in seconds: a redelivery may come a week after it was published.
+const PUBLISH_BUCKETS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
+
+/// Every metric, and the registry that shows them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `pushroll_pushes_total{outcome}`
+    pub pushes: Family<OutcomeLabel, Counter>,
+    /// `pushroll_restarts_total{kind,action}`
+    pub restarts: Family<RestartLabels, Counter>,
+    /// `pushroll_lookups_total{tier}`
+    pub lookups: Family<TierLabel, Counter>,
+    /// `pushroll_push_duration_seconds`
+    pub push_duration: Histogram,
+    /// `pushroll_publish_to_patch_seconds`
+    pub publish_to_patch: Histogram,
+    /// `pushroll_index_images`
+    pub index_images: Gauge,
+    /// `pushroll_index_workloads`
+    pub index_workloads: Gauge,
+    /// `pushroll_index_as_of_seconds{tier}`
+    pub index_as_of: Family<TierLabel, Gauge<f64, AtomicU64>>,
+    /// `pushroll_reloads_total{tier,result}`
+    pub reloads: Family<ReloadLabels, Counter>,
+    /// `pushroll_cache_document_bytes`
+    pub cache_document_bytes: Gauge,
+    /// `pushroll_kubernetes_requests_total{verb,resource,code}`
+    pub kubernetes_requests: Family<RequestLabels, Counter>,
+    /// `pushroll_held_pushes`
+    pub held_pushes: Gauge<i64, AtomicI64>,
+}
+
+/// How a push ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `restarted`, `current`, ...
+    pub outcome: &'static str,
+}
+
+/// What was done to a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RestartLabels {
+    /// `Deployment`, ...
+    pub kind: &'static str,
+    /// `restarted`, `current`, ...
+    pub action: &'static str,
+}
+
+/// Where an index came from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TierLabel {
+    /// `mount`, `configmap`, `scan`, `watch`, or `none`.
+    pub tier: &'static str,
+}
+
+/// How a load of an index ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadLabels {
+    /// As in [`TierLabel`].
+    pub tier: &'static str,
+    /// `loaded`, `older` or `failed`.
+    pub result: &'static str,
+}
+
+/// A call to the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// `get`, `list`, `patch`, `create`.
+    pub verb: &'static str,
+    /// `deployments`, ...
+    pub resource: &'static str,
+    /// The HTTP status, 0 where no answer came.
+    pub code: u16,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("pushroll"),
+            pushes: Family::default(),
+            restarts: Family::default(),
+            lookups: Family::default(),
+            push_duration: Histogram::new(DURATION_BUCKETS),
+            publish_to_patch: Histogram::new(PUBLISH_BUCKETS),
+            index_images: Gauge::default(),
+            index_workloads: Gauge::default(),
+            index_as_of: Family::default(),
+            reloads: Family::default(),
+            cache_document_bytes: Gauge::default(),
+            kubernetes_requests: Family::default(),
+            held_pushes: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("pushes", "Pushes answered, by outcome", self.pushes.clone());
+        registry.register("restarts", "Workloads a push was decided for, by kind and action", self.restarts.clone());
+        registry.register("lookups", "Lookups, by the tier whose index answered", self.lookups.clone());
+        registry.register("push_duration_seconds", "From a push's arrival to its answer", self.push_duration.clone());
+        registry.register(
+            "publish_to_patch_seconds",
+            "From a push's publish time to a workload's PATCH accepted by the API server",
+            self.publish_to_patch.clone(),
+        );
+        registry.register("index_images", "Image references in the index", self.index_images.clone());
+        registry.register("index_workloads", "Workloads in the index", self.index_workloads.clone());
+        registry.register(
+            "index_as_of_seconds",
+            "When the index of a tier was true, Unix time",
+            self.index_as_of.clone(),
+        );
+        registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
+        registry.register(
+            "cache_document_bytes",
+            "Size of the cache document last read or written",
+            self.cache_document_bytes.clone(),
+        );
+        registry.register(
+            "kubernetes_requests",
+            "Calls to the API server, by verb, resource and status (0: no answer)",
+            self.kubernetes_requests.clone(),
+        );
+        registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
+    }
+
+    /// The exposition text, OpenMetrics 1.0.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
