@@ -3,9 +3,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod delivery;
+pub mod embedded;
 pub mod event;
 pub mod image;
 pub mod index;

@@ -18,6 +18,8 @@ pub mod problem;
 mod push;
 mod status;
 
+pub(crate) use lookup::LookupAnswer;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

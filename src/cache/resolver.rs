@@ -215,19 +215,16 @@ impl Resolver {
         if taken {
             self.metrics.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
             self.metrics.index_workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
-        } else {
-            status.warnings.push("older than the index in memory, which stays".to_owned());
         }
+        status.older_than_memory = !taken;
         let result = if taken { "loaded" } else { "older" };
         self.metrics.reloads.get_or_create(&ReloadLabels { tier: tier.as_str(), result }).inc();
-        tracing::info!(
-            tier = tier.as_str(),
-            result,
-            images,
-            workloads,
-            as_of = as_of.map(tracing::field::display),
-            "index {result}"
-        );
+        let as_of = as_of.map(tracing::field::display);
+        if taken {
+            tracing::info!(tier = tier.as_str(), images, workloads, as_of, "index loaded");
+        } else {
+            tracing::debug!(tier = tier.as_str(), images, workloads, as_of, "older than the index in memory");
+        }
         self.board.loaded(tier, status);
     }
 

@@ -22,6 +22,9 @@ pub struct TierStatus {
     /// Why it gives none now; an index from before is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Its last document says of itself that it is older than the index in memory, which stays.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub older_than_memory: bool,
     /// What is odd about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -1,0 +1,103 @@
+//! The command line: one file a command, over the same rooms as the server.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes: 0 yes or done, 1 failed, 2 wrong usage, 3 the
+//! answer is no. Only here are arguments and the environment read.
+
+mod arguments;
+mod cluster_commands;
+mod demo;
+mod explain;
+mod http_client;
+mod lookup;
+mod output;
+mod rebuild;
+mod replay;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use arguments::GlobalArgs;
+
+/// Push an image, and the Kubernetes workloads that run it roll.
+#[derive(Debug, Parser)]
+#[command(name = "pushroll", version, about, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The webhook service: takes Pub/Sub pushes and restarts the workloads of the image
+    Serve(Box<serve::ServeArgs>),
+    /// Plays a push end to end in this process: no cluster, no network, no leftovers
+    Demo(demo::DemoArgs),
+    /// Who runs an image (exit 3: nobody)
+    Lookup(lookup::LookupArgs),
+    /// Scans the cluster and writes the cache ConfigMap
+    Rebuild(rebuild::RebuildArgs),
+    /// What a push of an image would do, workload by workload, and why
+    Explain(explain::ExplainArgs),
+    /// Sends a recorded or hand-written event to a running service
+    Replay(replay::ReplayArgs),
+}
+
+/// What a command came to, when nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// Exit 0.
+    Yes,
+    /// Exit 1: done, but what it did has failed in part.
+    Failed,
+    /// Exit 3.
+    No,
+}
+
+impl Cli {
+    /// Runs the command. Whatever failed is one sentence on stderr.
+    pub fn run(self) -> ExitCode {
+        // One TLS provider, chosen before anything can ask for one: rustls panics where it finds none or two.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        self.global.init_logging(match self.command {
+            Command::Serve(_) => tracing::Level::INFO,
+            // It tells its own story.
+            Command::Demo(_) => tracing::Level::ERROR,
+            _ => tracing::Level::WARN,
+        });
+        match self.dispatch() {
+            Ok(Answered::Yes) => ExitCode::SUCCESS,
+            Ok(Answered::Failed) => ExitCode::from(1),
+            Ok(Answered::No) => ExitCode::from(3),
+            Err(error) => {
+                anstream::eprintln!("pushroll: {error:#}");
+                ExitCode::from(1)
+            }
+        }
+    }
+
+    fn dispatch(self) -> anyhow::Result<Answered> {
+        let global = self.global;
+        match self.command {
+            Command::Serve(args) => workers()?.block_on(serve::run(&global, *args)),
+            Command::Demo(args) => workers()?.block_on(demo::run(args)),
+            Command::Lookup(args) => single()?.block_on(lookup::run(&global, args)),
+            Command::Rebuild(args) => single()?.block_on(rebuild::run(&global, args)),
+            Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
+            Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
+        }
+    }
+}
+
+/// For the service: a thread a core.
+fn workers() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// For a command that makes a few calls and ends.
+fn single() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

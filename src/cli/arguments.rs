@@ -1,0 +1,104 @@
+//! Arguments that all commands share, and how values are written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::output::OutputFormat;
+use crate::cache::configmap::CacheConfigMap;
+use crate::cache::mount::MountReader;
+use crate::cluster::connect::{ConnectOptions, connect};
+use crate::telemetry::logging::{self, LogFormat};
+
+/// Where a service account's namespace is mounted (Kubernetes: the `ServiceAccount` admission plugin).
+const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// A kubeconfig [default: $KUBECONFIG, ~/.kube/config, else the pod's service account]
+    #[arg(long, global = true, value_name = "FILE", env = "PUSHROLL_KUBECONFIG")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", env = "PUSHROLL_CONTEXT")]
+    pub(super) context: Option<String>,
+    /// Where the cache ConfigMap lives [default: $NAMESPACE, else the service account's, else the context's]
+    #[arg(short, long, global = true, value_name = "NAME", env = "NAMESPACE")]
+    pub(super) namespace: Option<String>,
+    /// The ConfigMap that holds the cache
+    #[arg(long, global = true, value_name = "NAME", default_value = "deployment-image-cache", env = "PUSHROLL_CACHE_CONFIGMAP")]
+    pub(super) cache_configmap: String,
+    /// Its key
+    #[arg(long, global = true, value_name = "KEY", default_value = "cache.json", env = "PUSHROLL_CACHE_KEY")]
+    pub(super) cache_key: String,
+    /// Where that ConfigMap is mounted
+    #[arg(long, global = true, value_name = "DIR", default_value = "/etc/cache", env = "PUSHROLL_CACHE_DIR")]
+    pub(super) cache_dir: PathBuf,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: OutputFormat,
+    /// How log lines look
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text", env = "PUSHROLL_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl GlobalArgs {
+    /// Logs from now on, at `quiet` where nothing else was asked for.
+    pub(super) fn init_logging(&self, quiet: tracing::Level) {
+        let level = match self.verbose {
+            0 => quiet,
+            1 => tracing::Level::DEBUG,
+            _ => tracing::Level::TRACE,
+        };
+        logging::init(self.log_format, level);
+    }
+
+    pub(super) async fn connect(&self) -> anyhow::Result<kube::Client> {
+        let options = ConnectOptions { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
+        Ok(connect(&options).await?)
+    }
+
+    /// The cache ConfigMap; the client's configuration may name its namespace.
+    pub(super) fn config_map(&self, client: &kube::Client) -> CacheConfigMap {
+        let of_service_account = || std::fs::read_to_string(SERVICE_ACCOUNT_NAMESPACE).ok();
+        let namespace = self.namespace.clone().filter(|namespace| !namespace.is_empty()).or_else(of_service_account);
+        let namespace = namespace.map(|namespace| namespace.trim().to_owned());
+        CacheConfigMap {
+            namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
+            name: self.cache_configmap.clone(),
+            key: self.cache_key.clone(),
+        }
+    }
+
+    pub(super) fn mount(&self) -> MountReader {
+        MountReader::new(&self.cache_dir, &self.cache_key)
+    }
+}
+
+/// `500ms`, `5s`, `10m`, `1h30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<SignedDuration, _> = text.parse();
+    parsed
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
+}
+
+/// As [`duration`], but not zero.
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
+        if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
+    })
+}
+
+/// `14MiB`, `500kB`, `1048576`.
+pub(super) fn byte_size(text: &str) -> Result<usize, String> {
+    let size: bytesize::ByteSize = text.parse().map_err(|_| "expected a size such as 14MiB".to_owned())?;
+    usize::try_from(size.as_u64()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,56 @@
+//! What commands share that look at a cluster: a resolver of their own, for as long as they run.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::GlobalArgs;
+use crate::cache::proof::Need;
+use crate::cache::{LoadedIndex, Resolver, ResolverConfig};
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::index::Scope;
+use crate::telemetry::Metrics;
+
+/// People are patient; a cluster of thousands of workloads takes seconds to scan.
+pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(120);
+
+/// A chain over the cluster of the arguments, which writes nothing.
+pub(super) async fn resolver(global: &GlobalArgs, scope: Scope) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
+    let client = global.connect().await?;
+    let metrics = Arc::new(Metrics::new());
+    let config = ResolverConfig {
+        scope,
+        config_map: global.config_map(&client),
+        mount: global.mount(),
+        mount_poll: Duration::from_secs(1),
+        rebuild_interval: Duration::ZERO,
+        refresh_interval: None,
+        clock_margin: Duration::from_secs(10),
+        write_back: false,
+    };
+    let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));
+    Ok((Arc::new(Resolver::new(config, cluster.clone(), metrics)), cluster))
+}
+
+/// Runs `command` while the resolver serves it.
+pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Output = T>) -> T {
+    let end = CancellationToken::new();
+    let (_, result) = tokio::join!(resolver.run(end.clone()), async {
+        let result = command.await;
+        end.cancel();
+        result
+    });
+    result
+}
+
+/// The first index of the chain: the mount, the ConfigMap, a scan.
+pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<Arc<LoadedIndex>> {
+    if let Ok(loaded) = super::lookup::from_mount(global) {
+        return Ok(Arc::new(loaded));
+    }
+    let (resolver, _) = resolver(global, Scope::AllNamespaces).await?;
+    Ok(with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?)
+}

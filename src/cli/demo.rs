@@ -1,0 +1,147 @@
+//! `pushroll demo`: the whole service in this process, over an embedded Kubernetes API and a mount that it
+//! makes itself. A push is played end to end, each step shown with its time; then it keeps serving.
+
+mod cluster;
+mod screen;
+mod service;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::Value;
+
+use super::Answered;
+use super::serve::shutdown;
+use cluster::{DIGEST, IMAGE, NAMESPACE, workloads};
+use screen::Screen;
+use service::{CACHE_CONFIG_MAP, DemoService};
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Exit after the last step instead of serving on
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
+    let mut screen = Screen::new();
+    let service = DemoService::start().await?;
+    let played = play(&mut screen, &service).await;
+    if played.is_ok() && !args.once {
+        next_steps(&mut screen, &service)?;
+        shutdown()?.await;
+    }
+    service.stop().await?;
+    played.map(|()| Answered::Yes)
+}
+
+async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {
+    screen.title("pushroll demo", "push an image, and the workloads that run it roll")?;
+    screen.text("Kubernetes' API, the kubelet's mount and Pub/Sub are played in this process: nothing else is touched.")?;
+
+    screen.step("A cluster", None)?;
+    let rows = workloads().into_iter().map(|workload| {
+        let image = workload.manifest()["spec"]["template"]["spec"]["containers"][0]["image"].as_str().map(shortened);
+        [workload.namespace.to_owned(), workload.kind.to_string(), workload.name.to_owned(), image.unwrap_or_default(), workload.note.to_owned()]
+    });
+    screen.table(["NAMESPACE", "KIND", "NAME", "IMAGE", ""], rows)?;
+
+    let started = Instant::now();
+    let server = service.serve().await?;
+    let scanned = server.wait_for_tier(started, "scan").await?;
+    screen.step("pushroll starts: its mount is empty and there is no ConfigMap, so it scans the cluster", Some(scanned.took))?;
+    let index = &scanned.status["index"];
+    screen.text(&format!("{} images, {} workloads: one LIST of each kind", index["images"], index["workloads"]))?;
+
+    let stored = service.wait_for_config_map(started).await?;
+    screen.step("The scan is written to the ConfigMap", Some(stored.took))?;
+    screen.text(&format!("{NAMESPACE}/{CACHE_CONFIG_MAP}, key cache.json:"))?;
+    screen.text(&head(&stored.document, 300))?;
+
+    let mounted = server.wait_for_tier(started, "mount").await?;
+    screen.step("The kubelet swaps ..data of the mount, and the index follows it (a real kubelet takes 30 to 80 s)", Some(mounted.took))?;
+    screen.text("From here on a lookup costs no API call.")?;
+
+    let first = server.push("1").await?;
+    screen.step(&format!("Someone pushes {IMAGE}; Pub/Sub tells pushroll"), Some(first.took))?;
+    show_answer(screen, &first.answer, &first.api_calls)?;
+
+    let again = server.push("1").await?;
+    screen.step("Pub/Sub delivers the same message again", Some(again.took))?;
+    show_answer(screen, &again.answer, &again.api_calls)?;
+
+    let (explained, took) = server.get(&format!("/v1/explain?image={IMAGE}")).await?;
+    screen.step("And the one that is pinned? `explain` tells what a push would do, and why", Some(took))?;
+    let pinned = explained["workloads"].as_array().into_iter().flatten().filter(|w| w["code"] == "pinned_by_digest");
+    screen.table(["WORKLOAD", "ACTION", "REASON"], pinned.map(|w| [name(w), text(w, "action"), text(w, "reason")]))?;
+
+    screen.step("What the API server has now", None)?;
+    screen.table(["WORKLOAD", "GENERATION", ""], service.generations().await?.into_iter().map(|(name, generation)| {
+        let note = if generation > 1 { "rolled once" } else { "untouched" };
+        [name, generation.to_string(), note.to_owned()]
+    }))
+}
+
+fn show_answer(screen: &mut Screen, answer: &Value, api_calls: &str) -> anyhow::Result<()> {
+    let workloads = answer["workloads"].as_array().cloned().unwrap_or_default();
+    screen.table(["WORKLOAD", "ACTION", "REASON"], workloads.iter().map(|w| [name(w), text(w, "action"), text(w, "reason")]))?;
+    screen.text(&format!("outcome: {}; index from the {}; API calls: {api_calls}", text(answer, "outcome"), text(&answer["source"], "tier")))
+}
+
+fn next_steps(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {
+    let server = service.address()?;
+    screen.step("Now you", None)?;
+    screen.text("Push another digest (a plain Artifact Registry event will do):")?;
+    let digest = DIGEST.replace("6ec128e2", "00000002");
+    let repository = IMAGE.rsplit_once(':').map_or(IMAGE, |(repository, _)| repository);
+    screen.command(&format!(
+        "curl -s http://{}/v1/push -d '{{\"action\":\"INSERT\",\"tag\":\"{IMAGE}\",\"digest\":\"{repository}@{digest}\"}}'",
+        server.public
+    ))?;
+    screen.text("Ask who runs an image, why, and how the service is:")?;
+    screen.command(&format!("curl -s 'http://{}/v1/lookup?image={IMAGE}'", server.internal))?;
+    screen.command(&format!("curl -s 'http://{}/v1/explain?image={IMAGE}'", server.admin))?;
+    screen.command(&format!("curl -s http://{}/v1/status", server.internal))?;
+    screen.text("Ctrl-C ends it; nothing is left behind.")
+}
+
+/// The registry's host and the digest tell the eye nothing here.
+fn shortened(image: &str) -> String {
+    match image.split_once("@sha256:") {
+        Some((tagged, hex)) => format!("{tagged}@sha256:{}…", hex.get(..6).unwrap_or(hex)),
+        None => image.to_owned(),
+    }
+}
+
+fn head(document: &str, characters: usize) -> String {
+    let cut: String = document.chars().take(characters).collect();
+    if cut.len() < document.len() { cut + " …" } else { cut }
+}
+
+fn name(workload: &Value) -> String {
+    format!("{}/{}/{}", text(workload, "namespace"), text(workload, "kind").to_lowercase(), text(workload, "name"))
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits for `condition` to give something, looking often; the demo has no business taking longer than `LIMIT`.
+async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    const LIMIT: Duration = Duration::from_secs(30);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = condition().await? {
+            return Ok(value);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "{what} did not happen within {LIMIT:?}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A JSON body, or a sentence that says it was none.
+fn parse(body: &[u8]) -> anyhow::Result<Value> {
+    serde_json::from_slice(body).context("the demo's own service answered with something else than JSON")
+}

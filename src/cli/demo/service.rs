@@ -1,0 +1,237 @@
+//! The demo's service: the real one, over the embedded API and a projected mount in a temporary directory.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::{DIGEST, IMAGE, NAMESPACE, NAMESPACES, workloads};
+use super::{parse, wait_until};
+use crate::cache::configmap::CacheConfigMap;
+use crate::cache::mount::MountReader;
+use crate::cli::http_client::request;
+use crate::clock::Clock;
+use crate::delivery::answer::Poison;
+use crate::embedded::{EmbeddedKubernetes, mount_config_map};
+use crate::rollout::Policy;
+use crate::server::{Listeners, ServeConfig, serve};
+
+pub(super) const CACHE_CONFIG_MAP: &str = "deployment-image-cache";
+/// As the service calls the API: the demo itself looks as somebody else.
+const SERVICE_USER: &str = "pushroll";
+
+/// The embedded cluster, its kubelet and, once started, the service.
+pub(super) struct DemoService {
+    kubernetes: EmbeddedKubernetes,
+    mount: TempDir,
+    end: CancellationToken,
+    kubelet: JoinHandle<std::io::Result<()>>,
+    service: Mutex<Option<(Addresses, JoinHandle<anyhow::Result<()>>)>>,
+    published: Timestamp,
+}
+
+/// Where the service listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) internal: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+/// The running service, as a caller sees it.
+pub(super) struct Server<'a> {
+    demo: &'a DemoService,
+    addresses: Addresses,
+}
+
+/// A push's answer.
+pub(super) struct Pushed {
+    pub(super) answer: Value,
+    pub(super) took: Duration,
+    /// `4 GET deployments, 2 PATCH deployments`
+    pub(super) api_calls: String,
+}
+
+/// A tier that has given an index.
+pub(super) struct TierLoaded {
+    pub(super) status: Value,
+    pub(super) took: Duration,
+}
+
+/// The document in the ConfigMap.
+pub(super) struct Stored {
+    pub(super) document: String,
+    pub(super) took: Duration,
+}
+
+impl DemoService {
+    /// The cluster with its workloads, and the kubelet that follows the ConfigMap. No service yet.
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let kubernetes = EmbeddedKubernetes::new();
+        let client = kubernetes.client();
+        for namespace in NAMESPACES {
+            create(&client, "/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await?;
+        }
+        for workload in workloads() {
+            create(&client, &workload.collection(), &workload.manifest()).await?;
+        }
+        let mount = tempfile::Builder::new().prefix("pushroll-demo-").tempdir().context("no temporary directory")?;
+        let end = CancellationToken::new();
+        let kubelet = tokio::spawn({
+            let (kubernetes, directory, end) = (kubernetes.clone(), mount.path().to_owned(), end.clone());
+            async move {
+                let ended = end.cancelled_owned();
+                mount_config_map(&kubernetes, NAMESPACE, CACHE_CONFIG_MAP, &directory, ended).await
+            }
+        });
+        Ok(Self { kubernetes, mount, end, kubelet, service: Mutex::default(), published: Timestamp::now() })
+    }
+
+    /// Starts the service, on the ports it has by default where those are free.
+    pub(super) async fn serve(&self) -> anyhow::Result<Server<'_>> {
+        let listeners = Listeners { public: bind(8080).await?, internal: bind(9090).await?, admin: bind(9091).await? };
+        let addresses = Addresses {
+            public: listeners.public.local_addr()?,
+            internal: listeners.internal.local_addr()?,
+            admin: listeners.admin.local_addr()?,
+        };
+        let key = "cache.json".to_owned();
+        let config = ServeConfig {
+            config_map: CacheConfigMap { namespace: NAMESPACE.to_owned(), name: CACHE_CONFIG_MAP.to_owned(), key: key.clone() },
+            mount: MountReader::new(self.mount.path(), key),
+            mount_poll: Duration::from_millis(20),
+            // A real API server is spared with 5 s between scans; this one has nothing else to do.
+            rebuild_interval: Duration::from_millis(20),
+            refresh_interval: None,
+            hold: Duration::from_secs(8),
+            clock_margin: Duration::from_secs(10),
+            allow_stale: false,
+            poison: Poison::Ack,
+            max_body: 14 * 1024 * 1024,
+            policy: Policy::everything(),
+            concurrency: 16,
+            drain_timeout: Duration::from_secs(5),
+        };
+        let client = self.kubernetes.client_as(SERVICE_USER);
+        let end = self.end.clone();
+        let running = tokio::spawn(async move {
+            Ok(serve(config, client, Clock::system(), listeners, end.cancelled_owned()).await?)
+        });
+        *self.service.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((addresses, running));
+        Ok(Server { demo: self, addresses })
+    }
+
+    pub(super) fn address(&self) -> anyhow::Result<Addresses> {
+        let service = self.service.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        service.as_ref().map(|(addresses, _)| *addresses).context("the demo's service was not started")
+    }
+
+    /// Ends the service and the kubelet, and removes the mount.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.end.cancel();
+        let service = self.service.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((_, running)) = service {
+            running.await.context("the demo's service ended badly")??;
+        }
+        self.kubelet.await.context("the demo's kubelet ended badly")?.context("the demo's mount could not be written")?;
+        self.mount.close().context("the demo's mount could not be removed")
+    }
+
+    /// Waits until the service has written the ConfigMap.
+    pub(super) async fn wait_for_config_map(&self, started: Instant) -> anyhow::Result<Stored> {
+        let client = self.kubernetes.client();
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/{CACHE_CONFIG_MAP}");
+        let document = wait_until("the write of the ConfigMap", async || {
+            let config_map = client.request::<Value>(get(&path)?).await.ok();
+            Ok(config_map.and_then(|config_map| config_map["data"]["cache.json"].as_str().map(str::to_owned)))
+        });
+        Ok(Stored { document: document.await?, took: started.elapsed() })
+    }
+
+    /// Each workload's generation: it rises by one with each rollout.
+    pub(super) async fn generations(&self) -> anyhow::Result<Vec<(String, i64)>> {
+        let client = self.kubernetes.client();
+        let mut generations = Vec::new();
+        for workload in workloads() {
+            let object: Value = client.request(get(&format!("{}/{}", workload.collection(), workload.name))?).await?;
+            let name = format!("{}/{}/{}", workload.namespace, workload.kind.lower_case(), workload.name);
+            generations.push((name, object["metadata"]["generation"].as_i64().unwrap_or_default()));
+        }
+        Ok(generations)
+    }
+}
+
+impl Server<'_> {
+    /// Waits until the service's index comes from `tier`, or has come from it.
+    pub(super) async fn wait_for_tier(&self, started: Instant, tier: &str) -> anyhow::Result<TierLoaded> {
+        let status = wait_until("the index", async || {
+            let (status, _) = self.get("/v1/status").await?;
+            Ok(status["tiers"][tier]["loaded_at"].is_string().then_some(status))
+        });
+        Ok(TierLoaded { status: status.await?, took: started.elapsed() })
+    }
+
+    /// A push of the demo's image, as Pub/Sub delivers it.
+    pub(super) async fn push(&self, message_id: &str) -> anyhow::Result<Pushed> {
+        let repository = IMAGE.rsplit_once(':').map_or(IMAGE, |(repository, _)| repository);
+        let payload = json!({"action": "INSERT", "tag": IMAGE, "digest": format!("{repository}@{DIGEST}")});
+        let body = json!({
+            "message": {
+                "data": STANDARD.encode(payload.to_string()),
+                "messageId": message_id,
+                "publishTime": format!("{:.3}", self.demo.published),
+            },
+            "subscription": "projects/acme/subscriptions/pushroll",
+        });
+        let before = self.demo.kubernetes.api_calls(SERVICE_USER).len();
+        let begun = Instant::now();
+        let uri = format!("http://{}/v1/push", self.addresses.public).parse()?;
+        let headers = [("content-type".to_owned(), "application/json".to_owned())];
+        let (_, answer) = request(Method::POST, &uri, &headers, body.to_string().into_bytes().into()).await?;
+        let took = begun.elapsed();
+        let mut counted = BTreeMap::new();
+        for call in self.demo.kubernetes.api_calls(SERVICE_USER).into_iter().skip(before) {
+            *counted.entry((call.verb.to_uppercase(), call.resource)).or_insert(0) += 1;
+        }
+        let api_calls: Vec<_> = counted.into_iter().map(|((verb, resource), n)| format!("{n} {verb} {resource}")).collect();
+        Ok(Pushed { answer: parse(&answer)?, took, api_calls: api_calls.join(", ") })
+    }
+
+    /// A GET of the admin listener.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<(Value, Duration)> {
+        let begun = Instant::now();
+        let uri = format!("http://{}{path}", self.addresses.admin).parse()?;
+        let (_, body) = request(Method::GET, &uri, &[], Bytes::new()).await?;
+        Ok((parse(&body)?, begun.elapsed()))
+    }
+}
+
+async fn create(client: &kube::Client, collection: &str, object: &Value) -> anyhow::Result<()> {
+    let request = http::Request::post(collection).header("content-type", "application/json");
+    let created: Value = client.request(request.body(object.to_string().into_bytes())?).await?;
+    drop(created);
+    Ok(())
+}
+
+fn get(path: &str) -> anyhow::Result<http::Request<Vec<u8>>> {
+    Ok(http::Request::get(path).body(Vec::new())?)
+}
+
+async fn bind(preferred: u16) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(("127.0.0.1", preferred)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free on 127.0.0.1"),
+    }
+}

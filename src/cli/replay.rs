@@ -1,0 +1,154 @@
+//! `pushroll replay`: sends a recorded or hand-written event to a running service, through the door that
+//! Pub/Sub uses.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use http::{Method, Uri};
+use serde_json::{Value, json};
+
+use super::http_client::request;
+use super::output::{OutputFormat, print, table};
+use super::{Answered, GlobalArgs};
+use crate::clock::Clock;
+use crate::image::{Digest, ImageRef};
+
+#[derive(Debug, Args)]
+#[command(after_help = "FILE is a whole push body ({\"message\": ...}), a payload of Artifact Registry \
+    ({\"action\": \"INSERT\", ...}), or a recording ({\"headers\": [...], \"body\": \"...\"}).")]
+pub(super) struct ReplayArgs {
+    /// The event; - for stdin
+    #[arg(value_name = "FILE", required_unless_present = "image", conflicts_with = "image")]
+    file: Option<PathBuf>,
+    /// Make up an event: this tag was pushed now
+    #[arg(long, value_name = "REF")]
+    image: Option<ImageRef>,
+    /// With --image: to this digest
+    #[arg(long, value_name = "DIGEST", requires = "image")]
+    digest: Option<Digest>,
+    /// Only say what would be done (the admin listener takes this)
+    #[arg(long)]
+    dry_run: bool,
+    /// The push endpoint
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9091/v1/push", env = "PUSHROLL_TO")]
+    to: Uri,
+}
+
+/// What is sent.
+struct Event {
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: ReplayArgs) -> anyhow::Result<Answered> {
+    let event = match (&args.image, &args.file) {
+        (Some(image), _) => wrapped(&made_up(image, args.digest.as_ref())?),
+        (None, Some(file)) => read(file)?,
+        (None, None) => anyhow::bail!("name a FILE, - for stdin, or --image"),
+    };
+    let uri = if args.dry_run { format!("{}?dry_run=true", args.to).parse()? } else { args.to };
+    let (status, answer) = request(Method::POST, &uri, &event.headers, event.body.into()).await?;
+    show(global.output, &answer)?;
+    if !status.is_success() {
+        anstream::eprintln!("pushroll: {uri} answered {status}");
+        return Ok(Answered::Failed);
+    }
+    let outcome = serde_json::from_slice::<Value>(&answer).ok().and_then(|answer| answer["outcome"].as_str().map(str::to_owned));
+    Ok(if outcome.as_deref() == Some("failed") { Answered::Failed } else { Answered::Yes })
+}
+
+fn made_up(image: &ImageRef, digest: Option<&Digest>) -> anyhow::Result<Value> {
+    let Some(tag) = image.tag().filter(|_| image.digest().is_none()) else {
+        anyhow::bail!("{image} is pinned by a digest; name a tag, and the digest with --digest");
+    };
+    // A registry always names the tag.
+    let written = image.as_written();
+    let tagged = if written.ends_with(&format!(":{tag}")) { written.to_owned() } else { format!("{written}:{tag}") };
+    let repository = &tagged[..tagged.len() - tag.len() - 1];
+    Ok(match digest {
+        None => json!({"action": "INSERT", "tag": tagged}),
+        Some(digest) => json!({"action": "INSERT", "tag": tagged, "digest": format!("{repository}@{digest}")}),
+    })
+}
+
+/// As Pub/Sub would wrap it, published now.
+fn wrapped(payload: &Value) -> Event {
+    let now = Clock::system().now();
+    let body = json!({
+        "message": {
+            "data": STANDARD.encode(payload.to_string()),
+            "messageId": now.as_microsecond().to_string(),
+            "publishTime": format!("{now:.3}"),
+        },
+        "subscription": "projects/local/subscriptions/replay",
+    });
+    Event { headers: vec![("content-type".to_owned(), "application/json".to_owned())], body: body.to_string().into_bytes() }
+}
+
+fn read(file: &PathBuf) -> anyhow::Result<Event> {
+    let mut bytes = Vec::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut bytes).context("stdin cannot be read")?;
+    } else {
+        bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
+        // As it is: what a service does with junk is a fair question, too.
+        return Ok(Event { headers: Vec::new(), body: bytes });
+    };
+    if value.get("action").is_some() {
+        return Ok(wrapped(&value));
+    }
+    match (value.get("headers").and_then(Value::as_array), value.get("body").and_then(Value::as_str)) {
+        (Some(headers), Some(body)) => Ok(Event { headers: recorded_headers(headers), body: body.as_bytes().to_vec() }),
+        _ => Ok(Event { headers: vec![("content-type".to_owned(), "application/json".to_owned())], body: bytes }),
+    }
+}
+
+/// The headers of a recording that belong to the message, not to the connection it came by.
+fn recorded_headers(headers: &[Value]) -> Vec<(String, String)> {
+    let pairs = headers.iter().filter_map(|pair| Some((pair.get(0)?.as_str()?.to_lowercase(), pair.get(1)?.as_str()?)));
+    let of_connection = ["host", "connection", "content-length", "transfer-encoding", "authorization"];
+    pairs.filter(|(name, _)| !of_connection.contains(&name.as_str())).map(|(name, value)| (name, value.to_owned())).collect()
+}
+
+fn show(format: OutputFormat, answer: &[u8]) -> anyhow::Result<()> {
+    let Ok(value) = serde_json::from_slice::<Value>(answer) else {
+        return Ok(print(&(String::from_utf8_lossy(answer).into_owned() + "\n"))?);
+    };
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let workloads = value["workloads"].as_array().cloned().unwrap_or_default();
+    match format {
+        OutputFormat::Json => print(&(serde_json::to_string_pretty(&value)? + "\n"))?,
+        OutputFormat::Name => {
+            let name = |w: &Value| format!("{}/{}/{}\n", text(w, "namespace"), text(w, "kind").to_lowercase(), text(w, "name"));
+            print(&workloads.iter().map(name).collect::<String>())?;
+        }
+        OutputFormat::Table => {
+            if !workloads.is_empty() {
+                let columns = ["namespace", "kind", "name", "action", "reason"];
+                let rows = workloads.iter().map(|workload| columns.map(|column| text(workload, column)));
+                print(&table(["NAMESPACE", "KIND", "NAME", "ACTION", "REASON"], rows))?;
+            }
+            anstream::eprintln!("{}", summary(&value));
+        }
+    }
+    Ok(())
+}
+
+/// `restarted: nginx:1.27`, and why where there is a reason.
+fn summary(value: &Value) -> String {
+    let part = |key: &str| value[key].as_str().filter(|text| !text.is_empty());
+    let mut line = part("outcome").or(part("title")).unwrap_or("no outcome").to_owned();
+    if let Some(image) = part("image") {
+        line += &format!(": {image}");
+    }
+    if let Some(reason) = part("reason").or(part("detail")) {
+        line += &format!(" ({reason})");
+    }
+    line
+}

@@ -1,0 +1,162 @@
+//! `pushroll serve`: the webhook service.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::arguments::{byte_size, duration, positive_duration};
+use super::{Answered, GlobalArgs};
+use crate::clock::Clock;
+use crate::delivery::answer::Poison;
+use crate::index::Scope;
+use crate::rollout::Policy;
+use crate::rollout::selector::LabelSelector;
+use crate::server::{Listeners, ServeConfig, serve};
+
+/// Every flag has an environment variable: `PUSHROLL_` and its name in capitals.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Public: the push endpoint alone
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", env = "PUSHROLL_LISTEN")]
+    listen: SocketAddr,
+    /// Internal: probes, metrics, lookup, status; read only
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", env = "PUSHROLL_INTERNAL_LISTEN")]
+    internal_listen: SocketAddr,
+    /// Admin: replays and rebuilds without a token; loopback only, reached through kubectl port-forward
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091", env = "PUSHROLL_ADMIN_LISTEN")]
+    admin_listen: SocketAddr,
+    /// Take pushes from anyone who can reach the public listener
+    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH")]
+    insecure_no_auth: bool,
+    /// How often the mount is looked at
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive_duration, env = "PUSHROLL_MOUNT_POLL")]
+    mount_poll: Duration,
+    /// Least time between two scans, and between two GETs of the ConfigMap
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, env = "PUSHROLL_REBUILD_INTERVAL")]
+    rebuild_interval: Duration,
+    /// Longest wait for the proof that no workload was missed, then 503
+    #[arg(long, value_name = "DURATION", default_value = "8s", value_parser = positive_duration, env = "PUSHROLL_HOLD")]
+    hold: Duration,
+    /// Scan on a timer [default: off]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, env = "PUSHROLL_REFRESH_INTERVAL")]
+    refresh_interval: Option<Duration>,
+    /// Answer from whatever index is at hand; a workload younger than it may be missed
+    #[arg(long, env = "PUSHROLL_ALLOW_STALE")]
+    allow_stale: bool,
+    /// What becomes of junk on the topic: ack, or nack for a subscription with a dead-letter topic
+    #[arg(long, value_enum, default_value = "ack", env = "PUSHROLL_POISON")]
+    poison: PoisonArg,
+    /// Largest body of a push
+    #[arg(long, value_name = "SIZE", default_value = "14MiB", value_parser = byte_size, env = "PUSHROLL_MAX_BODY")]
+    max_body: usize,
+    /// Workloads worked on at once
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), env = "PUSHROLL_CONCURRENCY")]
+    concurrency: u16,
+    /// Longest wait for requests in flight at the end
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration, env = "PUSHROLL_DRAIN_TIMEOUT")]
+    drain_timeout: Duration,
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+/// Which workloads may be touched, and how clocks are compared.
+#[derive(Debug, Args)]
+pub(super) struct PolicyArgs {
+    /// Only workloads in these namespaces [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_NAMESPACES")]
+    namespaces: Vec<String>,
+    /// No workloads in these namespaces
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_EXCLUDE_NAMESPACES")]
+    exclude_namespaces: Vec<String>,
+    /// Only workloads with these labels, as kubectl -l
+    #[arg(long, value_name = "SELECTOR", env = "PUSHROLL_SELECTOR")]
+    selector: Option<LabelSelector>,
+    /// Only workloads with the annotation pushroll.dev/restart: "true"
+    #[arg(long, env = "PUSHROLL_OPT_IN")]
+    opt_in: bool,
+    /// How far apart clocks may be and still be compared
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, env = "PUSHROLL_CLOCK_MARGIN")]
+    pub(super) clock_margin: Duration,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum PoisonArg {
+    Ack,
+    Nack,
+}
+
+impl PolicyArgs {
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            scope: Scope::of(&self.namespaces),
+            excluded_namespaces: self.exclude_namespaces.clone(),
+            selector: self.selector.clone(),
+            opt_in: self.opt_in,
+        }
+    }
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<Answered> {
+    if !args.insecure_no_auth {
+        anyhow::bail!(
+            "pushes are not authenticated yet, and whoever reaches {} could restart workloads: start it with \
+             --insecure-no-auth where only Pub/Sub or a proxy that checks its tokens can reach it",
+            args.listen
+        );
+    }
+    let client = global.connect().await?;
+    let listeners = Listeners {
+        public: bind(args.listen, "--listen").await?,
+        internal: bind(args.internal_listen, "--internal-listen").await?,
+        admin: bind(args.admin_listen, "--admin-listen").await?,
+    };
+    tracing::warn!("--insecure-no-auth: pushes are taken from anyone who can reach the public listener");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public = %listeners.public.local_addr()?,
+        internal = %listeners.internal.local_addr()?,
+        admin = %listeners.admin.local_addr()?,
+        "listening"
+    );
+    let config = ServeConfig {
+        config_map: global.config_map(&client),
+        mount: global.mount(),
+        mount_poll: args.mount_poll,
+        rebuild_interval: args.rebuild_interval,
+        refresh_interval: args.refresh_interval,
+        hold: args.hold,
+        clock_margin: args.policy.clock_margin,
+        allow_stale: args.allow_stale,
+        poison: match args.poison {
+            PoisonArg::Ack => Poison::Ack,
+            PoisonArg::Nack => Poison::Nack,
+        },
+        max_body: args.max_body,
+        policy: args.policy.policy(),
+        concurrency: args.concurrency.into(),
+        drain_timeout: args.drain_timeout,
+    };
+    serve(config, client, Clock::system(), listeners, shutdown()?).await?;
+    Ok(Answered::Yes)
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
+
+/// SIGTERM from Kubernetes, SIGINT from a terminal.
+pub(super) fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

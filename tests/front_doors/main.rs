@@ -1,0 +1,20 @@
+//! Tests through the front doors: HTTP, the command line, the Kubernetes API.
+//!
+//! Each test that talks to Kubernetes runs on two grounds, `embedded::NAME` and `control_plane::NAME`: the same
+//! code, so that the embedded API cannot drift from the real one. The control plane is started once, on first
+//! use, and ends with this program. Without the testbed's binaries (`make test` builds them) its tests are
+//! reported as ignored.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod doors;
+mod support;
+
+use std::process::ExitCode;
+
+use support::suite::Suite;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    doors::tests(&mut suite);
+    suite.run()
+}

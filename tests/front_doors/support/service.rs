@@ -1,0 +1,191 @@
+//! A running service: the real program as a process or, where a test needs another clock, in this one.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use http::Method;
+use serde_json::Value;
+
+use super::fixtures::PushMessage;
+use super::ground::Ground;
+use super::http::{Answer, get, send};
+use super::wait::eventually;
+
+/// What `serve` is started with. Every test gets its own ports, mount and API user.
+pub struct ServiceBuilder {
+    ground: Ground,
+    arguments: Vec<String>,
+    mount: PathBuf,
+    user: String,
+}
+
+/// The program, running. Ends (SIGKILL) with this value.
+pub struct Service {
+    pub public: String,
+    pub internal: String,
+    pub admin: String,
+    /// Who it is to the API server.
+    pub user: String,
+    /// Its mount.
+    pub mount: PathBuf,
+    ground: Ground,
+    process: Mutex<Child>,
+    log: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Ground {
+    /// A service with an empty mount, whose index comes quickly: the interval between scans is short.
+    pub fn service(&self) -> ServiceBuilder {
+        let user = self.fresh_user();
+        let mount = self.directory().join(format!("mount-{user}"));
+        let arguments = ["--insecure-no-auth", "--mount-poll", "5ms", "--rebuild-interval", "50ms"].map(str::to_owned);
+        ServiceBuilder { ground: self.clone(), arguments: arguments.into(), mount, user }
+    }
+}
+
+impl ServiceBuilder {
+    /// More arguments; of one that is given twice the last counts.
+    pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(str::to_owned));
+        self
+    }
+
+    /// The mount of its own kubelet.
+    pub fn mount(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.mount);
+        self
+    }
+
+    /// As this user to the API server.
+    pub fn user(mut self, user: &str) -> Self {
+        user.clone_into(&mut self.user);
+        self
+    }
+
+    /// Starts it and waits until it listens; it need not be ready.
+    pub async fn start(self) -> Service {
+        let mut command = program();
+        command.arg("serve").args(["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(overridden(&self.arguments)).args(["--log-format", "json", "-n", self.ground.namespace()]);
+        command.arg("--kubeconfig").arg(self.ground.kubeconfig(&self.user)).arg("--cache-dir").arg(&self.mount);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let (stderr, lines) = (process.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                lines.lock().unwrap().push(entry);
+            }
+        });
+        let listening = eventually("the service listens", async || {
+            let log = log.lock().unwrap();
+            if let Some(status) = process.try_wait().unwrap() {
+                panic!("the service ended ({status}): {log:?}");
+            }
+            log.iter().find(|line| line["message"] == "listening").cloned()
+        });
+        let listening = listening.await;
+        let address = |name: &str| format!("http://{}", listening[name].as_str().unwrap());
+        Service {
+            public: address("public"),
+            internal: address("internal"),
+            admin: address("admin"),
+            user: self.user,
+            mount: self.mount,
+            ground: self.ground,
+            process: Mutex::new(process),
+            log,
+        }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start_ready(self) -> Service {
+        let service = self.start().await;
+        service.wait_until_ready().await;
+        service
+    }
+}
+
+/// clap refuses a flag given twice; the tests' own value replaces the default.
+fn overridden(arguments: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    let mut rest = arguments.iter().peekable();
+    while let Some(flag) = rest.next() {
+        let value = rest.next_if(|next| !next.starts_with("--"));
+        if let Some(position) = kept.iter().position(|known| known == flag) {
+            kept.drain(position..position + 1 + usize::from(value.is_some()));
+        }
+        kept.push(flag.clone());
+        kept.extend(value.cloned());
+    }
+    kept
+}
+
+/// The program under test, free of the environment's own settings.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pushroll"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("PUSHROLL_") || ["KUBECONFIG", "NAMESPACE"].contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Service {
+    pub async fn wait_until_ready(&self) {
+        let url = format!("{}/readyz", self.internal);
+        eventually("the service is ready", async || get(&url).await.status.is_success().then_some(())).await;
+    }
+
+    /// Delivers a message to the public listener, as Pub/Sub does.
+    pub async fn push(&self, message: &PushMessage) -> Answer {
+        self.deliver(&[("content-type", "application/json")], message.body()).await
+    }
+
+    /// Delivers any bytes to the public listener.
+    pub async fn deliver(&self, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> Answer {
+        send(Method::POST, &format!("{}/v1/push", self.public), headers, body).await
+    }
+
+    pub async fn status(&self) -> Value {
+        get(&format!("{}/v1/status", self.internal)).await.json()
+    }
+
+    /// Waits until the status shows what `condition` looks for.
+    pub async fn wait_for_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, async || Some(self.status().await).filter(&condition)).await
+    }
+
+    /// What it has asked the API server for so far.
+    pub fn api_calls(&self) -> Vec<super::ground::ApiCall> {
+        self.ground.api_calls(&self.user)
+    }
+
+    /// The log lines so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by its name (`TERM`, `KILL`, `STOP`, ...).
+    pub fn signal(&self, name: &str) {
+        let id = self.process.lock().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn ended(&self) -> ExitStatus {
+        eventually("the service ends", async || self.process.lock().unwrap().try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().unwrap();
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}

@@ -1,0 +1,91 @@
+//! The list of tests, each an async function of a [`Ground`]; and running them.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use super::control_plane::ControlPlane;
+use super::ground::Ground;
+
+/// Set by `make test`: the folder of the testbed's binaries.
+const BINARIES: &str = "PUSHROLL_TESTBED";
+
+/// The control plane, once a test has asked for it.
+type SharedControlPlane = Arc<OnceLock<Result<ControlPlane, String>>>;
+
+pub struct Suite {
+    control_plane: SharedControlPlane,
+    trials: Vec<Trial>,
+}
+
+impl Suite {
+    pub fn new() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Self { control_plane: Arc::default(), trials: Vec::new() }
+    }
+
+    /// A test that needs no Kubernetes.
+    pub fn plain<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn() -> F) {
+        self.trials.push(Trial::test(format!("plain::{name}"), move || block_on(test())));
+    }
+
+    /// A test that is the same on the embedded API and on the real one.
+    pub fn on_both<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(Ground) -> F) {
+        self.on_embedded(name, test);
+        self.on_control_plane(name, test);
+    }
+
+    /// A test of what only the embedded API can play, such as an API server that hangs.
+    pub fn on_embedded<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(Ground) -> F) {
+        let name = format!("embedded::{name}");
+        let trial = Trial::test(name, move || block_on(async move { test(Ground::embedded().await).await }));
+        self.trials.push(trial);
+    }
+
+    /// A test of what only a real control plane has, such as controllers, kubectl and RBAC.
+    pub fn on_control_plane<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(Ground) -> F) {
+        let shared = Arc::clone(&self.control_plane);
+        let trial = Trial::test(format!("control_plane::{name}"), move || {
+            let _ = started(&shared)?;
+            let shared = Arc::clone(&shared);
+            block_on(async move { test(Ground::control_plane(shared).await).await })
+        });
+        self.trials.push(trial.with_ignored_flag(std::env::var_os(BINARIES).is_none()));
+    }
+
+    /// Runs what the arguments ask for, and ends the control plane.
+    pub fn run(self) -> ExitCode {
+        let arguments = Arguments::from_args();
+        let conclusion = libtest_mimic::run(&arguments, self.trials);
+        drop(self.control_plane);
+        conclusion.exit_code()
+    }
+}
+
+/// The control plane, started by the first test that needs it.
+pub fn started(shared: &SharedControlPlane) -> Result<&ControlPlane, Failed> {
+    let started = shared.get_or_init(|| {
+        let binaries = std::env::var_os(BINARIES).map_or_else(build, |binaries| Ok(PathBuf::from(binaries)))?;
+        ControlPlane::start(&binaries).map_err(|error| format!("{error:#}"))
+    });
+    started.as_ref().map_err(|error| Failed::from(format!("the control plane did not start: {error}")))
+}
+
+/// For `cargo test -- --ignored` without `make`.
+fn build() -> Result<PathBuf, String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/build");
+    let output = std::process::Command::new(script).output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+fn block_on(test: impl Future<Output = ()>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(test);
+    Ok(())
+}
