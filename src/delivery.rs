@@ -32,7 +32,9 @@ use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
 
 /// How many answers [`Deliveries::recent`] remembers.
-const RECENT: usize = 50;
+const RECENT_ANSWERS: usize = 50;
+/// And with how many workloads in all: an answer of thousands pushes older ones out.
+const RECENT_WORKLOADS: usize = 2_000;
 
 /// How deliveries are handled.
 #[derive(Debug, Clone)]
@@ -233,7 +235,10 @@ impl Deliveries {
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.push_front(answer.clone());
-        recent.truncate(RECENT);
+        recent.truncate(RECENT_ANSWERS);
+        while recent.len() > 1 && recent.iter().map(|answer| answer.workloads.len()).sum::<usize>() > RECENT_WORKLOADS {
+            recent.pop_back();
+        }
     }
 }
 

@@ -167,7 +167,7 @@ impl Shared {
         let now = self.cluster.clock().now().as_second();
         let restarted_at = jiff::Timestamp::from_second(now).unwrap_or_default().to_string();
         serde_json::json!({
-            "metadata": {"resourceVersion": object.metadata.resource_version, "uid": object.metadata.uid},
+            "metadata": {"resourceVersion": object.metadata.resource_version},
             "spec": {"template": {"metadata": {"annotations": {
                 RESTARTED_AT_ANNOTATION: restarted_at,
                 RECORD_ANNOTATION: record.encode(),
