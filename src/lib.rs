@@ -1,4 +1,22 @@
 //! **Push an image, and the workloads that run it roll.**
+//!
+//! pushroll is a webhook service for Kubernetes, and a command line. As a library, [`image::ImageRef`],
+//! [`index::document`] (`cache.json`), [`cache::mount::MountReader`] and [`event`] are of use on their own.
+//!
+//! ```text
+//! server, cli    two doors
+//!   delivery     one delivery, from its bytes to its answer
+//!     event      envelope: bytes -> Message; artifact: Message -> ImagePush     pure
+//!     cache      mount, ConfigMap, scan: who runs the image, and is that proven?
+//!     rollout    GET, decide, PATCH: exactly once
+//!   cluster      the calls to the API server
+//!   index        image -> workloads, immutable; cache.json                      pure
+//!   image        ImageRef, Digest                                               pure
+//!   workload     WorkloadRef                                                    pure
+//!   telemetry    metrics and logs
+//!   clock        the wall clock, as an argument
+//! embedded       a Kubernetes API in memory: the demo, the fast tests
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 

@@ -29,7 +29,13 @@ pub(crate) struct GlobalArgs {
     #[arg(short, long, global = true, value_name = "NAME", env = "NAMESPACE")]
     pub(super) namespace: Option<String>,
     /// The ConfigMap that holds the cache
-    #[arg(long, global = true, value_name = "NAME", default_value = "deployment-image-cache", env = "PUSHROLL_CACHE_CONFIGMAP")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "deployment-image-cache",
+        env = "PUSHROLL_CACHE_CONFIGMAP"
+    )]
     pub(super) cache_configmap: String,
     /// Its key
     #[arg(long, global = true, value_name = "KEY", default_value = "cache.json", env = "PUSHROLL_CACHE_KEY")]

@@ -38,19 +38,30 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
 
 async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {
     screen.title("pushroll demo", "push an image, and the workloads that run it roll")?;
-    screen.text("Kubernetes' API, the kubelet's mount and Pub/Sub are played in this process: nothing else is touched.")?;
+    screen.text(
+        "Kubernetes' API, the kubelet's mount and Pub/Sub are played in this process: nothing else is touched.",
+    )?;
 
     screen.step("A cluster", None)?;
     let rows = workloads().into_iter().map(|workload| {
         let image = workload.manifest()["spec"]["template"]["spec"]["containers"][0]["image"].as_str().map(shortened);
-        [workload.namespace.to_owned(), workload.kind.to_string(), workload.name.to_owned(), image.unwrap_or_default(), workload.note.to_owned()]
+        [
+            workload.namespace.to_owned(),
+            workload.kind.to_string(),
+            workload.name.to_owned(),
+            image.unwrap_or_default(),
+            workload.note.to_owned(),
+        ]
     });
     screen.table(["NAMESPACE", "KIND", "NAME", "IMAGE", ""], rows)?;
 
     let started = Instant::now();
     let server = service.serve().await?;
     let scanned = server.wait_for_tier(started, "scan").await?;
-    screen.step("pushroll starts: its mount is empty and there is no ConfigMap, so it scans the cluster", Some(scanned.took))?;
+    screen.step(
+        "pushroll starts: its mount is empty and there is no ConfigMap, so it scans the cluster",
+        Some(scanned.took),
+    )?;
     let index = &scanned.status["index"];
     screen.text(&format!("{} images, {} workloads: one LIST of each kind", index["images"], index["workloads"]))?;
 
@@ -60,7 +71,10 @@ async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> 
     screen.text(&head(&stored.document, 300))?;
 
     let mounted = server.wait_for_tier(started, "mount").await?;
-    screen.step("The kubelet swaps ..data of the mount, and the index follows it (a real kubelet takes 30 to 80 s)", Some(mounted.took))?;
+    screen.step(
+        "The kubelet swaps ..data of the mount, and the index follows it (a real kubelet takes 30 to 80 s)",
+        Some(mounted.took),
+    )?;
     screen.text("From here on a lookup costs no API call.")?;
 
     let first = server.push("1").await?;
@@ -77,16 +91,26 @@ async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> 
     screen.table(["WORKLOAD", "ACTION", "REASON"], pinned.map(|w| [name(w), text(w, "action"), text(w, "reason")]))?;
 
     screen.step("What the API server has now", None)?;
-    screen.table(["WORKLOAD", "GENERATION", ""], service.generations().await?.into_iter().map(|(name, generation)| {
-        let note = if generation > 1 { "rolled once" } else { "untouched" };
-        [name, generation.to_string(), note.to_owned()]
-    }))
+    screen.table(
+        ["WORKLOAD", "GENERATION", ""],
+        service.generations().await?.into_iter().map(|(name, generation)| {
+            let note = if generation > 1 { "rolled once" } else { "untouched" };
+            [name, generation.to_string(), note.to_owned()]
+        }),
+    )
 }
 
 fn show_answer(screen: &mut Screen, answer: &Value, api_calls: &str) -> anyhow::Result<()> {
     let workloads = answer["workloads"].as_array().cloned().unwrap_or_default();
-    screen.table(["WORKLOAD", "ACTION", "REASON"], workloads.iter().map(|w| [name(w), text(w, "action"), text(w, "reason")]))?;
-    screen.text(&format!("outcome: {}; index from the {}; API calls: {api_calls}", text(answer, "outcome"), text(&answer["source"], "tier")))
+    screen.table(
+        ["WORKLOAD", "ACTION", "REASON"],
+        workloads.iter().map(|w| [name(w), text(w, "action"), text(w, "reason")]),
+    )?;
+    screen.text(&format!(
+        "outcome: {}; index from the {}; API calls: {api_calls}",
+        text(answer, "outcome"),
+        text(&answer["source"], "tier")
+    ))
 }
 
 fn next_steps(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {

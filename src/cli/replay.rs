@@ -57,7 +57,8 @@ pub(super) async fn run(global: &GlobalArgs, args: ReplayArgs) -> anyhow::Result
         anstream::eprintln!("pushroll: {uri} answered {status}");
         return Ok(Answered::Failed);
     }
-    let outcome = serde_json::from_slice::<Value>(&answer).ok().and_then(|answer| answer["outcome"].as_str().map(str::to_owned));
+    let outcome =
+        serde_json::from_slice::<Value>(&answer).ok().and_then(|answer| answer["outcome"].as_str().map(str::to_owned));
     Ok(if outcome.as_deref() == Some("failed") { Answered::Failed } else { Answered::Yes })
 }
 
@@ -86,7 +87,10 @@ fn wrapped(payload: &Value) -> Event {
         },
         "subscription": "projects/local/subscriptions/replay",
     });
-    Event { headers: vec![("content-type".to_owned(), "application/json".to_owned())], body: body.to_string().into_bytes() }
+    Event {
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: body.to_string().into_bytes(),
+    }
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Event> {
@@ -113,7 +117,10 @@ fn read(file: &PathBuf) -> anyhow::Result<Event> {
 fn recorded_headers(headers: &[Value]) -> Vec<(String, String)> {
     let pairs = headers.iter().filter_map(|pair| Some((pair.get(0)?.as_str()?.to_lowercase(), pair.get(1)?.as_str()?)));
     let of_connection = ["host", "connection", "content-length", "transfer-encoding", "authorization"];
-    pairs.filter(|(name, _)| !of_connection.contains(&name.as_str())).map(|(name, value)| (name, value.to_owned())).collect()
+    pairs
+        .filter(|(name, _)| !of_connection.contains(&name.as_str()))
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect()
 }
 
 fn show(format: OutputFormat, answer: &[u8]) -> anyhow::Result<()> {
@@ -125,7 +132,9 @@ fn show(format: OutputFormat, answer: &[u8]) -> anyhow::Result<()> {
     match format {
         OutputFormat::Json => print(&(serde_json::to_string_pretty(&value)? + "\n"))?,
         OutputFormat::Name => {
-            let name = |w: &Value| format!("{}/{}/{}\n", text(w, "namespace"), text(w, "kind").to_lowercase(), text(w, "name"));
+            let name = |w: &Value| {
+                format!("{}/{}/{}\n", text(w, "namespace"), text(w, "kind").to_lowercase(), text(w, "name"))
+            };
             print(&workloads.iter().map(name).collect::<String>())?;
         }
         OutputFormat::Table => {

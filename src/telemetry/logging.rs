@@ -28,9 +28,7 @@ pub fn init(format: LogFormat, default_level: Level) {
     let filter = EnvFilter::new(format!("warn,pushroll={default_level}"));
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     let _ = match format {
-        LogFormat::Text => {
-            builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
-        }
+        LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.event_format(JsonLine).try_init(),
     };
 }

@@ -109,7 +109,11 @@ impl DemoService {
         };
         let key = "cache.json".to_owned();
         let config = ServeConfig {
-            config_map: CacheConfigMap { namespace: NAMESPACE.to_owned(), name: CACHE_CONFIG_MAP.to_owned(), key: key.clone() },
+            config_map: CacheConfigMap {
+                namespace: NAMESPACE.to_owned(),
+                name: CACHE_CONFIG_MAP.to_owned(),
+                key: key.clone(),
+            },
             mount: MountReader::new(self.mount.path(), key),
             mount_poll: Duration::from_millis(20),
             // A real API server is spared with 5 s between scans; this one has nothing else to do.
@@ -126,9 +130,10 @@ impl DemoService {
         };
         let client = self.kubernetes.client_as(SERVICE_USER);
         let end = self.end.clone();
-        let running = tokio::spawn(async move {
-            Ok(serve(config, client, Clock::system(), listeners, end.cancelled_owned()).await?)
-        });
+        let running =
+            tokio::spawn(
+                async move { Ok(serve(config, client, Clock::system(), listeners, end.cancelled_owned()).await?) },
+            );
         *self.service.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((addresses, running));
         Ok(Server { demo: self, addresses })
     }
@@ -145,7 +150,10 @@ impl DemoService {
         if let Some((_, running)) = service {
             running.await.context("the demo's service ended badly")??;
         }
-        self.kubelet.await.context("the demo's kubelet ended badly")?.context("the demo's mount could not be written")?;
+        self.kubelet
+            .await
+            .context("the demo's kubelet ended badly")?
+            .context("the demo's mount could not be written")?;
         self.mount.close().context("the demo's mount could not be removed")
     }
 
@@ -205,7 +213,8 @@ impl Server<'_> {
         for call in self.demo.kubernetes.api_calls(SERVICE_USER).into_iter().skip(before) {
             *counted.entry((call.verb.to_uppercase(), call.resource)).or_insert(0) += 1;
         }
-        let api_calls: Vec<_> = counted.into_iter().map(|((verb, resource), n)| format!("{n} {verb} {resource}")).collect();
+        let api_calls: Vec<_> =
+            counted.into_iter().map(|((verb, resource), n)| format!("{n} {verb} {resource}")).collect();
         Ok(Pushed { answer: parse(&answer)?, took, api_calls: api_calls.join(", ") })
     }
 

@@ -32,8 +32,7 @@ pub async fn run_with(arguments: &[&str], environment: &[(&str, &str)], stdin: &
     command.args(arguments).envs(environment.iter().copied());
     let stdin = stdin.to_owned();
     let finished = tokio::task::spawn_blocking(move || {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A command that does not read its stdin may be gone already.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()

@@ -145,11 +145,27 @@ impl Ground {
         match &self.api {
             Api::Embedded { kubernetes, .. } => {
                 let calls = kubernetes.api_calls(user).into_iter();
-                calls.map(|c| ApiCall { verb: c.verb, resource: c.resource, namespace: c.namespace, name: c.name, uri: c.uri }).collect()
+                calls
+                    .map(|c| ApiCall {
+                        verb: c.verb,
+                        resource: c.resource,
+                        namespace: c.namespace,
+                        name: c.name,
+                        uri: c.uri,
+                    })
+                    .collect()
             }
             Api::ControlPlane(_) => {
                 let calls = self.real().api_calls(user).into_iter();
-                calls.map(|c| ApiCall { verb: c.verb, resource: c.resource, namespace: c.namespace, name: c.name, uri: c.uri }).collect()
+                calls
+                    .map(|c| ApiCall {
+                        verb: c.verb,
+                        resource: c.resource,
+                        namespace: c.namespace,
+                        name: c.name,
+                        uri: c.uri,
+                    })
+                    .collect()
             }
         }
     }
@@ -167,7 +183,9 @@ impl Ground {
 
     /// Creates a workload or a ConfigMap from its manifest.
     pub async fn create(&self, manifest: &Value) -> Value {
-        self.request("POST", &format!("{}?fieldManager=test-creator", collection(manifest)), Some(manifest.clone())).await.unwrap()
+        self.request("POST", &format!("{}?fieldManager=test-creator", collection(manifest)), Some(manifest.clone()))
+            .await
+            .unwrap()
     }
 
     /// The object of a manifest, as it is now.

@@ -67,7 +67,14 @@ impl ServiceBuilder {
     /// Starts it and waits until it listens; it need not be ready.
     pub async fn start(self) -> Service {
         let mut command = program();
-        command.arg("serve").args(["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.arg("serve").args([
+            "--listen",
+            "127.0.0.1:0",
+            "--internal-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ]);
         command.args(overridden(&self.arguments)).args(["--log-format", "json", "-n", self.ground.namespace()]);
         command.arg("--kubeconfig").arg(self.ground.kubeconfig(&self.user)).arg("--cache-dir").arg(&self.mount);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
