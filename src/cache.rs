@@ -84,9 +84,9 @@ impl CurrentIndex {
         self.0.load_full()
     }
 
-    /// Takes the place of what is there, unless it says of itself that it is older. Returns whether it did.
-    pub fn offer(&self, new: LoadedIndex) -> bool {
-        let new = Arc::new(new);
+    /// Takes the place of what is there, unless it is a document that says of itself that it is older. Returns
+    /// whether it did.
+    pub fn offer(&self, new: Arc<LoadedIndex>) -> bool {
         let before = self.0.rcu(|current| {
             let keep = current.as_ref().is_some_and(|current| new.is_older_than(current));
             if keep { current.clone() } else { Some(Arc::clone(&new)) }
@@ -96,7 +96,9 @@ impl CurrentIndex {
 }
 
 impl LoadedIndex {
+    /// A scan of our own is never older: it began after all that was there was loaded, or nearly so, and must not
+    /// be shut out by a document from the future of an API server whose clock was set back.
     fn is_older_than(&self, other: &LoadedIndex) -> bool {
-        matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others)
+        self.tier != Tier::Scan && matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others)
     }
 }

@@ -27,6 +27,9 @@ pub(super) struct Report {
     pub(super) began: Option<Instant>,
     /// Why it gave no index.
     pub(super) error: Option<Arc<str>>,
+    /// What it has scanned. Those who waited for it take it from here: a document may have taken its place
+    /// as the current index meanwhile, and proves less.
+    pub(super) scanned: Option<Arc<LoadedIndex>>,
     /// What the write-back came to, if there was one.
     pub(super) written: Option<Result<Written, Arc<str>>>,
 }
@@ -96,42 +99,43 @@ impl Refresher {
             if self.has_unmet(resolver) {
                 let began = Instant::now();
                 next_begin = began + interval;
-                self.round(resolver, began).await;
+                if shutdown.run_until_cancelled(self.round(resolver, began)).await.is_none() {
+                    return;
+                }
             }
         }
     }
 
     async fn round(&self, resolver: &Resolver, began: Instant) {
+        let report = Report { began: Some(began), ..Report::default() };
+        let failed = |error: String| Report { error: Some(error.into()), ..report.clone() };
         let stored = match resolver.read_config_map().await {
             Ok(stored) => stored,
             Err(error @ (ApiError::Unreachable(_) | ApiError::TimedOut(_))) => {
                 // A scan would only hang as well.
-                let error = Some(error.to_string().into());
-                self.report.send_replace(Report { began: Some(began), error, written: None });
+                self.report.send_replace(failed(error.to_string()));
                 return;
             }
             Err(_) => None,
         };
         if !self.has_unmet(resolver) {
-            self.report.send_replace(Report { began: Some(began), error: None, written: None });
+            self.report.send_replace(report);
             return;
         }
-        match scan::scan(resolver.cluster(), resolver.scope()).await {
+        let scan = match scan::scan(resolver.cluster(), resolver.scope()).await {
+            Ok(scan) => scan,
             Err(error) => {
-                let error = error.to_string();
-                resolver.tier_failed(Tier::Scan, error.clone());
-                self.report.send_replace(Report { began: Some(began), error: Some(error.into()), written: None });
+                resolver.tier_failed(Tier::Scan, error.to_string());
+                self.report.send_replace(failed(error.to_string()));
+                return;
             }
-            Ok(scan) => {
-                resolver.scanned(&scan);
-                // Those who wait for the index need not wait for the write.
-                self.report.send_replace(Report { began: Some(began), error: None, written: None });
-                if !resolver.writes_back() {
-                    return;
-                }
-                let written = resolver.write_back(&scan, stored).await;
-                self.report.send_replace(Report { began: Some(began), error: None, written: Some(written) });
-            }
+        };
+        let report = Report { scanned: Some(resolver.scanned(&scan)), ..report };
+        // Those who wait for the index need not wait for the write.
+        self.report.send_replace(report.clone());
+        if resolver.writes_back() {
+            let written = resolver.write_back(&scan, stored).await;
+            self.report.send_replace(Report { written: Some(written), ..report });
         }
     }
 }
@@ -174,7 +178,7 @@ impl Resolver {
         Ok(stored.object)
     }
 
-    fn scanned(&self, scan: &Scan) {
+    fn scanned(&self, scan: &Scan) -> Arc<LoadedIndex> {
         self.tier_loaded(
             TierStatus { as_of: scan.head.as_of, ..TierStatus::default() },
             LoadedIndex {
@@ -185,7 +189,7 @@ impl Resolver {
                 scan_began: Some(scan.began),
                 loaded_at: self.clock().now(),
             },
-        );
+        )
     }
 
     async fn write_back(&self, scan: &Scan, stored: Option<ConfigMapObject>) -> Result<Written, Arc<str>> {

@@ -95,7 +95,8 @@ impl Resolver {
         let _open = self.refresher.open(need);
         loop {
             let report = reports.borrow_and_update().clone();
-            if let Some(loaded) = self.current().filter(|loaded| self.meets(Some(loaded), &need)) {
+            let mut candidates = [self.current(), report.scanned].into_iter().flatten();
+            if let Some(loaded) = candidates.find(|loaded| self.meets(Some(loaded), &need)) {
                 return Ok(loaded);
             }
             if let (Some(began), Some(error)) = (report.began, report.error)
@@ -200,7 +201,8 @@ impl Resolver {
     }
 
     /// A tier has an index: it is offered, counted and shown.
-    pub(super) fn tier_loaded(&self, mut status: TierStatus, loaded: LoadedIndex) {
+    pub(super) fn tier_loaded(&self, mut status: TierStatus, loaded: LoadedIndex) -> Arc<LoadedIndex> {
+        let loaded = Arc::new(loaded);
         let tier = loaded.tier;
         let (images, workloads, as_of) = (loaded.index.images(), loaded.index.workloads(), loaded.as_of);
         status.loaded_at = Some(loaded.loaded_at);
@@ -211,7 +213,7 @@ impl Resolver {
             let tier = TierLabel { tier: tier.as_str() };
             self.metrics.index_as_of.get_or_create(&tier).set(as_of.as_millisecond() as f64 / 1000.0);
         }
-        let taken = self.current.offer(loaded);
+        let taken = self.current.offer(Arc::clone(&loaded));
         if taken {
             self.metrics.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
             self.metrics.index_workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
@@ -226,6 +228,7 @@ impl Resolver {
             tracing::debug!(tier = tier.as_str(), images, workloads, as_of, "older than the index in memory");
         }
         self.board.loaded(tier, status);
+        loaded
     }
 
     /// A tier has none: counted and shown; the index in memory stays.
