@@ -5,7 +5,12 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
+use crate::index::document::stored::{Stored, gzip_key};
 use crate::index::document::{Document, DocumentError, Head, Images};
 
 /// The field manager of what we write to the cache ConfigMap.
@@ -101,11 +106,13 @@ pub enum WriteError {
 
 /// A ConfigMap that was read: its document and the object, for a write that follows.
 #[derive(Debug)]
-pub struct Stored {
+pub struct ReadConfigMap {
     /// The object; `None` where it does not exist.
     pub object: Option<ConfigMapObject>,
     /// Its document, or why there is none.
     pub document: Result<Document, ReadError>,
+    /// The document's size as stored, 0 where there is none.
+    pub bytes: usize,
 }
 
 impl CacheConfigMap {
@@ -113,23 +120,33 @@ impl CacheConfigMap {
     ///
     /// # Errors
     /// Where no answer came; that there is no ConfigMap or no document is an answer.
-    pub async fn read(&self, cluster: &Cluster) -> Result<Stored, ApiError> {
+    pub async fn read(&self, cluster: &Cluster) -> Result<ReadConfigMap, ApiError> {
         let object = cluster.get_config_map(&self.namespace, &self.name).await?;
-        let document = match &object {
-            None => Err(ReadError::Missing(self.to_string())),
-            Some(object) => self.document(object),
+        let (document, bytes) = match &object {
+            None => (Err(ReadError::Missing(self.to_string())), 0),
+            Some(object) => match self.stored(object) {
+                None => (Err(ReadError::NoKey { config_map: self.to_string(), key: self.key.clone() }), 0),
+                Some(stored) => {
+                    let bytes = stored.len();
+                    let (config_map, key) = (self.to_string(), self.key.clone());
+                    (stored.decode().map_err(|source| ReadError::Document { config_map, key, source }), bytes)
+                }
+            },
         };
-        Ok(Stored { object, document })
+        Ok(ReadConfigMap { object, document, bytes })
     }
 
-    fn document(&self, object: &ConfigMapObject) -> Result<Document, ReadError> {
-        let (config_map, key) = (self.to_string(), self.key.clone());
-        match object.data.get(&self.key) {
-            None => Err(ReadError::NoKey { config_map, key }),
-            Some(text) => {
-                Document::decode(text.as_bytes()).map_err(|source| ReadError::Document { config_map, key, source })
-            }
+    /// The document as it stands in the object, in whichever form.
+    fn stored(&self, object: &ConfigMapObject) -> Option<Stored> {
+        if let Some(text) = object.data.get(&self.key) {
+            return Some(Stored::Plain(text.clone().into_bytes()));
         }
+        let bytes = |base64: &String| STANDARD.decode(base64).unwrap_or_default();
+        if let Some(base64) = object.binary_data.get(&gzip_key(&self.key)) {
+            return Some(Stored::Gzip(bytes(base64)));
+        }
+        // `kubectl create configmap --from-file` puts here what is not UTF-8.
+        object.binary_data.get(&self.key).map(|base64| Stored::Plain(bytes(base64)))
     }
 
     /// Writes what a scan has found, `stored` being the object as last read. A ConfigMap that is missing is
@@ -145,7 +162,7 @@ impl CacheConfigMap {
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
     ) -> Result<Written, WriteError> {
-        let document = Document::encode(head, images);
+        let document = Stored::of(Document::encode(head, images));
         let failed = |source| WriteError::Api { config_map: self.to_string(), source };
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -158,16 +175,14 @@ impl CacheConfigMap {
             if document.len() > CONFIG_MAP_BYTES_MAX {
                 return Err(WriteError::TooLarge { config_map: self.to_string(), bytes: document.len() });
             }
+            let (namespace, name) = (&self.namespace, &self.name);
+            let members = self.members(&document, stored.as_ref());
             let done = match &stored {
-                None => {
-                    let (namespace, name) = (&self.namespace, &self.name);
-                    cluster.create_config_map(namespace, name, FIELD_MANAGER, &self.key, &document).await
-                }
+                None => cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await,
                 Some(object) if object.immutable => return Err(WriteError::Immutable(self.to_string())),
                 Some(object) => {
                     let version = &object.metadata.resource_version;
-                    let (namespace, name) = (&self.namespace, &self.name);
-                    cluster.set_config_map_key(namespace, name, FIELD_MANAGER, version, &self.key, &document).await
+                    cluster.merge_config_map(namespace, name, FIELD_MANAGER, version, members).await
                 }
             };
             match done {
@@ -181,15 +196,37 @@ impl CacheConfigMap {
         Err(WriteError::Contended(self.to_string()))
     }
 
+    /// The document in its form; over what is there, without the other form's key: one write, one truth.
+    fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
+        let gzip_key = gzip_key(&self.key);
+        let mut members = match document {
+            Stored::Plain(json) => json!({"data": {&self.key: String::from_utf8_lossy(json)}}),
+            Stored::Gzip(bytes) => json!({"binaryData": {&gzip_key: STANDARD.encode(bytes)}}),
+        };
+        let Some(over) = over else { return members };
+        let stale = [
+            ("data", &self.key, over.data.contains_key(&self.key)),
+            ("binaryData", &self.key, over.binary_data.contains_key(&self.key)),
+            ("binaryData", &gzip_key, over.binary_data.contains_key(&gzip_key)),
+        ];
+        for (field, key, _) in stale.iter().filter(|(_, _, is_there)| *is_there) {
+            if members[field][key.as_str()].is_null() {
+                members[field][key.as_str()] = Value::Null;
+            }
+        }
+        members
+    }
+
     /// What writing over `stored` comes to, and whether it must be done at all.
     fn judge(&self, stored: Option<&ConfigMapObject>, head: &Head, images: &Images) -> (Written, bool) {
-        let Some(text) = stored.and_then(|object| object.data.get(&self.key)) else { return (Written::Changed, true) };
-        let stored_head = Document::decode(text.as_bytes()).map(|document| document.head).unwrap_or_default();
+        let Some(stored) = stored.and_then(|object| self.stored(object)) else { return (Written::Changed, true) };
+        let Ok(json) = stored.into_json() else { return (Written::Changed, true) };
+        let stored_head = Document::decode(&json).map(|document| document.head).unwrap_or_default();
         let same_scope = stored_head.scope == head.scope;
         if same_scope && stored_head.as_of > head.as_of {
             return (Written::NewerKept, false);
         }
-        if Document::images(text.as_bytes()).as_ref() != Some(images) {
+        if Document::images(&json).as_ref() != Some(images) {
             return (Written::Changed, true);
         }
         let head_is_recent = same_scope

@@ -1,4 +1,4 @@
-//! The mount: reading one key of a ConfigMap volume without ever seeing half of it.
+//! The mount: reading a key of a ConfigMap volume without ever seeing half of it.
 //!
 //! The kubelet writes each version of a volume to a directory of its own and then swaps the link `..data`
 //! to it in one rename; a file is never rewritten in place (Kubernetes: `pkg/volume/util/atomic_writer.go`).
@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 /// The kubelet removes the old version right after the swap: a read that loses the race begins again.
 const ATTEMPTS: usize = 10;
 
-/// Reads one key of a mounted ConfigMap.
+/// Reads the first of some keys that a mounted ConfigMap has.
 #[derive(Debug, Clone)]
 pub struct MountReader {
     directory: PathBuf,
-    key: String,
+    keys: Vec<String>,
 }
 
 /// What tells one version of the mount from the next.
@@ -37,11 +37,13 @@ pub enum Version {
     Plain(i64, i64, u64, u64),
 }
 
-/// The content of the key, and of which version it is.
+/// The content of a key, and of which version it is.
 #[derive(Debug)]
 pub struct MountedFile {
     /// Which version.
     pub version: Version,
+    /// Which of the keys.
+    pub key: String,
     /// The content, whole.
     pub bytes: Vec<u8>,
 }
@@ -52,13 +54,13 @@ pub enum MountError {
     /// No directory: nothing is mounted here.
     #[error("{0} does not exist: is the cache ConfigMap mounted there?")]
     NoDirectory(String),
-    /// A mount without the key: the ConfigMap is missing or empty, or the volume was torn down.
-    #[error("{directory} has no {key}: the ConfigMap is missing, empty, or has its content under another key")]
+    /// A mount without the keys: the ConfigMap is missing or empty, or the volume was torn down.
+    #[error("{directory} has no {keys}: the ConfigMap is missing, empty, or has its content under another key")]
     NoKey {
         /// The mount.
         directory: String,
-        /// The key.
-        key: String,
+        /// The keys.
+        keys: String,
     },
     /// The system refuses.
     #[error("{path} cannot be read: {source}")]
@@ -71,9 +73,9 @@ pub enum MountError {
 }
 
 impl MountReader {
-    /// Reads `key` of the ConfigMap mounted at `directory`.
-    pub fn new(directory: impl Into<PathBuf>, key: impl Into<String>) -> Self {
-        Self { directory: directory.into(), key: key.into() }
+    /// Reads the first of `keys` that the ConfigMap mounted at `directory` has.
+    pub fn new<K: Into<String>>(directory: impl Into<PathBuf>, keys: impl IntoIterator<Item = K>) -> Self {
+        Self { directory: directory.into(), keys: keys.into_iter().map(Into::into).collect() }
     }
 
     /// Where it reads.
@@ -85,26 +87,28 @@ impl MountReader {
     pub fn version(&self) -> Option<Version> {
         match self.link_target() {
             Ok(target) => Some(Version::Projected(target)),
-            Err(_) => std::fs::metadata(self.directory.join(&self.key)).ok().map(|metadata| plain_version(&metadata)),
+            Err(_) => self.keys.iter().find_map(|key| {
+                std::fs::metadata(self.directory.join(key)).ok().map(|metadata| plain_version(&metadata))
+            }),
         }
     }
 
-    /// The key's content, all of one version.
+    /// The content of the first key that is there, all of one version.
     ///
     /// # Errors
     /// [`MountError`] where there is no content; an empty file is content.
     pub fn read(&self) -> Result<MountedFile, MountError> {
         for _ in 0..ATTEMPTS {
             let Ok(target) = self.link_target() else { return self.read_plain() };
-            let path = self.directory.join(&target).join(&self.key);
-            match std::fs::read(&path) {
-                Ok(bytes) => return Ok(MountedFile { version: Version::Projected(target), bytes }),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if self.link_target().is_ok_and(|now| now == target) {
-                        return Err(self.no_key());
-                    }
-                }
-                Err(source) => return Err(MountError::Io { path: path.display().to_string(), source }),
+            let found = self.first(|key| {
+                let bytes = std::fs::read(self.directory.join(&target).join(key))?;
+                Ok(MountedFile { version: Version::Projected(target.clone()), key: key.to_owned(), bytes })
+            })?;
+            match found {
+                Some(file) => return Ok(file),
+                // Not there, or no longer: only if the version is still the same, the keys are not in it.
+                None if self.link_target().is_ok_and(|now| now == target) => return Err(self.no_key()),
+                None => {}
             }
         }
         Err(MountError::Io {
@@ -114,16 +118,31 @@ impl MountReader {
     }
 
     fn read_plain(&self) -> Result<MountedFile, MountError> {
-        let path = self.directory.join(&self.key);
-        let failed = |source: io::Error| match source.kind() {
-            ErrorKind::NotFound if self.directory.is_dir() => self.no_key(),
-            ErrorKind::NotFound => MountError::NoDirectory(self.directory.display().to_string()),
-            _ => MountError::Io { path: path.display().to_string(), source },
-        };
-        // The version is taken before the content: a write in between is seen as a change at the next poll.
-        let version = plain_version(&std::fs::metadata(&path).map_err(failed)?);
-        let bytes = std::fs::read(&path).map_err(failed)?;
-        Ok(MountedFile { version, bytes })
+        let found = self.first(|key| {
+            let path = self.directory.join(key);
+            // The version is taken before the content: a write in between is seen as a change at the next poll.
+            let version = plain_version(&std::fs::metadata(&path)?);
+            Ok(MountedFile { version, key: key.to_owned(), bytes: std::fs::read(&path)? })
+        })?;
+        match found {
+            Some(file) => Ok(file),
+            None if self.directory.is_dir() => Err(self.no_key()),
+            None => Err(MountError::NoDirectory(self.directory.display().to_string())),
+        }
+    }
+
+    /// What `read` gives for the first key that exists.
+    fn first(&self, read: impl Fn(&str) -> io::Result<MountedFile>) -> Result<Option<MountedFile>, MountError> {
+        for key in &self.keys {
+            match read(key) {
+                Ok(file) => return Ok(Some(file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(MountError::Io { path: self.directory.join(key).display().to_string(), source });
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn link_target(&self) -> io::Result<OsString> {
@@ -131,7 +150,7 @@ impl MountReader {
     }
 
     fn no_key(&self) -> MountError {
-        MountError::NoKey { directory: self.directory.display().to_string(), key: self.key.clone() }
+        MountError::NoKey { directory: self.directory.display().to_string(), keys: self.keys.join(" or ") }
     }
 }
 

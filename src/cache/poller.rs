@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::mount::{MountError, MountReader, MountedFile, Version};
+use super::mount::{MountError, MountReader, Version};
 use super::resolver::Resolver;
 use super::status::TierStatus;
 use super::{LoadedIndex, Tier};
 use crate::index::document::Document;
+use crate::index::document::stored::Stored;
 
 /// A poller that has not looked for this long, over its interval, is dead.
 const BEAT_GRACE: Duration = Duration::from_secs(30);
@@ -59,14 +60,15 @@ impl MountPoller {
         let reader = self.reader.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             let file = reader.read()?;
-            let document = Document::decode(&file.bytes).map_err(|error| error.to_string());
-            Ok::<_, MountError>((file, document))
+            let bytes = file.bytes.len();
+            let document = Stored::found_under(&file.key, file.bytes).decode().map_err(|error| error.to_string());
+            Ok::<_, MountError>((file.version, bytes, document))
         });
         match loaded.await {
-            Ok(Ok((file, document))) => {
-                *self.judged() = Some(file.version.clone());
+            Ok(Ok((version, bytes, document))) => {
+                *self.judged() = Some(version.clone());
                 match document {
-                    Ok(document) => self.loaded(resolver, &file, document),
+                    Ok(document) => self.loaded(resolver, &version, bytes, document),
                     Err(problem) => {
                         let path = self.reader.directory().display();
                         resolver
@@ -87,21 +89,17 @@ impl MountPoller {
         self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn loaded(&self, resolver: &Resolver, file: &MountedFile, document: Document) {
+    fn loaded(&self, resolver: &Resolver, version: &Version, bytes: usize, document: Document) {
         let mut warnings = document.warnings;
-        if matches!(file.version, Version::Plain(..)) {
+        if matches!(version, Version::Plain(..)) {
             warnings.push(format!(
                 "{} has no ..data: a subPath mount or a plain file, which the kubelet never updates; mount the whole \
                  ConfigMap as a directory",
                 self.reader.directory().display()
             ));
         }
-        let status = TierStatus {
-            as_of: document.head.as_of,
-            document_bytes: Some(file.bytes.len()),
-            warnings,
-            ..TierStatus::default()
-        };
+        let status =
+            TierStatus { as_of: document.head.as_of, document_bytes: Some(bytes), warnings, ..TierStatus::default() };
         let covers_scope = resolver.is_covered_by(document.head.scope.as_ref());
         resolver.tier_loaded(
             status,

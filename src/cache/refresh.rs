@@ -155,10 +155,9 @@ impl Resolver {
         match stored.document {
             Err(error) => self.tier_failed(Tier::ConfigMap, error.to_string()),
             Ok(document) => {
-                let value = stored.object.as_ref().and_then(|object| object.data.get(&self.config_map().key));
                 let status = TierStatus {
                     as_of: document.head.as_of,
-                    document_bytes: value.map(String::len),
+                    document_bytes: Some(stored.bytes),
                     warnings: document.warnings,
                     ..TierStatus::default()
                 };

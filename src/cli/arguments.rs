@@ -10,6 +10,7 @@ use super::output::OutputFormat;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cluster::connect::{ConnectOptions, connect};
+use crate::index::document::stored;
 use crate::telemetry::logging::{self, LogFormat};
 
 /// Where a service account's namespace is mounted (Kubernetes: the `ServiceAccount` admission plugin).
@@ -83,7 +84,7 @@ impl GlobalArgs {
     }
 
     pub(super) fn mount(&self) -> MountReader {
-        MountReader::new(&self.cache_dir, &self.cache_key)
+        MountReader::new(&self.cache_dir, stored::keys(&self.cache_key))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cache::{LoadedIndex, Tier};
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
-use crate::index::document::Document;
+use crate::index::document::stored::Stored;
 use crate::server::LookupAnswer;
 use anyhow::Context as _;
 
@@ -52,7 +52,8 @@ pub(super) async fn run(global: &GlobalArgs, args: LookupArgs) -> anyhow::Result
 
 pub(super) fn from_mount(global: &GlobalArgs) -> anyhow::Result<LoadedIndex> {
     let file = global.mount().read()?;
-    let document = Document::decode(&file.bytes)
+    let document = Stored::found_under(&file.key, file.bytes)
+        .decode()
         .with_context(|| format!("the document mounted at {} is unusable", global.cache_dir.display()))?;
     for warning in &document.warnings {
         tracing::warn!("{warning}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::request::{Call, Cluster};
@@ -16,6 +17,9 @@ pub struct ConfigMapObject {
     /// UTF-8 values.
     #[serde(default)]
     pub data: BTreeMap<String, String>,
+    /// Other values, base64.
+    #[serde(default)]
+    pub binary_data: BTreeMap<String, String>,
     /// Whether its values can never change.
     #[serde(default)]
     pub immutable: bool,
@@ -42,40 +46,36 @@ impl Cluster {
         }
     }
 
-    /// Creates a ConfigMap with one key. A ConfigMap of that name: [`ApiError::Conflict`].
+    /// Creates a ConfigMap with these members beside its metadata (`data`, `binaryData`, `immutable`). One of that
+    /// name: [`ApiError::Conflict`].
     pub async fn create_config_map(
         &self,
         namespace: &str,
         name: &str,
         field_manager: &str,
-        key: &str,
-        value: &str,
+        mut members: Value,
     ) -> Result<(), ApiError> {
-        let config_map = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": namespace},
-            "data": {key: value},
-        });
+        members["apiVersion"] = "v1".into();
+        members["kind"] = "ConfigMap".into();
+        members["metadata"] = json!({"name": name, "namespace": namespace});
         let uri = format!("/api/v1/namespaces/{namespace}/configmaps?fieldManager={field_manager}");
-        let body = Some(("application/json", config_map.to_string().into_bytes()));
+        let body = Some(("application/json", members.to_string().into_bytes()));
         self.call(Call { verb: "create", resource: "configmaps", uri, body }).await.map(drop)
     }
 
-    /// Sets one key of a ConfigMap, if it is still at `resource_version`, else [`ApiError::Conflict`].
-    /// Other keys, labels and annotations stay.
-    pub async fn set_config_map_key(
+    /// Merges these members into a ConfigMap (`null` removes a key), if it is still at `resource_version`, else
+    /// [`ApiError::Conflict`]. Other keys, labels and annotations stay.
+    pub async fn merge_config_map(
         &self,
         namespace: &str,
         name: &str,
         field_manager: &str,
         resource_version: &str,
-        key: &str,
-        value: &str,
+        mut members: Value,
     ) -> Result<(), ApiError> {
-        let patch = serde_json::json!({"metadata": {"resourceVersion": resource_version}, "data": {key: value}});
+        members["metadata"] = json!({"resourceVersion": resource_version});
         let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={field_manager}");
-        let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
+        let body = Some(("application/merge-patch+json", members.to_string().into_bytes()));
         self.call(Call { verb: "patch", resource: "configmaps", uri, body }).await.map(drop)
     }
 }

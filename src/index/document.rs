@@ -11,6 +11,7 @@
 //!
 //! Pure: bytes in, bytes out.
 
+pub mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +62,15 @@ pub enum DocumentError {
     /// Not JSON of the document's shape.
     #[error("not a cache document: {0}")]
     Malformed(#[from] serde_json::Error),
+    /// The compressed form is damaged.
+    #[error("its gzip form is damaged: {0}")]
+    Gzip(#[source] std::io::Error),
+    /// The compressed form is a bomb.
+    #[error("its gzip form inflates to more than {limit} bytes")]
+    Inflated {
+        /// The limit.
+        limit: u64,
+    },
     /// Written by a newer pushroll.
     #[error(
         "its format is version {found}, newer than {VERSION}, the newest that this pushroll reads: upgrade pushroll"

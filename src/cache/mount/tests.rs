@@ -14,11 +14,11 @@ fn swap(directory: &Path, version: &str, content: Option<&str>) {
 #[test]
 fn each_way_of_having_nothing_says_which() {
     let temporary = tempfile::tempdir().unwrap();
-    let absent = MountReader::new(temporary.path().join("none"), "cache.json");
+    let absent = MountReader::new(temporary.path().join("none"), ["cache.json"]);
     assert!(matches!(absent.read(), Err(MountError::NoDirectory(_))));
     assert_eq!(absent.version(), None);
 
-    let reader = MountReader::new(temporary.path(), "cache.json");
+    let reader = MountReader::new(temporary.path(), ["cache.json"]);
     assert!(matches!(reader.read(), Err(MountError::NoKey { .. })), "torn down");
     swap(temporary.path(), "..1", None);
     assert!(matches!(reader.read(), Err(MountError::NoKey { .. })), "optional and missing");
@@ -28,7 +28,7 @@ fn each_way_of_having_nothing_says_which() {
 #[test]
 fn a_swap_is_a_new_version() {
     let temporary = tempfile::tempdir().unwrap();
-    let reader = MountReader::new(temporary.path(), "cache.json");
+    let reader = MountReader::new(temporary.path(), ["cache.json"]);
     swap(temporary.path(), "..1", Some("one"));
     let first = reader.read().unwrap();
     assert_eq!((&first.bytes[..], reader.version()), (&b"one"[..], Some(first.version.clone())));
@@ -40,7 +40,7 @@ fn a_swap_is_a_new_version() {
 #[test]
 fn a_plain_file_is_followed() {
     let temporary = tempfile::tempdir().unwrap();
-    let reader = MountReader::new(temporary.path(), "cache.json");
+    let reader = MountReader::new(temporary.path(), ["cache.json"]);
     std::fs::write(temporary.path().join("cache.json"), "one").unwrap();
     let first = reader.read().unwrap();
     assert!(matches!(first.version, Version::Plain(..)));

@@ -114,7 +114,7 @@ impl DemoService {
                 name: CACHE_CONFIG_MAP.to_owned(),
                 key: key.clone(),
             },
-            mount: MountReader::new(self.mount.path(), key),
+            mount: MountReader::new(self.mount.path(), [key]),
             mount_poll: Duration::from_millis(20),
             // A real API server is spared with 5 s between scans; this one has nothing else to do.
             rebuild_interval: Duration::from_millis(20),

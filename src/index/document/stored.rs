@@ -1,0 +1,127 @@
+//! The two forms in which a document is stored: plain JSON under its key, or, where that grows large, gzip under
+//! `KEY.gz` (in a ConfigMap: `binaryData`). Whoever reads takes the plain one where both are there: only a person
+//! can have put it beside the other.
+
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+use super::{Document, DocumentError, Images};
+
+/// Plain documents up to this size; larger ones are compressed. `kubectl apply` cannot hold more either: it keeps
+/// the object in an annotation of at most 262,144 bytes.
+pub const PLAIN_BYTES_MAX: usize = 262_144;
+/// What a compressed document may inflate to: some 600,000 workloads, many times what a ConfigMap holds.
+const INFLATED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A document as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// JSON, under the key itself.
+    Plain(Vec<u8>),
+    /// Gzip of the JSON, under the key and `.gz`.
+    Gzip(Vec<u8>),
+}
+
+const GZIP_SUFFIX: &str = ".gz";
+
+/// The keys to look under, in order: the plain form's and the compressed form's.
+pub fn keys(key: &str) -> [String; 2] {
+    [key.to_owned(), gzip_key(key)]
+}
+
+/// The key of the compressed form.
+pub fn gzip_key(key: &str) -> String {
+    format!("{key}{GZIP_SUFFIX}")
+}
+
+impl Stored {
+    /// The form that fits the document's size.
+    pub fn of(document: String) -> Self {
+        let document = document.into_bytes();
+        if document.len() <= PLAIN_BYTES_MAX {
+            return Self::Plain(document);
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        // Writing to a Vec cannot fail.
+        let _ = encoder.write_all(&document);
+        encoder.finish().map_or(Self::Plain(document), Self::Gzip)
+    }
+
+    /// What was found under `key`, one of those of [`keys`].
+    pub fn found_under(key: &str, bytes: Vec<u8>) -> Self {
+        if key.ends_with(GZIP_SUFFIX) { Self::Gzip(bytes) } else { Self::Plain(bytes) }
+    }
+
+    /// Bytes as they count towards a ConfigMap's limit.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Plain(bytes) | Self::Gzip(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The JSON.
+    ///
+    /// # Errors
+    /// The compressed form is damaged, or inflates beyond all bounds.
+    pub fn into_json(self) -> Result<Vec<u8>, DocumentError> {
+        match self {
+            Self::Plain(bytes) => Ok(bytes),
+            Self::Gzip(bytes) => inflate(&bytes),
+        }
+    }
+
+    /// The document.
+    ///
+    /// # Errors
+    /// [`DocumentError`] where nothing of it can be used.
+    pub fn decode(self) -> Result<Document, DocumentError> {
+        Document::decode(&self.into_json()?)
+    }
+
+    /// What it lists; `None` where it cannot be read.
+    pub fn images(self) -> Option<Images> {
+        Document::images(&self.into_json().ok()?)
+    }
+}
+
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, DocumentError> {
+    let mut json = Vec::new();
+    let mut decoder = GzDecoder::new(bytes).take(INFLATED_BYTES_MAX + 1);
+    decoder.read_to_end(&mut json).map_err(DocumentError::Gzip)?;
+    if json.len() as u64 > INFLATED_BYTES_MAX {
+        return Err(DocumentError::Inflated { limit: INFLATED_BYTES_MAX });
+    }
+    Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_document_is_compressed_and_read_back() {
+        let small = "{\"images\":{}}".to_owned();
+        assert_eq!(Stored::of(small.clone()), Stored::Plain(small.into_bytes()));
+        let large = format!("{{\"images\":{{\"a:{}\":[]}}}}", "x".repeat(PLAIN_BYTES_MAX));
+        let stored = Stored::of(large.clone());
+        assert!(matches!(stored, Stored::Gzip(_)) && stored.len() < 1000);
+        assert_eq!(stored.into_json().unwrap(), large.as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_or_boundless_one_is_an_error() {
+        let Stored::Gzip(bytes) = Stored::of(" ".repeat(PLAIN_BYTES_MAX + 1)) else { panic!("not compressed") };
+        let truncated = Stored::Gzip(bytes[..bytes.len() - 9].to_vec());
+        assert!(truncated.decode().unwrap_err().to_string().contains("gzip"));
+        let bomb = Stored::of(" ".repeat(INFLATED_BYTES_MAX as usize + 1));
+        assert!(bomb.decode().unwrap_err().to_string().contains("more than"));
+    }
+}
