@@ -13,6 +13,7 @@ mod output;
 mod rebuild;
 mod replay;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Sends a recorded or hand-written event to a running service
     Replay(replay::ReplayArgs),
+    /// A key-value store over any ConfigMap
+    Store(store::StoreArgs),
 }
 
 /// What a command came to, when nothing failed.
@@ -88,6 +91,7 @@ impl Cli {
             Command::Rebuild(args) => single()?.block_on(rebuild::run(&global, args)),
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
+            Command::Store(args) => single()?.block_on(store::run(&global, args)),
         }
     }
 }

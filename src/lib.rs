@@ -24,6 +24,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod configmap_store;
 pub mod delivery;
 pub mod embedded;
 pub mod event;

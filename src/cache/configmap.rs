@@ -182,11 +182,11 @@ impl CacheConfigMap {
                 Some(object) if object.immutable => return Err(WriteError::Immutable(self.to_string())),
                 Some(object) => {
                     let version = &object.metadata.resource_version;
-                    cluster.merge_config_map(namespace, name, FIELD_MANAGER, version, members).await
+                    cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(version), members).await
                 }
             };
             match done {
-                Ok(()) => return Ok(written),
+                Ok(_) => return Ok(written),
                 Err(ApiError::Conflict(_)) => {}
                 // Deleted between our GET and our PATCH: it is made anew. A namespace that is missing stays so.
                 Err(ApiError::NotFound(_)) if stored.is_some() => {}

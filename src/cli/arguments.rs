@@ -26,9 +26,12 @@ pub(crate) struct GlobalArgs {
     /// A context of the kubeconfig
     #[arg(long, global = true, value_name = "NAME", env = "PUSHROLL_CONTEXT")]
     pub(super) context: Option<String>,
-    /// Where the cache ConfigMap lives [default: $NAMESPACE, else the service account's, else the context's]
-    #[arg(short, long, global = true, value_name = "NAME", env = "NAMESPACE")]
+    /// Where the ConfigMap lives [default: $NAMESPACE, else the service account's, else the context's]
+    #[arg(short, long, global = true, value_name = "NAME", env = "PUSHROLL_NAMESPACE")]
     pub(super) namespace: Option<String>,
+    /// `NAMESPACE`, as other tools of this kind have it; an argument can have one variable only.
+    #[arg(long, global = true, hide = true, env = "NAMESPACE")]
+    namespace_of_environment: Option<String>,
     /// The ConfigMap that holds the cache
     #[arg(
         long,
@@ -67,15 +70,22 @@ impl GlobalArgs {
     }
 
     pub(super) async fn connect(&self) -> anyhow::Result<kube::Client> {
-        let options = ConnectOptions { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
+        self.connect_with(None).await
+    }
+
+    /// As [`Self::connect`], with a kubeconfig for where none is named.
+    pub(super) async fn connect_with(&self, otherwise: Option<&PathBuf>) -> anyhow::Result<kube::Client> {
+        let kubeconfig = self.kubeconfig.as_ref().or(otherwise).cloned();
+        let options = ConnectOptions { kubeconfig, context: self.context.clone() };
         Ok(connect(&options).await?)
     }
 
     /// The cache ConfigMap; the client's configuration may name its namespace.
     pub(super) fn config_map(&self, client: &kube::Client) -> CacheConfigMap {
+        let named = [&self.namespace, &self.namespace_of_environment].into_iter().flatten();
+        let namespace = named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty());
         let of_service_account = || std::fs::read_to_string(SERVICE_ACCOUNT_NAMESPACE).ok();
-        let namespace = self.namespace.clone().filter(|namespace| !namespace.is_empty()).or_else(of_service_account);
-        let namespace = namespace.map(|namespace| namespace.trim().to_owned());
+        let namespace = namespace.or_else(|| of_service_account().map(|name| name.trim().to_owned()));
         CacheConfigMap {
             namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
             name: self.cache_configmap.clone(),

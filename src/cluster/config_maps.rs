@@ -38,9 +38,7 @@ impl Cluster {
     pub async fn get_config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMapObject>, ApiError> {
         let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
         match self.call(Call { verb: "get", resource: "configmaps", uri, body: None }).await {
-            Ok(body) => {
-                serde_json::from_slice(&body).map(Some).map_err(|error| ApiError::Unreadable(error.to_string()))
-            }
+            Ok(body) => decode(&body).map(Some),
             Err(ApiError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -53,29 +51,60 @@ impl Cluster {
         namespace: &str,
         name: &str,
         field_manager: &str,
-        mut members: Value,
-    ) -> Result<(), ApiError> {
-        members["apiVersion"] = "v1".into();
-        members["kind"] = "ConfigMap".into();
-        members["metadata"] = json!({"name": name, "namespace": namespace});
-        let uri = format!("/api/v1/namespaces/{namespace}/configmaps?fieldManager={field_manager}");
-        let body = Some(("application/json", members.to_string().into_bytes()));
-        self.call(Call { verb: "create", resource: "configmaps", uri, body }).await.map(drop)
+        members: Value,
+    ) -> Result<ConfigMapObject, ApiError> {
+        decode(&self.call(create(namespace, name, field_manager, members)).await?)
     }
 
-    /// Merges these members into a ConfigMap (`null` removes a key), if it is still at `resource_version`, else
-    /// [`ApiError::Conflict`]. Other keys, labels and annotations stay.
+    /// Merges these members into a ConfigMap (`null` removes a key). Other keys, labels and annotations stay. With a
+    /// `resource_version` only if it is still at that, else [`ApiError::Conflict`].
     pub async fn merge_config_map(
         &self,
         namespace: &str,
         name: &str,
         field_manager: &str,
-        resource_version: &str,
+        resource_version: Option<&str>,
         mut members: Value,
-    ) -> Result<(), ApiError> {
-        members["metadata"] = json!({"resourceVersion": resource_version});
-        let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={field_manager}");
-        let body = Some(("application/merge-patch+json", members.to_string().into_bytes()));
-        self.call(Call { verb: "patch", resource: "configmaps", uri, body }).await.map(drop)
+    ) -> Result<ConfigMapObject, ApiError> {
+        if let Some(resource_version) = resource_version {
+            members["metadata"] = json!({"resourceVersion": resource_version});
+        }
+        decode(&self.call(merge(namespace, name, field_manager, &members)).await?)
     }
+
+    /// Asks whether a `create` or a `patch` would be permitted and valid; changes nothing.
+    pub async fn dry_run_config_map(
+        &self,
+        verb: &'static str,
+        namespace: &str,
+        name: &str,
+        field_manager: &str,
+        members: Value,
+    ) -> Result<(), ApiError> {
+        let mut call = match verb {
+            "create" => create(namespace, name, field_manager, members),
+            _ => merge(namespace, name, field_manager, &members),
+        };
+        call.uri.push_str("&dryRun=All");
+        self.call(call).await.map(drop)
+    }
+}
+
+fn create(namespace: &str, name: &str, field_manager: &str, mut members: Value) -> Call {
+    members["apiVersion"] = "v1".into();
+    members["kind"] = "ConfigMap".into();
+    members["metadata"] = json!({"name": name, "namespace": namespace});
+    let uri = format!("/api/v1/namespaces/{namespace}/configmaps?fieldManager={field_manager}");
+    let body = Some(("application/json", members.to_string().into_bytes()));
+    Call { verb: "create", resource: "configmaps", uri, body }
+}
+
+fn merge(namespace: &str, name: &str, field_manager: &str, members: &Value) -> Call {
+    let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={field_manager}");
+    let body = Some(("application/merge-patch+json", members.to_string().into_bytes()));
+    Call { verb: "patch", resource: "configmaps", uri, body }
+}
+
+fn decode(body: &[u8]) -> Result<ConfigMapObject, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::Unreadable(error.to_string()))
 }

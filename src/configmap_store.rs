@@ -1,0 +1,329 @@
+//! A key-value store over a ConfigMap, usable on its own.
+//!
+//! A set is a merge patch of its own key, so writers of different keys never conflict, and of two writers of one
+//! key the later wins; [`ConfigMapStore::compare_and_set`] is for those who must not overwrite. Whatever else
+//! stands in the object (labels, annotations, other keys) stays.
+//!
+//! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys.
+//!
+//! Limits are checked before the API is asked (Kubernetes: `pkg/apis/core/validation`, `ValidateConfigMap`):
+//! keys of at most 253 letters, digits, `-`, `_` and `.`; values of 1,048,576 bytes in all.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::cluster::{ApiError, Cluster, ConfigMapObject};
+pub use rules::VALUES_BYTES_MAX;
+pub use verify::{Verification, Verified};
+
+/// The field manager of what a store writes.
+const FIELD_MANAGER: &str = "pushroll-store";
+/// Creating and deleting may race with others; each attempt is a PATCH or a create.
+const ATTEMPTS: usize = 5;
+
+/// Keys and their values.
+pub type Values = BTreeMap<String, Vec<u8>>;
+
+/// A key-value store over one ConfigMap.
+#[derive(Debug)]
+pub struct ConfigMapStore {
+    cluster: Cluster,
+    namespace: String,
+    name: String,
+    cache: Option<Cache>,
+}
+
+/// What was read last, for as long as it may be used.
+#[derive(Debug)]
+struct Cache {
+    max_age: Duration,
+    read: Mutex<Option<(Instant, Snapshot)>>,
+}
+
+/// All values at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Names this state of the ConfigMap, for [`ConfigMapStore::compare_and_set`].
+    pub resource_version: String,
+    /// Whether it can never change.
+    pub immutable: bool,
+    /// What it holds.
+    pub values: Values,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such ConfigMap.
+    #[error("there is no ConfigMap {0}; a set creates it")]
+    Missing(String),
+    /// The key is none.
+    #[error("{key:?} is not a key: {problem}")]
+    BadKey {
+        /// What was given.
+        key: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The values would not fit.
+    #[error(
+        "the values of {config_map} would be {bytes} bytes in all, more than the {VALUES_BYTES_MAX} a ConfigMap holds"
+    )]
+    TooLarge {
+        /// Which ConfigMap.
+        config_map: String,
+        /// How large.
+        bytes: usize,
+    },
+    /// It can never change.
+    #[error("the ConfigMap {0} is immutable: delete it, or write to another one")]
+    Immutable(String),
+    /// It has changed since it was looked at.
+    #[error("the ConfigMap {0} has changed since it was read")]
+    Changed(String),
+    /// The API server did not do it.
+    #[error("the ConfigMap {config_map}: {source}")]
+    Api {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Why.
+        source: ApiError,
+    },
+}
+
+impl ConfigMapStore {
+    /// A store over this ConfigMap. No call is made; it need not exist.
+    pub fn new(cluster: Cluster, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { cluster, namespace: namespace.into(), name: name.into(), cache: None }
+    }
+
+    /// Reads may be answered from what was read at most `max_age` ago, or written since by this store. Writes
+    /// never trust it: another writer may have been there.
+    #[must_use]
+    pub fn with_cache(mut self, max_age: Duration) -> Self {
+        self.cache = Some(Cache { max_age, read: Mutex::default() });
+        self
+    }
+
+    /// All keys, sorted; none where there is no ConfigMap.
+    ///
+    /// # Errors
+    /// [`StoreError::Api`]
+    pub async fn keys(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.snapshot().await?.map_or_else(Vec::new, |snapshot| snapshot.values.into_keys().collect()))
+    }
+
+    /// The value of a key; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::BadKey`], [`StoreError::Api`]
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        rules::check_key(key)?;
+        Ok(self.snapshot().await?.and_then(|mut snapshot| snapshot.values.remove(key)))
+    }
+
+    /// Everything; `None` where there is no ConfigMap.
+    ///
+    /// # Errors
+    /// [`StoreError::Api`]
+    pub async fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
+        if let Some(cache) = &self.cache
+            && let Some((read, snapshot)) = &*cache.read.lock().unwrap_or_else(PoisonError::into_inner)
+            && read.elapsed() < cache.max_age
+        {
+            return Ok(Some(snapshot.clone()));
+        }
+        self.read().await
+    }
+
+    /// Sets values, all in one write, if any of them differs; creates the ConfigMap. Returns whether it wrote.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing was written.
+    pub async fn set(&self, values: &Values) -> Result<bool, StoreError> {
+        values.keys().try_for_each(|key| rules::check_key(key))?;
+        let current = self.read().await?;
+        let known = current.as_ref().map(|snapshot| &snapshot.values);
+        if values.iter().all(|(key, value)| known.is_some_and(|known| known.get(key) == Some(value))) {
+            return Ok(false);
+        }
+        rules::check_size(
+            &self.to_string(),
+            known.into_iter().flatten().filter(|(key, _)| !values.contains_key(*key)),
+            values,
+        )?;
+        self.merge(patch_of(values), current.is_some()).await?;
+        Ok(true)
+    }
+
+    /// Sets values without looking first: one call, and no permission to read is needed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing was written.
+    pub async fn force_set(&self, values: &Values) -> Result<(), StoreError> {
+        values.keys().try_for_each(|key| rules::check_key(key))?;
+        rules::check_size(&self.to_string(), std::iter::empty(), values)?;
+        self.merge(patch_of(values), true).await
+    }
+
+    /// Sets values, if the ConfigMap is still at `resource_version` (of a [`Snapshot`]).
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where someone else has written.
+    pub async fn compare_and_set(&self, values: &Values, resource_version: &str) -> Result<(), StoreError> {
+        values.keys().try_for_each(|key| rules::check_key(key))?;
+        let (namespace, name) = (&self.namespace, &self.name);
+        let merged =
+            self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(resource_version), patch_of(values));
+        match merged.await {
+            Ok(object) => {
+                self.remember(&object);
+                Ok(())
+            }
+            Err(ApiError::Conflict(_)) => Err(StoreError::Changed(self.to_string())),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Removes a key. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        rules::check_key(key)?;
+        self.remove(|candidate| candidate == key).await.map(|removed| removed > 0)
+    }
+
+    /// Removes every key that is there now; the ConfigMap stays. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn truncate(&self) -> Result<usize, StoreError> {
+        self.remove(|_| true).await
+    }
+
+    async fn remove(&self, is_meant: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
+        let Some(current) = self.read().await? else { return Ok(0) };
+        let meant: Vec<&String> = current.values.keys().filter(|key| is_meant(key)).collect();
+        if meant.is_empty() {
+            return Ok(0);
+        }
+        let nulls: Value =
+            meant.iter().map(|key| ((*key).clone(), Value::Null)).collect::<serde_json::Map<_, _>>().into();
+        let (namespace, name) = (&self.namespace, &self.name);
+        let patch = json!({"data": nulls, "binaryData": nulls});
+        match self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, None, patch).await {
+            Ok(object) => self.remember(&object),
+            // Deleted meanwhile: gone is gone.
+            Err(ApiError::NotFound(_)) => {}
+            Err(error) => return Err(self.error(error)),
+        }
+        Ok(meant.len())
+    }
+
+    async fn read(&self) -> Result<Option<Snapshot>, StoreError> {
+        let object =
+            self.cluster.get_config_map(&self.namespace, &self.name).await.map_err(|error| self.error(error))?;
+        Ok(object.map(|object| {
+            self.remember(&object);
+            Snapshot::of(&object)
+        }))
+    }
+
+    /// Merges, and creates where there is nothing to merge into.
+    async fn merge(&self, patch: Value, mut exists: bool) -> Result<(), StoreError> {
+        let (namespace, name) = (&self.namespace, &self.name);
+        for _ in 0..ATTEMPTS {
+            let merged = if exists {
+                self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, None, patch.clone()).await
+            } else {
+                self.cluster.create_config_map(namespace, name, FIELD_MANAGER, without_nulls(&patch)).await
+            };
+            match merged {
+                Ok(object) => {
+                    self.remember(&object);
+                    return Ok(());
+                }
+                // Deleted, or created by another, since we looked. A namespace that is missing stays so.
+                Err(ApiError::NotFound(_)) if exists => exists = false,
+                Err(ApiError::Conflict(_)) if !exists => exists = true,
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(StoreError::Changed(self.to_string()))
+    }
+
+    fn remember(&self, object: &ConfigMapObject) {
+        let Some(cache) = &self.cache else { return };
+        let snapshot = Snapshot::of(object);
+        let mut read = cache.read.lock().unwrap_or_else(PoisonError::into_inner);
+        // A read that was overtaken by a write must not bring the old values back. Versions are numbers that
+        // rise (Kubernetes: API concepts, "Resource versions").
+        let version = |snapshot: &Snapshot| snapshot.resource_version.parse::<u64>().ok();
+        if read.as_ref().is_none_or(|(_, known)| version(known) <= version(&snapshot)) {
+            *read = Some((Instant::now(), snapshot));
+        }
+    }
+
+    fn error(&self, source: ApiError) -> StoreError {
+        match source {
+            ApiError::NotFound(_) => StoreError::Missing(self.to_string()),
+            ApiError::Denied(message) if message.contains("immutable") => StoreError::Immutable(self.to_string()),
+            source => StoreError::Api { config_map: self.to_string(), source },
+        }
+    }
+}
+
+impl std::fmt::Display for ConfigMapStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Snapshot {
+    fn of(object: &ConfigMapObject) -> Self {
+        let text = object.data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+        let binary =
+            object.binary_data.iter().map(|(key, value)| (key.clone(), STANDARD.decode(value).unwrap_or_default()));
+        Self {
+            resource_version: object.metadata.resource_version.clone(),
+            immutable: object.immutable,
+            values: text.chain(binary).collect(),
+        }
+    }
+}
+
+/// Each value under its own form's member, and taken away from the other's: a key may stand in one only.
+fn patch_of(values: &Values) -> Value {
+    let (mut data, mut binary_data) = (serde_json::Map::new(), serde_json::Map::new());
+    for (key, value) in values {
+        let (text, binary) = match std::str::from_utf8(value) {
+            Ok(text) => (text.into(), Value::Null),
+            Err(_) => (Value::Null, STANDARD.encode(value).into()),
+        };
+        data.insert(key.clone(), text);
+        binary_data.insert(key.clone(), binary);
+    }
+    json!({"data": data, "binaryData": binary_data})
+}
+
+/// A patch removes with `null`; a new object must not have it.
+fn without_nulls(patch: &Value) -> Value {
+    let mut patch = patch.clone();
+    for member in ["data", "binaryData"] {
+        if let Some(values) = patch[member].as_object_mut() {
+            values.retain(|_, value| !value.is_null());
+        }
+    }
+    patch
+}
