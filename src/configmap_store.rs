@@ -28,8 +28,11 @@ pub use verify::{Verification, Verified};
 
 /// The field manager of what a store writes.
 const FIELD_MANAGER: &str = "pushroll-store";
-/// Creating and deleting may race with others; each attempt is a PATCH or a create.
-const ATTEMPTS: usize = 5;
+/// Other writers may create, delete and change it meanwhile; each attempt is a PATCH or a create.
+const ATTEMPTS: u32 = 20;
+/// The API server tries a PATCH without precondition 5 times itself before it answers 409 (Kubernetes:
+/// `MaxRetryWhenPatchConflicts`): many are writing, so step back.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Keys and their values.
 pub type Values = BTreeMap<String, Vec<u8>>;
@@ -41,6 +44,8 @@ pub struct ConfigMapStore {
     namespace: String,
     name: String,
     cache: Option<Cache>,
+    /// Writes of one store go one by one: in parallel they would only make the API server try again.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// What was read last, for as long as it may be used.
@@ -91,6 +96,9 @@ pub enum StoreError {
     /// It has changed since it was looked at.
     #[error("the ConfigMap {0} has changed since it was read")]
     Changed(String),
+    /// Others were faster at every attempt.
+    #[error("the ConfigMap {0} changed at every attempt to write it")]
+    Contended(String),
     /// The API server did not do it.
     #[error("the ConfigMap {config_map}: {source}")]
     Api {
@@ -101,10 +109,27 @@ pub enum StoreError {
     },
 }
 
+/// What a merge does where there is no ConfigMap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// Creates it.
+    Create,
+    /// Creates it at once: it was not there a moment ago.
+    CreateFirst,
+    /// Leaves it so.
+    Leave,
+}
+
 impl ConfigMapStore {
     /// A store over this ConfigMap. No call is made; it need not exist.
     pub fn new(cluster: Cluster, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { cluster, namespace: namespace.into(), name: name.into(), cache: None }
+        Self {
+            cluster,
+            namespace: namespace.into(),
+            name: name.into(),
+            cache: None,
+            writing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Reads may be answered from what was read at most `max_age` ago, or written since by this store. Writes
@@ -152,6 +177,7 @@ impl ConfigMapStore {
     /// [`StoreError`]; then nothing was written.
     pub async fn set(&self, values: &Values) -> Result<bool, StoreError> {
         values.keys().try_for_each(|key| rules::check_key(key))?;
+        let _turn = self.writing.lock().await;
         let current = self.read().await?;
         let known = current.as_ref().map(|snapshot| &snapshot.values);
         if values.iter().all(|(key, value)| known.is_some_and(|known| known.get(key) == Some(value))) {
@@ -162,7 +188,8 @@ impl ConfigMapStore {
             known.into_iter().flatten().filter(|(key, _)| !values.contains_key(*key)),
             values,
         )?;
-        self.merge(patch_of(values), current.is_some()).await?;
+        let absent = if current.is_some() { Absent::Create } else { Absent::CreateFirst };
+        self.merge(patch_of(values), absent).await?;
         Ok(true)
     }
 
@@ -173,7 +200,8 @@ impl ConfigMapStore {
     pub async fn force_set(&self, values: &Values) -> Result<(), StoreError> {
         values.keys().try_for_each(|key| rules::check_key(key))?;
         rules::check_size(&self.to_string(), std::iter::empty(), values)?;
-        self.merge(patch_of(values), true).await
+        let _turn = self.writing.lock().await;
+        self.merge(patch_of(values), Absent::Create).await
     }
 
     /// Sets values, if the ConfigMap is still at `resource_version` (of a [`Snapshot`]).
@@ -213,6 +241,7 @@ impl ConfigMapStore {
     }
 
     async fn remove(&self, is_meant: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
+        let _turn = self.writing.lock().await;
         let Some(current) = self.read().await? else { return Ok(0) };
         let meant: Vec<&String> = current.values.keys().filter(|key| is_meant(key)).collect();
         if meant.is_empty() {
@@ -220,14 +249,7 @@ impl ConfigMapStore {
         }
         let nulls: Value =
             meant.iter().map(|key| ((*key).clone(), Value::Null)).collect::<serde_json::Map<_, _>>().into();
-        let (namespace, name) = (&self.namespace, &self.name);
-        let patch = json!({"data": nulls, "binaryData": nulls});
-        match self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, None, patch).await {
-            Ok(object) => self.remember(&object),
-            // Deleted meanwhile: gone is gone.
-            Err(ApiError::NotFound(_)) => {}
-            Err(error) => return Err(self.error(error)),
-        }
+        self.merge(json!({"data": nulls, "binaryData": nulls}), Absent::Leave).await?;
         Ok(meant.len())
     }
 
@@ -240,27 +262,33 @@ impl ConfigMapStore {
         }))
     }
 
-    /// Merges, and creates where there is nothing to merge into.
-    async fn merge(&self, patch: Value, mut exists: bool) -> Result<(), StoreError> {
+    /// Merges; what is not there is created, or left so.
+    async fn merge(&self, patch: Value, absent: Absent) -> Result<(), StoreError> {
         let (namespace, name) = (&self.namespace, &self.name);
-        for _ in 0..ATTEMPTS {
-            let merged = if exists {
-                self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, None, patch.clone()).await
-            } else {
+        let mut create = absent == Absent::CreateFirst;
+        for attempt in 0..ATTEMPTS {
+            let written = if create {
                 self.cluster.create_config_map(namespace, name, FIELD_MANAGER, without_nulls(&patch)).await
+            } else {
+                self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, None, patch.clone()).await
             };
-            match merged {
+            match written {
                 Ok(object) => {
                     self.remember(&object);
                     return Ok(());
                 }
-                // Deleted, or created by another, since we looked. A namespace that is missing stays so.
-                Err(ApiError::NotFound(_)) if exists => exists = false,
-                Err(ApiError::Conflict(_)) if !exists => exists = true,
+                Err(ApiError::NotFound(_)) if absent == Absent::Leave => return Ok(()),
+                // Deleted since we looked. A namespace that is missing stays so.
+                Err(ApiError::NotFound(_)) if !create => create = true,
+                // Created by another since we looked, or others write at the same moment.
+                Err(ApiError::Conflict(_)) => create = false,
+                // Whether it was written is not known, and writing the same again does no harm.
+                Err(ApiError::TimedOut(_) | ApiError::TooBusy(_)) if attempt + 1 < ATTEMPTS => {}
                 Err(error) => return Err(self.error(error)),
             }
+            tokio::time::sleep(PAUSE * attempt).await;
         }
-        Err(StoreError::Changed(self.to_string()))
+        Err(StoreError::Contended(self.to_string()))
     }
 
     fn remember(&self, object: &ConfigMapObject) {

@@ -30,27 +30,42 @@ pub(super) struct StoreArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// The keys, one a line
-    Keys { config_map: String },
+    Keys(ConfigMapArgs),
     /// The value of a key, as it is (exit 3: there is none)
-    Get { config_map: String, key: String },
+    Get(KeyArgs),
     /// Sets a key, if that changes anything; creates the ConfigMap
     Set(SetArgs),
     /// Sets a key without looking first: needs no permission to read
     ForceSet(SetArgs),
     /// Removes a key (exit 3: it was not there)
-    Delete { config_map: String, key: String },
+    Delete(KeyArgs),
     /// Removes every key; the ConfigMap stays
-    Truncate { config_map: String },
+    Truncate(ConfigMapArgs),
     /// Everything, as JSON: text as it is, the rest as base64
-    Raw { config_map: String },
+    Raw(ConfigMapArgs),
     /// Whether it can be reached, read and written; changes nothing
-    Verify { config_map: String },
+    Verify(ConfigMapArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigMapArgs {
+    /// The ConfigMap's name
+    #[arg(value_name = "CONFIGMAP")]
+    config_map: String,
+}
+
+#[derive(Debug, Args)]
+struct KeyArgs {
+    #[command(flatten)]
+    of: ConfigMapArgs,
+    /// The key: letters, digits, -, _ and .
+    key: String,
 }
 
 #[derive(Debug, Args)]
 struct SetArgs {
-    config_map: String,
-    key: String,
+    #[command(flatten)]
+    of: KeyArgs,
     /// The value [default: read from stdin]
     #[arg(conflicts_with = "from_file", allow_hyphen_values = true)]
     value: Option<String>,
@@ -63,7 +78,7 @@ pub(super) async fn run(global: &GlobalArgs, args: StoreArgs) -> anyhow::Result<
     let kubeconfig = args.mapstore_kubeconfig;
     let store = |name: &str| open(global, kubeconfig.clone(), name.to_owned());
     match args.verb {
-        Verb::Keys { config_map } => {
+        Verb::Keys(ConfigMapArgs { config_map }) => {
             let keys = store(&config_map).await?.keys().await?;
             match global.output {
                 OutputFormat::Json => print_json(&keys)?,
@@ -71,7 +86,7 @@ pub(super) async fn run(global: &GlobalArgs, args: StoreArgs) -> anyhow::Result<
             }
             Ok(Answered::Yes)
         }
-        Verb::Get { config_map, key } => match store(&config_map).await?.get(&key).await? {
+        Verb::Get(KeyArgs { of, key }) => match store(&of.config_map).await?.get(&key).await? {
             None => Ok(Answered::No),
             Some(value) => {
                 let mut stdout = std::io::stdout().lock();
@@ -81,26 +96,26 @@ pub(super) async fn run(global: &GlobalArgs, args: StoreArgs) -> anyhow::Result<
         },
         Verb::Set(set) => {
             let values = set.values()?;
-            let changed = store(&set.config_map).await?.set(&values).await?;
+            let changed = store(&set.of.of.config_map).await?.set(&values).await?;
             print(if changed { "changed\n" } else { "unchanged\n" })?;
             Ok(Answered::Yes)
         }
         Verb::ForceSet(set) => {
             let values = set.values()?;
-            store(&set.config_map).await?.force_set(&values).await?;
+            store(&set.of.of.config_map).await?.force_set(&values).await?;
             Ok(Answered::Yes)
         }
-        Verb::Delete { config_map, key } => {
-            let removed = store(&config_map).await?.delete(&key).await?;
+        Verb::Delete(KeyArgs { of, key }) => {
+            let removed = store(&of.config_map).await?.delete(&key).await?;
             Ok(if removed { Answered::Yes } else { Answered::No })
         }
-        Verb::Truncate { config_map } => {
+        Verb::Truncate(ConfigMapArgs { config_map }) => {
             let removed = store(&config_map).await?.truncate().await?;
             print(&format!("{removed} removed\n"))?;
             Ok(Answered::Yes)
         }
-        Verb::Raw { config_map } => raw(&store(&config_map).await?).await,
-        Verb::Verify { config_map } => verify(global, &store(&config_map).await?).await,
+        Verb::Raw(ConfigMapArgs { config_map }) => raw(&store(&config_map).await?).await,
+        Verb::Verify(ConfigMapArgs { config_map }) => verify(global, &store(&config_map).await?).await,
     }
 }
 
@@ -165,6 +180,6 @@ impl SetArgs {
                 value
             }
         };
-        Ok(Values::from([(self.key.clone(), value)]))
+        Ok(Values::from([(self.of.key.clone(), value)]))
     }
 }
