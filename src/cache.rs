@@ -53,6 +53,8 @@ pub struct LoadedIndex {
     pub as_of: Option<Timestamp>,
     /// Whether it has seen every namespace that is ours.
     pub covers_scope: bool,
+    /// Whether it says of itself that it has not; a hand-made document says nothing.
+    pub is_narrower: bool,
     /// When its scan began, if this process made it: proof without any clock.
     pub scan_began: Option<Instant>,
     /// When it was loaded, by our clock.
@@ -84,21 +86,23 @@ impl CurrentIndex {
         self.0.load_full()
     }
 
-    /// Takes the place of what is there, unless it is a document that says of itself that it is older. Returns
-    /// whether it did.
+    /// Takes the place of what is there, unless it is a document that says of itself that it is older, or that it
+    /// has seen less. Returns whether it did.
     pub fn offer(&self, new: Arc<LoadedIndex>) -> bool {
         let before = self.0.rcu(|current| {
-            let keep = current.as_ref().is_some_and(|current| new.is_older_than(current));
+            let keep = current.as_ref().is_some_and(|current| new.is_outdone_by(current));
             if keep { current.clone() } else { Some(Arc::clone(&new)) }
         });
-        !before.is_some_and(|before| new.is_older_than(&before))
+        !before.is_some_and(|before| new.is_outdone_by(&before))
     }
 }
 
 impl LoadedIndex {
-    /// A scan of our own is never older: it began after all that was there was loaded, or nearly so, and must not
+    /// A scan of our own never is: it began after all that was there was loaded, or nearly so, and must not
     /// be shut out by a document from the future of an API server whose clock was set back.
-    fn is_older_than(&self, other: &LoadedIndex) -> bool {
-        self.tier != Tier::Scan && matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others)
+    fn is_outdone_by(&self, other: &LoadedIndex) -> bool {
+        let is_outdone = (self.is_narrower && other.covers_scope)
+            || matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others);
+        self.tier != Tier::Scan && is_outdone
     }
 }

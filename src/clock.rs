@@ -1,13 +1,33 @@
-//! The wall clock, as an argument: tests run the service five minutes ahead of its API server.
+//! Clocks: ours, as an argument (tests run the service five minutes ahead of its API server), and what is known of
+//! the two others that a push is judged by, the API server's and Pub/Sub's.
 //!
 //! It must not be used to measure how long something took: that is [`std::time::Instant`]'s.
 
+mod publisher_clock;
+mod server_clock;
+
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
+
+pub use publisher_clock::PublisherClock;
+pub use server_clock::ServerClock;
 
 /// A wall clock: the system's, or one that is off by a fixed time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock {
     offset: SignedDuration,
+}
+
+/// Our clock and the API server's at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks<'a> {
+    /// What our own clock says.
+    pub now: Timestamp,
+    /// What is known of the API server's.
+    pub server: &'a ServerClock,
+    /// How far apart clocks may be and still be compared.
+    pub margin: Duration,
 }
 
 impl Clock {
@@ -25,5 +45,15 @@ impl Clock {
     pub fn now(self) -> Timestamp {
         let now = Timestamp::now();
         now.checked_add(self.offset).unwrap_or(now)
+    }
+}
+
+impl Clocks<'_> {
+    /// Whether `server_time`, by the API server's clock, is later than `published`, by Pub/Sub's, as far as the API
+    /// server's clock and ours can tell: they must be known to agree within the margin.
+    pub fn show_after(&self, server_time: Timestamp, published: Timestamp) -> bool {
+        self.server.agrees_within(self.margin)
+            && server_time <= self.now
+            && published.checked_add(self.margin).is_ok_and(|published| server_time > published)
     }
 }

@@ -13,7 +13,6 @@ pub mod config_maps;
 pub mod connect;
 mod error;
 mod request;
-pub mod server_clock;
 pub mod workloads;
 
 pub use config_maps::ConfigMapObject;

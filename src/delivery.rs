@@ -11,6 +11,7 @@
 //! The server and the command line are two doors to this room. It must not know HTTP servers.
 
 pub mod answer;
+mod first_receipt;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{OutcomeLabel, TierLabel};
 use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
+use first_receipt::FirstReceipts;
 
 /// How many answers [`Deliveries::recent`] remembers.
 const RECENT_ANSWERS: usize = 50;
@@ -54,6 +56,7 @@ pub struct Deliveries {
     restarter: Restarter,
     metrics: Arc<Metrics>,
     recent: Mutex<VecDeque<Answer>>,
+    first_receipts: FirstReceipts,
 }
 
 /// When a delivery came, by both kinds of clock.
@@ -80,7 +83,8 @@ impl Deliveries {
         restarter: Restarter,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { config, clock, resolver, restarter, metrics, recent: Mutex::default() }
+        let (recent, first_receipts) = (Mutex::default(), FirstReceipts::default());
+        Self { config, clock, resolver, restarter, metrics, recent, first_receipts }
     }
 
     /// To be called when a delivery arrives, before its body is read.
@@ -100,6 +104,9 @@ impl Deliveries {
         mode: Mode,
     ) -> Result<Answer, EnvelopeError> {
         let message = event::envelope::decode(header, body)?;
+        if let Some(published) = message.published {
+            self.resolver.observe_publish_time(published, received.time);
+        }
         let mut answer = match event::artifact::decode(&message.data) {
             Err(not_for_us) => Answer::ignored(not_for_us),
             Ok(image_push) => self.push(received, image_push, &message, mode).await,
@@ -115,7 +122,8 @@ impl Deliveries {
     /// What a push of `image` at this moment would do, and who runs it by digest and so would not follow.
     pub async fn explain(&self, image: &ImageRef) -> Answer {
         let received = self.received();
-        let push = Push { image: image.clone(), digest: None, published: received.time, message_id: None };
+        let push =
+            Push { image: image.clone(), digest: None, published: None, received: received.time, message_id: None };
         let resolved = self.resolve(received, &Arc::new(push), Mode::DryRun).await;
         let pinned =
             resolved.source.as_ref().map_or(&[][..], |loaded| loaded.index.pinned(image)).iter().map(|pinned| {
@@ -127,6 +135,7 @@ impl Deliveries {
         let is_known = |result: &WorkloadResult| answer.workloads.iter().any(|w| w.workload() == result.workload());
         let new: Vec<_> = pinned.into_iter().filter(|result| !is_known(result)).collect();
         answer.workloads.extend(new);
+        answer.workloads.sort_by_key(WorkloadResult::workload);
         answer
     }
 
@@ -139,18 +148,18 @@ impl Deliveries {
         let push = Push {
             image: pushed.image.clone(),
             digest: pushed.digest.clone(),
-            published: message.published.unwrap_or(received.time),
+            published: message.published,
+            received: received.time,
             message_id: message.id.clone(),
         };
         let resolved = self.resolve(received, &Arc::new(push), mode).await;
         let mut answer = self.answer(pushed.image, resolved, mode);
         answer.digest = pushed.digest;
+        answer.warnings.extend(pushed.warning);
         if message.published.is_none() {
-            answer.warnings.push(
-                "the message has no publish time: the time of receipt stands in, and a redelivery cannot be told from \
-                 a new push"
-                    .to_owned(),
-            );
+            answer
+                .warnings
+                .push("the message has no publish time: a redelivery of it cannot be told from a new push".to_owned());
         }
         answer
     }
@@ -158,7 +167,8 @@ impl Deliveries {
     /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
     async fn resolve(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
         let deadline = received.instant + self.config.hold;
-        let proof = Need::Proof { received: received.instant, published: push.published };
+        let first = push.message_id.as_deref().map(|id| self.first_receipts.of(id, received.instant));
+        let proof = Need::Proof { received: first.unwrap_or(received.instant), published: push.time() };
         let current = self.resolver.current();
         let proven = self.resolver.meets(current.as_deref(), &proof);
         let hits = current.as_ref().map_or_else(Vec::new, |loaded| loaded.index.followers(&push.image).to_vec());

@@ -16,10 +16,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::excerpt::excerpt;
+
 /// Longest repository name, host included (`distribution/reference`: `RepositoryNameTotalLengthMax`).
 const NAME_BYTES_MAX: usize = 255;
 /// Longest tag (`distribution/reference`: `[\w][\w.-]{0,127}`).
 const TAG_BYTES_MAX: usize = 128;
+
+/// How much of a bad text its error quotes.
+const EXCERPT_CHARACTERS: usize = 120;
 
 /// A content digest such as `sha256:…`, in lower case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,7 +74,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         digest_problem(text).map_or_else(
             || Ok(Digest(text.to_ascii_lowercase().into())),
-            |problem| Err(DigestError { text: excerpt(text), problem }),
+            |problem| Err(DigestError { text: excerpt(text, EXCERPT_CHARACTERS), problem }),
         )
     }
 }
@@ -168,7 +173,7 @@ impl FromStr for ImageRef {
     type Err = ImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).map_err(|problem| ImageRefError { text: excerpt(text), problem })
+        parse(text).map_err(|problem| ImageRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem })
     }
 }
 
@@ -225,15 +230,6 @@ fn check_tag(tag: &str) -> Result<(), &'static str> {
             Err("its tag has other characters than letters, digits and _.-")
         }
         Some(_) => Ok(()),
-    }
-}
-
-/// At most a line of it: a message must not carry megabytes of somebody's input.
-fn excerpt(text: &str) -> String {
-    const CHARACTERS: usize = 120;
-    match text.char_indices().nth(CHARACTERS) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 

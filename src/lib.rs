@@ -14,7 +14,8 @@
 //!   image        ImageRef, Digest                                               pure
 //!   workload     WorkloadRef                                                    pure
 //!   telemetry    metrics and logs
-//!   clock        the wall clock, as an argument
+//!   clock        the wall clock, as an argument; what is known of the others
+//! configmap_store  a key-value store over a ConfigMap, usable on its own
 //! embedded       a Kubernetes API in memory: the demo, the fast tests
 //! ```
 
@@ -28,6 +29,7 @@ pub mod configmap_store;
 pub mod delivery;
 pub mod embedded;
 pub mod event;
+mod excerpt;
 pub mod image;
 pub mod index;
 pub mod rollout;

@@ -40,8 +40,11 @@ pub struct Push {
     pub image: ImageRef,
     /// To what.
     pub digest: Option<Digest>,
-    /// When: Pub/Sub's clock, or the time of receipt where the message does not say.
-    pub published: Timestamp,
+    /// When, by Pub/Sub's clock. Absent where the message does not say: such a push has no place in the order of
+    /// pushes, and a redelivery of it cannot be told from a new one.
+    pub published: Option<Timestamp>,
+    /// When we received it, by our clock.
+    pub received: Timestamp,
     /// Which message.
     pub message_id: Option<String>,
 }
@@ -142,8 +145,13 @@ pub struct WorkloadResult {
 
 impl Push {
     /// What orders pushes of one image: a push is newer when this is greater.
-    pub(crate) fn order(&self) -> record::PushOrder<'_> {
-        record::PushOrder::new(self.published, self.message_id.as_deref())
+    pub(crate) fn order(&self) -> Option<record::PushOrder<'_>> {
+        Some(record::PushOrder::new(self.published?, self.message_id.as_deref()))
+    }
+
+    /// When it was published; the time of receipt stands in where that is not known.
+    pub fn time(&self) -> Timestamp {
+        self.published.unwrap_or(self.received)
     }
 }
 

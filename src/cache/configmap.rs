@@ -17,6 +17,8 @@ use crate::index::document::{Document, DocumentError, Head, Images};
 const FIELD_MANAGER: &str = "pushroll";
 /// A document whose images are unchanged is written again for its head alone when that is this much older.
 const HEAD_REFRESH: Duration = Duration::from_secs(300);
+/// Nobody's scan takes longer.
+const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).
 pub const CONFIG_MAP_BYTES_MAX: usize = 1_048_576;
 /// Writers that keep overtaking us are writing what we want written.
@@ -99,6 +101,20 @@ pub enum WriteError {
         /// The document's size.
         bytes: usize,
     },
+    /// It holds what a newer pushroll wrote.
+    #[error("the ConfigMap {config_map} was not written: {reason}")]
+    TooNew {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Which version.
+        reason: String,
+    },
+    /// It holds a scan of more namespaces than ours.
+    #[error(
+        "the ConfigMap {0} holds a scan of more namespaces than this one: give each pushroll with --namespaces a \
+         ConfigMap of its own (--cache-configmap), or delete this one if nobody else needs it"
+    )]
+    Narrower(String),
     /// Overtaken at every attempt.
     #[error("the ConfigMap {0} changed at every attempt to write it")]
     Contended(String),
@@ -168,7 +184,7 @@ impl CacheConfigMap {
             if attempt > 0 {
                 stored = cluster.get_config_map(&self.namespace, &self.name).await.map_err(failed)?;
             }
-            let (written, must_write) = self.judge(stored.as_ref(), head, images);
+            let (written, must_write) = self.judge(stored.as_ref(), head, images)?;
             if !must_write || dry_run {
                 return Ok(written);
             }
@@ -218,23 +234,51 @@ impl CacheConfigMap {
     }
 
     /// What writing over `stored` comes to, and whether it must be done at all.
-    fn judge(&self, stored: Option<&ConfigMapObject>, head: &Head, images: &Images) -> (Written, bool) {
-        let Some(stored) = stored.and_then(|object| self.stored(object)) else { return (Written::Changed, true) };
-        let Ok(json) = stored.into_json() else { return (Written::Changed, true) };
-        let stored_head = Document::decode(&json).map(|document| document.head).unwrap_or_default();
-        let same_scope = stored_head.scope == head.scope;
-        if same_scope && stored_head.as_of > head.as_of {
-            return (Written::NewerKept, false);
+    fn judge(
+        &self,
+        stored: Option<&ConfigMapObject>,
+        head: &Head,
+        images: &Images,
+    ) -> Result<(Written, bool), WriteError> {
+        let changed = Ok((Written::Changed, true));
+        let Some(stored) = stored.and_then(|object| self.stored(object)) else { return changed };
+        let Ok(json) = stored.into_json() else { return changed };
+        let stored_head = match Document::decode(&json) {
+            Ok(document) => document.head,
+            Err(error @ DocumentError::TooNew { .. }) => {
+                return Err(WriteError::TooNew { config_map: self.to_string(), reason: error.to_string() });
+            }
+            Err(_) => return changed,
+        };
+        let (old, new) = (stored_head.scope.as_ref(), head.scope.as_ref());
+        if old.zip(new).is_some_and(|(old, new)| old.covers(new) && !new.covers(old)) {
+            return Err(WriteError::Narrower(self.to_string()));
+        }
+        if old == new && is_newer(&stored_head, head) {
+            return Ok((Written::NewerKept, false));
         }
         if Document::images(&json).as_ref() != Some(images) {
-            return (Written::Changed, true);
+            return changed;
         }
-        let head_is_recent = same_scope
+        let head_is_recent = old == new
             && match (stored_head.as_of, head.as_of) {
-                (Some(stored), Some(new)) => stored.checked_add(HEAD_REFRESH).is_ok_and(|due| new < due),
+                (Some(stored), Some(new)) => {
+                    stored <= new && stored.checked_add(HEAD_REFRESH).is_ok_and(|due| new < due)
+                }
                 (_, new) => new.is_none(),
             };
-        (Written::Unchanged, !head_is_recent)
+        Ok((Written::Unchanged, !head_is_recent))
+    }
+}
+
+/// Whether the stored scan began after ours. One that says it began long after ours is from a clock that was wrong,
+/// and must not shut out every scan until then.
+fn is_newer(stored: &Head, ours: &Head) -> bool {
+    match (stored.as_of, ours.as_of) {
+        (Some(stored), Some(ours)) => {
+            stored > ours && ours.checked_add(SCAN_DURATION_MAX).is_ok_and(|latest| stored <= latest)
+        }
+        (_, None) | (None, _) => false,
     }
 }
 

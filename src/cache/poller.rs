@@ -108,6 +108,7 @@ impl MountPoller {
                 tier: Tier::Mount,
                 as_of: document.head.as_of,
                 covers_scope,
+                is_narrower: resolver.is_narrower(document.head.scope.as_ref()),
                 scan_began: None,
                 loaded_at: resolver.clock().now(),
             },

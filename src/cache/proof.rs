@@ -4,16 +4,16 @@
 //! index proves that nothing was missed when it covers the whole scope and its scan began after the push:
 //! either after we received it (causality, no clock), or after it was published, by the clocks.
 //!
-//! The clocks are two: `as_of` is the API server's, the publish time is Pub/Sub's. They are compared only
-//! while the API server's clock is known to agree with ours, within the margin; a clock that is minutes off,
-//! on either side, must cost a scan, never a missed workload.
+//! The clocks are two: `as_of` is the API server's, the publish time is Pub/Sub's. They are compared only while
+//! both are known to agree with ours ([`Clocks`], [`PublisherClock`]); a clock that is minutes off, ours
+//! or theirs, must cost a scan, never a missed workload.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::LoadedIndex;
-use crate::cluster::server_clock::ServerClock;
+use crate::clock::{Clocks, PublisherClock};
 
 /// What someone who waits for an index needs of it.
 #[derive(Debug, Clone, Copy)]
@@ -31,20 +31,9 @@ pub enum Need {
     Scan(Instant),
 }
 
-/// What the two clocks say.
-#[derive(Debug, Clone, Copy)]
-pub struct Clocks<'a> {
-    /// What our own clock says now.
-    pub now: Timestamp,
-    /// What is known of the API server's.
-    pub server: &'a ServerClock,
-    /// How far apart clocks may be and still be compared.
-    pub margin: Duration,
-}
-
 impl Need {
     /// Whether `loaded` is enough.
-    pub fn is_met_by(&self, loaded: Option<&LoadedIndex>, clocks: Clocks<'_>) -> bool {
+    pub fn is_met_by(&self, loaded: Option<&LoadedIndex>, clocks: Clocks<'_>, publisher: &PublisherClock) -> bool {
         let Some(loaded) = loaded else { return false };
         match *self {
             Self::Any => true,
@@ -52,25 +41,20 @@ impl Need {
             Self::Proof { received, published } => {
                 loaded.covers_scope
                     && (loaded.scan_began.is_some_and(|began| began >= received)
-                        || loaded.as_of.is_some_and(|as_of| clocks.show_after(as_of, published)))
+                        || publisher.agrees(clocks.now)
+                            && loaded.as_of.is_some_and(|as_of| clocks.show_after(as_of, published)))
             }
         }
     }
 }
 
-impl Clocks<'_> {
-    /// Whether `server_time`, by the API server's clock, is certainly later than `published`, by Pub/Sub's.
-    pub fn show_after(&self, server_time: Timestamp, published: Timestamp) -> bool {
-        self.server.agrees_within(self.margin)
-            && server_time <= self.now
-            && published.checked_add(self.margin).is_ok_and(|published| server_time > published)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::cache::Tier;
+    use crate::clock::ServerClock;
     use crate::index::Index;
 
     fn at(seconds: i64) -> Timestamp {
@@ -83,6 +67,7 @@ mod tests {
             tier: Tier::Scan,
             as_of: as_of.map(at),
             covers_scope: true,
+            is_narrower: false,
             scan_began,
             loaded_at: at(0),
         }
@@ -98,26 +83,32 @@ mod tests {
     #[test]
     fn a_scan_that_began_after_the_push_needs_no_clock() {
         let server = ServerClock::unknown();
-        let clocks = Clocks { now: at(100), server: &server, margin: Duration::from_secs(10) };
+        let publisher = PublisherClock::unknown();
+        let margin = Duration::from_secs(10);
+        let clocks = Clocks { now: at(100), server: &server, margin };
         let before = Instant::now();
         let after = before + Duration::from_millis(1);
         let need = |received| Need::Proof { received, published: at(1000) };
-        assert!(need(before).is_met_by(Some(&loaded(None, Some(after))), clocks));
-        assert!(!need(after).is_met_by(Some(&loaded(None, Some(before))), clocks));
-        assert!(!need(before).is_met_by(None, clocks));
+        assert!(need(before).is_met_by(Some(&loaded(None, Some(after))), clocks, &publisher));
+        assert!(!need(after).is_met_by(Some(&loaded(None, Some(before))), clocks, &publisher));
+        assert!(!need(before).is_met_by(None, clocks, &publisher));
         let mut narrow = loaded(None, Some(after));
         narrow.covers_scope = false;
-        assert!(!need(before).is_met_by(Some(&narrow), clocks));
+        assert!(!need(before).is_met_by(Some(&narrow), clocks, &publisher));
     }
 
     #[test]
     fn a_document_proves_by_the_clocks_only_where_they_agree() {
         let need = Need::Proof { received: Instant::now(), published: at(50) };
+        let margin = Duration::from_secs(10);
+        let publisher = PublisherClock::unknown();
         let proven = |as_of: i64, server: &ServerClock| {
-            let clocks = Clocks { now: at(100), server, margin: Duration::from_secs(10) };
-            need.is_met_by(Some(&loaded(Some(as_of), None)), clocks)
+            let clocks = Clocks { now: at(100), server, margin };
+            need.is_met_by(Some(&loaded(Some(as_of), None)), clocks, &publisher)
         };
         let agreeing = server_clock(0);
+        assert!(!proven(61, &agreeing), "no delivery was prompt yet: ours and the API server's may both be ahead");
+        publisher.observe(at(98), at(99), margin);
         assert!(proven(61, &agreeing));
         assert!(!proven(60, &agreeing), "within the margin");
         assert!(!proven(101, &agreeing), "in the future");

@@ -30,8 +30,15 @@ pub(super) struct Report {
     /// What it has scanned. Those who waited for it take it from here: a document may have taken its place
     /// as the current index meanwhile, and proves less.
     pub(super) scanned: Option<Arc<LoadedIndex>>,
-    /// What the write-back came to, if there was one.
-    pub(super) written: Option<Result<Written, Arc<str>>>,
+}
+
+/// What a write-back came to.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    /// Of the scan that began then.
+    pub(super) scan_began: Instant,
+    /// What it came to.
+    pub(super) result: Result<Written, Arc<str>>,
 }
 
 /// The needs that are open, and the reports of the rounds.
@@ -40,6 +47,7 @@ pub(super) struct Refresher {
     needs: Mutex<Needs>,
     arrived: Notify,
     report: watch::Sender<Report>,
+    write: watch::Sender<Option<Write>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +64,8 @@ pub(super) struct OpenNeed<'a> {
 
 impl Refresher {
     pub(super) fn new() -> Self {
-        Self { needs: Mutex::default(), arrived: Notify::new(), report: watch::Sender::new(Report::default()) }
+        let (report, write) = (watch::Sender::new(Report::default()), watch::Sender::new(None));
+        Self { needs: Mutex::default(), arrived: Notify::new(), report, write }
     }
 
     pub(super) fn open(&self, need: Need) -> OpenNeed<'_> {
@@ -71,6 +80,15 @@ impl Refresher {
 
     pub(super) fn reports(&self) -> watch::Receiver<Report> {
         self.report.subscribe()
+    }
+
+    pub(super) fn writes(&self) -> watch::Receiver<Option<Write>> {
+        self.write.subscribe()
+    }
+
+    /// There is another index: those who wait look again.
+    pub(super) fn wake(&self) {
+        self.report.send_modify(|_| {});
     }
 
     fn needs(&self) -> MutexGuard<'_, Needs> {
@@ -111,18 +129,19 @@ impl Refresher {
         let failed = |error: String| Report { error: Some(error.into()), ..report.clone() };
         let stored = match resolver.read_config_map().await {
             Ok(stored) => stored,
-            Err(error @ (ApiError::Unreachable(_) | ApiError::TimedOut(_))) => {
-                // A scan would only hang as well.
+            // We may lack this permission alone, or the ConfigMap's answer may be odd: a scan does without.
+            Err(ApiError::Forbidden(_) | ApiError::Unreadable(_)) => None,
+            Err(error) => {
+                // A scan would fail as well, and is the last thing that a busy API server needs.
                 self.report.send_replace(failed(error.to_string()));
                 return;
             }
-            Err(_) => None,
         };
         if !self.has_unmet(resolver) {
             self.report.send_replace(report);
             return;
         }
-        let scan = match scan::scan(resolver.cluster(), resolver.scope()).await {
+        let scan = match scan::scan(resolver.cluster(), resolver.scope(), resolver.clock_margin()).await {
             Ok(scan) => scan,
             Err(error) => {
                 resolver.tier_failed(Tier::Scan, error.to_string());
@@ -132,17 +151,23 @@ impl Refresher {
         };
         let report = Report { scanned: Some(resolver.scanned(&scan)), ..report };
         // Those who wait for the index need not wait for the write.
-        self.report.send_replace(report.clone());
+        self.report.send_replace(report);
         if resolver.writes_back() {
-            let written = resolver.write_back(&scan, stored).await;
-            self.report.send_replace(Report { written: Some(written), ..report });
+            let result = resolver.write_back(&scan, stored).await;
+            self.write.send_replace(Some(Write { scan_began: scan.began, result }));
         }
     }
 }
 
 impl Drop for OpenNeed<'_> {
     fn drop(&mut self) {
-        self.refresher.needs().open.remove(&self.number);
+        let mut needs = self.refresher.needs();
+        needs.open.remove(&self.number);
+        if needs.open.is_empty() {
+            drop(needs);
+            // Nobody waits for it any more: it need not stay in memory beside the current index.
+            self.refresher.report.send_modify(|report| report.scanned = None);
+        }
     }
 }
 
@@ -168,6 +193,7 @@ impl Resolver {
                         tier: Tier::ConfigMap,
                         as_of: document.head.as_of,
                         covers_scope: self.is_covered_by(document.head.scope.as_ref()),
+                        is_narrower: self.is_narrower(document.head.scope.as_ref()),
                         scan_began: None,
                         loaded_at: self.clock().now(),
                     },
@@ -185,6 +211,7 @@ impl Resolver {
                 tier: Tier::Scan,
                 as_of: scan.head.as_of,
                 covers_scope: true,
+                is_narrower: false,
                 scan_began: Some(scan.began),
                 loaded_at: self.clock().now(),
             },

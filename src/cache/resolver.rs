@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::configmap::{CacheConfigMap, Written};
 use super::mount::MountReader;
 use super::poller::MountPoller;
-use super::proof::{Clocks, Need};
-use super::refresh::Refresher;
+use super::proof::Need;
+use super::refresh::{Refresher, Write};
 use super::status::{Board, TierStatus, Tiers};
 use super::{CurrentIndex, LoadedIndex, Tier};
-use crate::clock::Clock;
+use crate::clock::{Clock, Clocks, PublisherClock};
 use crate::cluster::Cluster;
 use crate::index::Scope;
 use crate::telemetry::Metrics;
@@ -49,6 +50,7 @@ pub struct Resolver {
     board: Board,
     refresher: Refresher,
     poller: MountPoller,
+    publisher_clock: PublisherClock,
 }
 
 /// Why there is no index that is fresh enough.
@@ -67,7 +69,8 @@ impl Resolver {
     pub fn new(config: ResolverConfig, cluster: Cluster, metrics: Arc<Metrics>) -> Self {
         let poller = MountPoller::new(config.mount.clone(), config.mount_poll);
         let (current, board, refresher) = (CurrentIndex::default(), Board::default(), Refresher::new());
-        Self { config, cluster, metrics, current, board, refresher, poller }
+        let publisher_clock = PublisherClock::unknown();
+        Self { config, cluster, metrics, current, board, refresher, poller, publisher_clock }
     }
 
     /// The index as it is now: no lock, no call. `None` before the first.
@@ -77,12 +80,14 @@ impl Resolver {
 
     /// Whether `loaded` is enough for `need`.
     pub fn meets(&self, loaded: Option<&LoadedIndex>, need: &Need) -> bool {
-        need.is_met_by(loaded, self.clocks())
+        let server = self.cluster.server_clock();
+        let clocks = Clocks { now: self.clock().now(), server, margin: self.config.clock_margin };
+        need.is_met_by(loaded, clocks, &self.publisher_clock)
     }
 
-    /// What the clocks say now.
-    pub fn clocks(&self) -> Clocks<'_> {
-        Clocks { now: self.clock().now(), server: self.cluster.server_clock(), margin: self.config.clock_margin }
+    /// To be told of every message's publish time: prompt ones vouch for our clock.
+    pub fn observe_publish_time(&self, published: Timestamp, received: Timestamp) {
+        self.publisher_clock.observe(published, received, self.config.clock_margin);
     }
 
     /// Waits for an index that meets `need`, at most until `deadline`.
@@ -116,14 +121,14 @@ impl Resolver {
     ///
     /// # Errors
     /// A sentence on what failed.
-    pub async fn rebuild(&self, deadline: Instant) -> Result<Written, String> {
+    pub async fn rebuild(&self, deadline: Instant) -> Result<(Written, Arc<LoadedIndex>), String> {
         let asked = Instant::now();
-        let mut reports = self.refresher.reports();
-        self.wait_for(Need::Scan(asked), deadline).await.map_err(|error| error.to_string())?;
-        let written = reports.wait_for(|report| report.began >= Some(asked) && report.written.is_some());
-        match tokio::time::timeout_at(deadline.into(), written).await {
-            Ok(Ok(report)) => match &report.written {
-                Some(Ok(written)) => Ok(*written),
+        let mut writes = self.refresher.writes();
+        let scanned = self.wait_for(Need::Scan(asked), deadline).await.map_err(|error| error.to_string())?;
+        let of_this_scan = |write: &Option<Write>| write.as_ref().is_some_and(|write| write.scan_began >= asked);
+        match tokio::time::timeout_at(deadline.into(), writes.wait_for(of_this_scan)).await {
+            Ok(Ok(write)) => match write.as_ref().map(|write| &write.result) {
+                Some(Ok(written)) => Ok((*written, scanned)),
                 Some(Err(error)) => Err(error.to_string()),
                 None => Err("the scan was not written".to_owned()),
             },
@@ -191,6 +196,10 @@ impl Resolver {
         self.cluster.clock()
     }
 
+    pub(super) fn clock_margin(&self) -> Duration {
+        self.config.clock_margin
+    }
+
     pub(super) fn scope(&self) -> &Scope {
         &self.config.scope
     }
@@ -198,6 +207,11 @@ impl Resolver {
     /// Whether a document of that scope has seen all that is ours; one that does not say has not.
     pub(super) fn is_covered_by(&self, scope: Option<&Scope>) -> bool {
         scope.is_some_and(|scope| scope.covers(&self.config.scope))
+    }
+
+    /// Whether a document says that it has seen less than all that is ours.
+    pub(super) fn is_narrower(&self, scope: Option<&Scope>) -> bool {
+        scope.is_some_and(|scope| !scope.covers(&self.config.scope))
     }
 
     /// A tier has an index: it is offered, counted and shown.
@@ -228,6 +242,8 @@ impl Resolver {
             tracing::debug!(tier = tier.as_str(), images, workloads, as_of, "older than the index in memory");
         }
         self.board.loaded(tier, status);
+        // Those who wait for a fresher index look at this one, too.
+        self.refresher.wake();
         loaded
     }
 

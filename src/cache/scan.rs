@@ -1,6 +1,6 @@
 //! The scan: who runs what, from a LIST of every kind. Whole or an error, never a part.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -34,12 +34,13 @@ pub struct ScanError {
 /// Lists every kind in every namespace of `scope`.
 ///
 /// `as_of` is the API server's time of its last answer before the first LIST: a caller that has just made a
-/// call (the GET of the ConfigMap) makes it a sharp one; where there was none, it is unknown.
+/// call (the GET of the ConfigMap) makes it a sharp one. It is unknown where there was none, or where that answer's
+/// clock was further than `clock_margin` from ours.
 ///
 /// # Errors
 /// The first LIST that failed.
-pub async fn scan(cluster: &Cluster, scope: &Scope) -> Result<Scan, ScanError> {
-    let as_of: Option<Timestamp> = cluster.server_clock().passed();
+pub async fn scan(cluster: &Cluster, scope: &Scope, clock_margin: Duration) -> Result<Scan, ScanError> {
+    let as_of: Option<Timestamp> = cluster.server_clock().passed(clock_margin);
     let began = Instant::now();
     let [deployments, stateful_sets, daemon_sets] = WorkloadKind::ALL.map(|kind| list(cluster, kind, scope));
     let (mut images, stateful_sets, daemon_sets) = tokio::try_join!(deployments, stateful_sets, daemon_sets)?;

@@ -17,8 +17,15 @@ use crate::telemetry::Metrics;
 /// People are patient; a cluster of thousands of workloads takes seconds to scan.
 pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(120);
 
+/// As `serve` has it by default.
+pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+
 /// A chain over the cluster of the arguments, which writes nothing.
-pub(super) async fn resolver(global: &GlobalArgs, scope: Scope) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
+pub(super) async fn resolver(
+    global: &GlobalArgs,
+    scope: Scope,
+    clock_margin: Duration,
+) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
     let client = global.connect().await?;
     let metrics = Arc::new(Metrics::new());
     let config = ResolverConfig {
@@ -28,7 +35,7 @@ pub(super) async fn resolver(global: &GlobalArgs, scope: Scope) -> anyhow::Resul
         mount_poll: Duration::from_secs(1),
         rebuild_interval: Duration::ZERO,
         refresh_interval: None,
-        clock_margin: Duration::from_secs(10),
+        clock_margin,
         write_back: false,
     };
     let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));
@@ -51,6 +58,6 @@ pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<Arc<Loade
     if let Ok(loaded) = super::lookup::from_mount(global) {
         return Ok(Arc::new(loaded));
     }
-    let (resolver, _) = resolver(global, Scope::AllNamespaces).await?;
+    let (resolver, _) = resolver(global, Scope::AllNamespaces, CLOCK_MARGIN).await?;
     Ok(with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?)
 }

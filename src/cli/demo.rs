@@ -26,14 +26,23 @@ pub(super) struct DemoArgs {
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
     let mut screen = Screen::new();
+    // From the first moment: what the demo makes is taken away whenever it is interrupted.
+    let interrupted = shutdown()?;
     let service = DemoService::start().await?;
-    let played = play(&mut screen, &service).await;
-    if played.is_ok() && !args.once {
-        next_steps(&mut screen, &service)?;
-        shutdown()?.await;
-    }
+    let story = async {
+        play(&mut screen, &service).await?;
+        if !args.once {
+            next_steps(&mut screen, &service)?;
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    };
+    let told = tokio::select! {
+        told = story => told,
+        () = interrupted => Ok(()),
+    };
     service.stop().await?;
-    played.map(|()| Answered::Yes)
+    told.map(|()| Answered::Yes)
 }
 
 async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {
@@ -75,11 +84,12 @@ async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> 
         "The kubelet swaps ..data of the mount, and the index follows it (a real kubelet takes 30 to 80 s)",
         Some(mounted.took),
     )?;
-    screen.text("From here on a lookup costs no API call.")?;
+    screen.text("From here on a lookup is a lookup in memory: no API call.")?;
 
     let first = server.push("1").await?;
     screen.step(&format!("Someone pushes {IMAGE}; Pub/Sub tells pushroll"), Some(first.took))?;
     show_answer(screen, &first.answer, &first.api_calls)?;
+    screen.text("The index named them, and they were restarted at once; the answer waited for a scan that proves nobody was missed.")?;
 
     let again = server.push("1").await?;
     screen.step("Pub/Sub delivers the same message again", Some(again.took))?;

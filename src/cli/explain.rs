@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::delivery::answer::Outcome;
 use crate::delivery::{Deliveries, DeliveryConfig};
 use crate::image::ImageRef;
-use crate::rollout::Restarter;
+use crate::rollout::{Action, Restarter};
 use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct ExplainArgs {
 
 pub(super) async fn run(global: &GlobalArgs, args: ExplainArgs) -> anyhow::Result<Answered> {
     let policy = args.policy.policy();
-    let (resolver, cluster) = resolver(global, policy.scope.clone()).await?;
+    let (resolver, cluster) = resolver(global, policy.scope.clone(), args.policy.clock_margin).await?;
     let metrics = Arc::new(Metrics::new());
     let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false };
     let concurrency = 16;
@@ -51,5 +51,9 @@ pub(super) async fn run(global: &GlobalArgs, args: ExplainArgs) -> anyhow::Resul
     if let Some(reason) = answer.reason.filter(|_| answer.outcome == Outcome::Failed) {
         anyhow::bail!(reason);
     }
-    Ok(if answer.workloads.is_empty() { Answered::No } else { Answered::Yes })
+    Ok(match answer.workloads.iter().any(|workload| workload.action == Action::Failed) {
+        true => Answered::Failed,
+        false if answer.workloads.is_empty() => Answered::No,
+        false => Answered::Yes,
+    })
 }

@@ -63,6 +63,7 @@ pub(super) fn from_mount(global: &GlobalArgs) -> anyhow::Result<LoadedIndex> {
         index: document.index,
         tier: Tier::Mount,
         covers_scope: false,
+        is_narrower: false,
         scan_began: None,
         loaded_at: Clock::system().now(),
     })

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
+use super::serve::scope;
 use super::{Answered, GlobalArgs};
 use crate::cache::configmap::Written;
 use crate::cache::scan;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::index::Scope;
 use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     if let Err(error) = &stored.document {
         tracing::info!("{error}");
     }
-    let scan = scan::scan(&cluster, &Scope::of(&args.namespaces)).await?;
+    let scan = scan::scan(&cluster, &scope(&args.namespaces), CLOCK_MARGIN).await?;
     let result = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
     let workloads: std::collections::BTreeSet<_> = scan.images.values().flatten().collect();
     let rebuilt =
@@ -54,13 +55,12 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
             Written::Unchanged | Written::NewerKept => "unchanged",
         };
         print(&format!("{word}\n"))?;
-        anstream::eprintln!(
-            "{}: {} images, {} workloads{}",
-            rebuilt.config_map,
-            rebuilt.images,
-            rebuilt.workloads,
-            if args.dry_run { " (dry run: nothing was written)" } else { "" }
-        );
+        let note = match result {
+            Written::NewerKept => " (a newer scan is there already, and stays)",
+            _ if args.dry_run => " (dry run: nothing was written)",
+            _ => "",
+        };
+        anstream::eprintln!("{}: {} images, {} workloads{note}", rebuilt.config_map, rebuilt.images, rebuilt.workloads);
     }
     Ok(Answered::Yes)
 }

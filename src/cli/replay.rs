@@ -5,8 +5,6 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use http::{Method, Uri};
 use serde_json::{Value, json};
@@ -14,7 +12,6 @@ use serde_json::{Value, json};
 use super::http_client::request;
 use super::output::{OutputFormat, print, table};
 use super::{Answered, GlobalArgs};
-use crate::clock::Clock;
 use crate::image::{Digest, ImageRef};
 
 #[derive(Debug, Args)]
@@ -24,8 +21,8 @@ pub(super) struct ReplayArgs {
     /// The event; - for stdin
     #[arg(value_name = "FILE", required_unless_present = "image", conflicts_with = "image")]
     file: Option<PathBuf>,
-    /// Make up an event: this tag was pushed now
-    #[arg(long, value_name = "REF")]
+    /// Make up an event: this tag was pushed
+    #[arg(long, value_name = "REF", value_parser = tagged_image)]
     image: Option<ImageRef>,
     /// With --image: to this digest
     #[arg(long, value_name = "DIGEST", requires = "image")]
@@ -46,11 +43,11 @@ struct Event {
 
 pub(super) async fn run(global: &GlobalArgs, args: ReplayArgs) -> anyhow::Result<Answered> {
     let event = match (&args.image, &args.file) {
-        (Some(image), _) => wrapped(&made_up(image, args.digest.as_ref())?),
+        (Some(image), _) => bare(made_up(image, args.digest.as_ref()).to_string().into_bytes()),
         (None, Some(file)) => read(file)?,
         (None, None) => anyhow::bail!("name a FILE, - for stdin, or --image"),
     };
-    let uri = if args.dry_run { format!("{}?dry_run=true", args.to).parse()? } else { args.to };
+    let uri = if args.dry_run { dry(&args.to)? } else { args.to };
     let (status, answer) = request(Method::POST, &uri, &event.headers, event.body.into()).await?;
     show(global.output, &answer)?;
     if !status.is_success() {
@@ -62,35 +59,36 @@ pub(super) async fn run(global: &GlobalArgs, args: ReplayArgs) -> anyhow::Result
     Ok(if outcome.as_deref() == Some("failed") { Answered::Failed } else { Answered::Yes })
 }
 
-fn made_up(image: &ImageRef, digest: Option<&Digest>) -> anyhow::Result<Value> {
-    let Some(tag) = image.tag().filter(|_| image.digest().is_none()) else {
-        anyhow::bail!("{image} is pinned by a digest; name a tag, and the digest with --digest");
-    };
-    // A registry always names the tag.
-    let written = image.as_written();
-    let tagged = if written.ends_with(&format!(":{tag}")) { written.to_owned() } else { format!("{written}:{tag}") };
-    let repository = &tagged[..tagged.len() - tag.len() - 1];
-    Ok(match digest {
-        None => json!({"action": "INSERT", "tag": tagged}),
-        Some(digest) => json!({"action": "INSERT", "tag": tagged, "digest": format!("{repository}@{digest}")}),
-    })
+/// A registry tells of tags: a reference that is pinned cannot have been pushed to.
+fn tagged_image(text: &str) -> Result<ImageRef, String> {
+    let image: ImageRef = text.parse().map_err(|error: crate::image::ImageRefError| error.to_string())?;
+    match image.tag_key() {
+        Some(_) => Ok(image),
+        None => Err("it is pinned by a digest; name a tag, and the digest with --digest".to_owned()),
+    }
 }
 
-/// As Pub/Sub would wrap it, published now.
-fn wrapped(payload: &Value) -> Event {
-    let now = Clock::system().now();
-    let body = json!({
-        "message": {
-            "data": STANDARD.encode(payload.to_string()),
-            "messageId": now.as_microsecond().to_string(),
-            "publishTime": format!("{now:.3}"),
-        },
-        "subscription": "projects/local/subscriptions/replay",
-    });
-    Event {
-        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-        body: body.to_string().into_bytes(),
+fn made_up(image: &ImageRef, digest: Option<&Digest>) -> Value {
+    // A registry always names the tag.
+    let tag = image.tag().unwrap_or_default();
+    let written = image.as_written();
+    let repository = written.strip_suffix(&format!(":{tag}")).unwrap_or(written);
+    let mut event = json!({"action": "INSERT", "tag": format!("{repository}:{tag}")});
+    if let Some(digest) = digest {
+        event["digest"] = format!("{repository}@{digest}").into();
     }
+    event
+}
+
+/// The event alone, as an unwrapped push without metadata. It gets no message id and no publish time: with a time of
+/// ours it would stand in the order of pushes before genuine ones.
+fn bare(event: Vec<u8>) -> Event {
+    Event { headers: vec![("content-type".to_owned(), "application/json".to_owned())], body: event }
+}
+
+fn dry(to: &Uri) -> anyhow::Result<Uri> {
+    let separator = if to.query().is_some() { '&' } else { '?' };
+    Ok(format!("{to}{separator}dry_run=true").parse()?)
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Event> {
@@ -104,12 +102,9 @@ fn read(file: &PathBuf) -> anyhow::Result<Event> {
         // As it is: what a service does with junk is a fair question, too.
         return Ok(Event { headers: Vec::new(), body: bytes });
     };
-    if value.get("action").is_some() {
-        return Ok(wrapped(&value));
-    }
     match (value.get("headers").and_then(Value::as_array), value.get("body").and_then(Value::as_str)) {
         (Some(headers), Some(body)) => Ok(Event { headers: recorded_headers(headers), body: body.as_bytes().to_vec() }),
-        _ => Ok(Event { headers: vec![("content-type".to_owned(), "application/json".to_owned())], body: bytes }),
+        _ => Ok(bare(bytes)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,7 +31,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091", env = "PUSHROLL_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
     /// Take pushes from anyone who can reach the public listener
-    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH")]
+    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     insecure_no_auth: bool,
     /// How often the mount is looked at
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive_duration, env = "PUSHROLL_MOUNT_POLL")]
@@ -45,7 +46,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, env = "PUSHROLL_REFRESH_INTERVAL")]
     refresh_interval: Option<Duration>,
     /// Answer from whatever index is at hand; a workload younger than it may be missed
-    #[arg(long, env = "PUSHROLL_ALLOW_STALE")]
+    #[arg(long, env = "PUSHROLL_ALLOW_STALE", value_parser = FalseyValueParser::new())]
     allow_stale: bool,
     /// What becomes of junk on the topic: ack, or nack for a subscription with a dead-letter topic
     #[arg(long, value_enum, default_value = "ack", env = "PUSHROLL_POISON")]
@@ -76,7 +77,7 @@ pub(super) struct PolicyArgs {
     #[arg(long, value_name = "SELECTOR", env = "PUSHROLL_SELECTOR")]
     selector: Option<LabelSelector>,
     /// Only workloads with the annotation pushroll.dev/restart: "true"
-    #[arg(long, env = "PUSHROLL_OPT_IN")]
+    #[arg(long, env = "PUSHROLL_OPT_IN", value_parser = FalseyValueParser::new())]
     opt_in: bool,
     /// How far apart clocks may be and still be compared
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, env = "PUSHROLL_CLOCK_MARGIN")]
@@ -92,7 +93,7 @@ enum PoisonArg {
 impl PolicyArgs {
     pub(super) fn policy(&self) -> Policy {
         Policy {
-            scope: Scope::of(&self.namespaces),
+            scope: scope(&self.namespaces),
             excluded_namespaces: self.exclude_namespaces.clone(),
             selector: self.selector.clone(),
             opt_in: self.opt_in,
@@ -159,4 +160,10 @@ pub(super) fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// All namespaces where none is named; a variable that is set to nothing names none.
+pub(super) fn scope(namespaces: &[String]) -> Scope {
+    let named: Vec<String> = namespaces.iter().map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect();
+    Scope::of(&named)
 }

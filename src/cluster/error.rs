@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::excerpt::excerpt;
+
 /// Why a call to the API server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -50,25 +52,31 @@ pub enum ApiError {
 #[derive(Default, Deserialize)]
 struct Status {
     #[serde(default)]
+    kind: String,
+    #[serde(default)]
     message: String,
 }
 
-impl ApiError {
-    /// Whether the same call may succeed later without anything being changed in the request.
-    pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Denied(_) | Self::NotFound(_))
-    }
+/// Of an answer that is no `Status`.
+const MESSAGE_CHARACTERS: usize = 200;
 
-    /// From an answer that is not 2xx.
-    pub(super) fn from_answer(status: StatusCode, body: &[u8]) -> Self {
-        let message = match serde_json::from_slice::<Status>(body) {
-            Ok(parsed) if !parsed.message.is_empty() => parsed.message,
-            _ => String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned(),
-        };
-        match status.as_u16() {
+impl ApiError {
+    /// From an answer that is not 2xx; `is_write`: admission judges writes alone.
+    ///
+    /// What is not a Kubernetes `Status` comes from something in between (a proxy, a load balancer) or from an API
+    /// server that is not itself: it never says anything for good.
+    pub(super) fn from_answer(status: StatusCode, is_write: bool, body: &[u8]) -> Self {
+        let code = status.as_u16();
+        let parsed: Status = serde_json::from_slice(body).unwrap_or_default();
+        if parsed.kind != "Status" {
+            let message = excerpt(String::from_utf8_lossy(body).trim(), MESSAGE_CHARACTERS);
+            return Self::Failed { code, message };
+        }
+        let message = parsed.message;
+        match code {
             401 => Self::Unauthorized(message),
-            403 if is_rbac_refusal(&message) => Self::Forbidden(message),
-            400 | 403 | 405 | 413 | 415 | 422 => Self::Denied(message),
+            403 if !is_write || is_rbac_refusal(&message) => Self::Forbidden(message),
+            400 | 403 | 405 | 413 | 415 | 422 if is_write => Self::Denied(message),
             404 => Self::NotFound(message),
             409 => Self::Conflict(message),
             410 => Self::Expired(message),
@@ -88,23 +96,28 @@ fn is_rbac_refusal(message: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rbac_is_told_from_admission() {
-        let answer = |code: u16, message: &str| {
-            let body = serde_json::json!({"kind": "Status", "message": message}).to_string();
-            ApiError::from_answer(StatusCode::from_u16(code).unwrap(), body.as_bytes())
-        };
-        let rbac = r#"deployments.apps "web" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "n""#;
-        assert!(matches!(answer(403, rbac), ApiError::Forbidden(_)));
-        assert!(matches!(answer(403, r#"admission webhook "x" denied the request: no"#), ApiError::Denied(_)));
-        assert!(matches!(answer(422, "denied request: no"), ApiError::Denied(_)));
-        assert!(matches!(answer(500, "failed calling webhook"), ApiError::Failed { code: 500, .. }));
-        assert!(answer(503, "x").is_transient() && !answer(422, "x").is_transient());
+    fn answer(code: u16, is_write: bool, message: &str) -> ApiError {
+        let body = serde_json::json!({"kind": "Status", "message": message}).to_string();
+        ApiError::from_answer(StatusCode::from_u16(code).unwrap(), is_write, body.as_bytes())
     }
 
     #[test]
-    fn an_answer_that_is_no_status_is_quoted() {
-        let error = ApiError::from_answer(StatusCode::BAD_GATEWAY, b"<html>bad gateway</html>");
-        assert!(error.to_string().contains("<html>bad gateway"), "{error}");
+    fn rbac_is_told_from_admission() {
+        let rbac = r#"deployments.apps "web" is forbidden: User "u" cannot patch resource "deployments" in API group "apps" in the namespace "n""#;
+        assert!(matches!(answer(403, true, rbac), ApiError::Forbidden(_)));
+        assert!(matches!(answer(403, true, r#"admission webhook "x" denied the request: no"#), ApiError::Denied(_)));
+        assert!(matches!(answer(422, true, "denied request: no"), ApiError::Denied(_)));
+        assert!(matches!(answer(500, true, "failed calling webhook"), ApiError::Failed { code: 500, .. }));
+    }
+
+    #[test]
+    fn nothing_is_final_that_admission_did_not_say() {
+        assert!(matches!(answer(403, false, "no"), ApiError::Forbidden(_)));
+        assert!(matches!(answer(400, false, "no"), ApiError::Failed { code: 400, .. }));
+        for code in [403, 404, 409, 422] {
+            let error = ApiError::from_answer(StatusCode::from_u16(code).unwrap(), true, b"<html>blocked</html>");
+            assert!(matches!(&error, ApiError::Failed { code: found, .. } if *found == code), "{error}");
+            assert!(error.to_string().contains("<html>blocked"), "{error}");
+        }
     }
 }

@@ -12,8 +12,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 
 use super::error::ApiError;
-use super::server_clock::ServerClock;
-use crate::clock::Clock;
+use crate::clock::{Clock, ServerClock};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::RequestLabels;
 
@@ -79,7 +78,9 @@ impl Cluster {
             "create" => Method::POST,
             _ => Method::GET,
         };
-        let mut request = Request::builder().method(method).uri(call.uri).header(header::ACCEPT, "application/json");
+        let mut request =
+            Request::builder().method(method.clone()).uri(call.uri).header(header::ACCEPT, "application/json");
+        let is_write = method != Method::GET;
         let body = match call.body {
             None => Vec::new(),
             Some((media_type, body)) => {
@@ -98,14 +99,16 @@ impl Cluster {
         }
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| ApiError::Unreachable(with_sources(&error)))?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(ApiError::from_answer(status, &body)) }
+        if status.is_success() { Ok(body) } else { Err(ApiError::from_answer(status, is_write, &body)) }
     }
 }
 
-/// An error with what caused it: hyper's own text is only "client error (Connect)".
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
+/// An error with what caused it: hyper's own text is only "client error (Connect)". kube's wrapper adds nothing.
+fn with_sources(error: &kube::Error) -> String {
+    let (mut text, mut source) = match error {
+        kube::Error::Service(cause) => (cause.to_string(), cause.source()),
+        error => (error.to_string(), std::error::Error::source(error)),
+    };
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {

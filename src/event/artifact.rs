@@ -12,6 +12,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::excerpt::excerpt;
 use crate::image::{Digest, ImageRef};
 
 /// A tag that was moved to an image.
@@ -21,6 +22,8 @@ pub struct ImagePush {
     pub image: ImageRef,
     /// What the tag points to now.
     pub digest: Option<Digest>,
+    /// What is odd about the event.
+    pub warning: Option<String>,
 }
 
 /// Why a message leads to nothing: for good, so that it must not come again.
@@ -81,7 +84,7 @@ pub fn decode(data: &[u8]) -> Result<ImagePush, NotForUs> {
         return Err(not_for_us(NotJson, "the payload is an array, not a JSON object".into()));
     }
     let event: Event = serde_json::from_str(text)
-        .map_err(|error| not_for_us(NotJson, format!("the payload is no JSON object: {error}")))?;
+        .map_err(|error| not_for_us(NotJson, format!("the payload is no JSON object: {}", quoted(&error))))?;
 
     match event.action.as_str() {
         Some("INSERT") => {}
@@ -89,7 +92,7 @@ pub fn decode(data: &[u8]) -> Result<ImagePush, NotForUs> {
             return Err(not_for_us(Deleted, "a tag or an image was deleted: what runs keeps running".into()));
         }
         Some(action) => {
-            let action: String = action.chars().take(40).collect();
+            let action = excerpt(action, 40);
             return Err(not_for_us(UnknownAction, format!("the action is {action:?}; only INSERT rolls workloads")));
         }
         None => {
@@ -112,8 +115,15 @@ pub fn decode(data: &[u8]) -> Result<ImagePush, NotForUs> {
         let reason = format!("{image} is a signature or an attestation of an image, not an image");
         return Err(not_for_us(Signature, reason));
     }
-    let digest = decode_digest(&event.digest).map_err(|reason| not_for_us(InvalidReference, reason))?;
-    Ok(ImagePush { image, digest })
+    // The tag says what was pushed; a digest that cannot be read must not lose it.
+    let digest = decode_digest(&event.digest);
+    let warning = digest.as_ref().err().cloned();
+    Ok(ImagePush { image, digest: digest.unwrap_or_default(), warning })
+}
+
+/// serde_json quotes a value of the wrong type in full, and a message may be megabytes.
+fn quoted(error: &serde_json::Error) -> String {
+    excerpt(&error.to_string(), 200)
 }
 
 /// `"digest"` is a full reference; a bare digest in a hand-written event will do.

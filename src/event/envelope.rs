@@ -20,6 +20,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::excerpt::excerpt;
+
 /// Header of an unwrapped message with metadata: its id.
 pub const MESSAGE_ID_HEADER: &str = "x-goog-pubsub-message-id";
 /// Header of an unwrapped message with metadata: when it was published.
@@ -32,6 +34,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// serde_json quotes a value of the wrong type in full, and a body may be megabytes.
+const PROBLEM_CHARACTERS: usize = 200;
+/// Pub/Sub's ids are numbers of some twenty digits; ours go into the record on a pod template.
+const ID_BYTES_MAX: usize = 256;
+/// `projects/P/subscriptions/S`: at most 30 and 255 characters.
+const SUBSCRIPTION_BYTES_MAX: usize = 512;
 
 /// How a message was wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +142,7 @@ pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Resu
             if text.trim_ascii_start().starts_with('[') {
                 return Err("it is an array".to_owned());
             }
-            serde_json::from_str::<Keys>(text).map_err(|error| error.to_string())
+            serde_json::from_str::<Keys>(text).map_err(|error| excerpt(&error.to_string(), PROBLEM_CHARACTERS))
         });
     match keys {
         Ok(Keys { message: Some(JsonKind::Object), .. }) => wrapped(header, body, cloud_event),
@@ -152,11 +161,11 @@ fn wrapped<'h>(
     cloud_event: bool,
 ) -> Result<Message, EnvelopeError> {
     let malformed = |field| move |problem: String| EnvelopeError::Malformed { field, problem };
-    let body: WrappedBody<'_> =
-        serde_json::from_slice(body).map_err(|error| malformed("message")(error.to_string()))?;
+    let body: WrappedBody<'_> = serde_json::from_slice(body)
+        .map_err(|error| malformed("message")(excerpt(&error.to_string(), PROBLEM_CHARACTERS)))?;
     let message = body.message;
 
-    let id = message.message_id.or(message.message_id_snake).filter(|id| !id.is_empty()).map(Cow::into_owned);
+    let id = message_id("message.messageId", message.message_id.or(message.message_id_snake).as_deref())?;
     let published = match message.publish_time.or(message.publish_time_snake).filter(|time| !time.is_empty()) {
         Some(text) => Some(timestamp("message.publishTime", &text)?),
         None => None,
@@ -169,7 +178,7 @@ fn wrapped<'h>(
         shape: Shape::Wrapped,
         id,
         published,
-        subscription: body.subscription.and_then(|value| value.as_str().map(str::to_owned)),
+        subscription: body.subscription.and_then(|value| Some(excerpt(value.as_str()?, SUBSCRIPTION_BYTES_MAX))),
         delivery_attempt: body.delivery_attempt.and_then(|value| value.as_u64()?.try_into().ok()),
         data,
     };
@@ -181,15 +190,15 @@ fn wrapped<'h>(
 }
 
 fn unwrapped<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Message, EnvelopeError> {
-    let published = match header(PUBLISH_TIME_HEADER) {
+    let published = match header(PUBLISH_TIME_HEADER).filter(|time| !time.is_empty()) {
         Some(text) => Some(timestamp(PUBLISH_TIME_HEADER, text)?),
         None => None,
     };
     let mut decoded = Message {
         shape: Shape::Unwrapped,
-        id: header(MESSAGE_ID_HEADER).filter(|id| !id.is_empty()).map(str::to_owned),
+        id: message_id(MESSAGE_ID_HEADER, header(MESSAGE_ID_HEADER))?,
         published,
-        subscription: header(SUBSCRIPTION_HEADER).map(str::to_owned),
+        subscription: header(SUBSCRIPTION_HEADER).map(|name| excerpt(name, SUBSCRIPTION_BYTES_MAX)),
         delivery_attempt: None,
         data: body.to_vec(),
     };
@@ -206,24 +215,29 @@ fn complete_from_cloud_event<'h>(
     header: impl Fn(&str) -> Option<&'h str>,
 ) -> Result<(), EnvelopeError> {
     if message.id.is_none() {
-        message.id = header("ce-id").filter(|id| !id.is_empty()).map(str::to_owned);
+        message.id = message_id("ce-id", header("ce-id"))?;
     }
-    if let (None, Some(text)) = (message.published, header("ce-time")) {
+    if let (None, Some(text)) = (message.published, header("ce-time").filter(|time| !time.is_empty())) {
         message.published = Some(timestamp("ce-time", text)?);
     }
     Ok(())
+}
+
+fn message_id(field: &'static str, id: Option<&str>) -> Result<Option<String>, EnvelopeError> {
+    match id.filter(|id| !id.is_empty()) {
+        Some(id) if id.len() > ID_BYTES_MAX => {
+            Err(EnvelopeError::Malformed { field, problem: format!("longer than {ID_BYTES_MAX} bytes") })
+        }
+        id => Ok(id.map(str::to_owned)),
+    }
 }
 
 /// RFC 3339 with 0 to 9 fractional digits.
 fn timestamp(field: &'static str, text: &str) -> Result<Timestamp, EnvelopeError> {
     text.parse().map_err(|_| EnvelopeError::Malformed {
         field,
-        problem: format!("expected an RFC 3339 time such as 2026-11-20T09:16:40.380Z, not {:?}", head(text)),
+        problem: format!("expected an RFC 3339 time such as 2026-11-20T09:16:40.380Z, not {:?}", excerpt(text, 40)),
     })
-}
-
-fn head(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 /// The kind of a JSON value, its content skipped unread.

@@ -11,7 +11,7 @@ use super::field_owners::TemplateOwners;
 use super::policy::{Policy, Refusal};
 use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
 use super::{Action, Code, Push, RESTARTED_AT_ANNOTATION, Warning};
-use crate::cache::proof::Clocks;
+use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::cluster::workloads::{PodSpec, TemplateImage};
 use crate::image::ImageRef;
@@ -84,8 +84,14 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     if !record_is_readable {
         warnings.push(Warning::UnreadableRecord);
     }
+    // What the pods pulled of the other images is certain only while nobody but us has touched the template.
+    let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
     let runs = |tag_key: &str| pod.images().any(|i| parse(i.image).is_some_and(|i| i.tag_key() == Some(tag_key)));
-    Decision::Restart { reason: restart_reason(&warnings, object), record: record.with(tag_key, push, runs), warnings }
+    Decision::Restart {
+        reason: restart_reason(&warnings, object),
+        record: record.with(tag_key, push, clocks.margin, runs),
+        warnings,
+    }
 }
 
 fn parse(image: &str) -> Option<ImageRef> {
@@ -108,20 +114,18 @@ fn runs_it_no_more(pod: &PodSpec, push: &Push) -> Decision {
 
 /// Whether the record says that this push, a newer one, or the same content has been rolled out.
 fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>) -> Option<Decision> {
-    let order = push.order();
-    if order == recorded.order() {
-        return Some(current(Code::AlreadyRestarted, "it was restarted for this push before"));
-    }
-    if order < recorded.order() {
-        let reason = format!("it was restarted for a newer push, published {}", recorded.published);
-        return Some(current(Code::NewerPushDone, reason));
+    if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
+        if order == done {
+            return Some(current(Code::AlreadyRestarted, "it was restarted for this push before"));
+        }
+        if order < done {
+            let reason = format!("it was restarted for a newer push, published {published:.3}");
+            return Some(current(Code::NewerPushDone, reason));
+        }
     }
     let same_digest = push.digest.is_some() && push.digest == recorded.digest;
-    (same_digest && owners.untouched_since_ours()).then(|| {
-        let reason =
-            format!("it was restarted for the same digest, published {}, and not touched since", recorded.published);
-        current(Code::SameDigest, reason)
-    })
+    (same_digest && owners.untouched_since_ours())
+        .then(|| current(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
 }
 
 /// Whether someone else has restarted it since the push: their own word for when (a client's clock) and the API
@@ -134,7 +138,7 @@ fn done_by_other(
 ) -> Option<Decision> {
     let other = owners.restarted_by_other()?;
     let restarted_at: Timestamp = restarted_at?.parse().ok()?;
-    clocks.show_after(restarted_at.min(other.time), push.published).then(|| {
+    clocks.show_after(restarted_at.min(other.time), push.time()).then(|| {
         let reason = format!("{} restarted it at {restarted_at}, after the push", other.manager);
         current(Code::RestartedByOther, reason)
     })

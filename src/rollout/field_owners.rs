@@ -49,8 +49,9 @@ impl<'a> TemplateOwners<'a> {
     /// Whether nobody has touched the pod template since our own restart: both annotations are ours alone, and
     /// no other manager that owns something in the template has changed anything later.
     ///
-    /// Times have a resolution of a second, and a manager's is renewed by whatever it changes: in doubt the
-    /// answer is no, and the cost of that is one rollout more.
+    /// A manager's time is renewed by whatever it changes, so the answer may be no where the template was not touched:
+    /// one rollout more. Times have a resolution of a second; a change in the very second of ours counts as before,
+    /// else a workload that is pushed to as soon as it is created would never be known.
     pub(super) fn untouched_since_ours(&self) -> bool {
         let is_ours = |entry: &ManagedFields| entry.manager == FIELD_MANAGER;
         let ours_alone = |key| {

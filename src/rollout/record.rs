@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,13 +22,14 @@ pub const RECORD_ANNOTATION: &str = "pushroll.dev/pushes";
 pub struct Record(BTreeMap<String, RecordedPush>);
 
 /// The last push of one image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedPush {
-    /// What the tag pointed to.
+    /// What the pods pulled, if the tag certainly pointed to it at the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// When it was published.
-    pub published: Timestamp,
+    /// When the newest push was published that we restarted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Timestamp>,
     /// Which message told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
@@ -55,12 +57,28 @@ impl Record {
         self.0.get(tag_key)
     }
 
-    /// The record with `push` in it, and without images that the workload does not run (`runs` tells).
+    /// The record with `push` in it, without images that the workload does not run (`runs` tells).
+    ///
+    /// A push that came later than `prompt` after it was published, and over the record of another, leaves no digest:
+    /// the tag may have moved back since, for a push that was answered `current` and left no trace, and then the pods
+    /// pull that. A push without a publish time keeps the place in the order that the last one had.
     #[must_use]
-    pub fn with(mut self, tag_key: &str, push: &Push, runs: impl Fn(&str) -> bool) -> Self {
+    pub fn with(mut self, tag_key: &str, push: &Push, prompt: Duration, runs: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|image, _| runs(image));
-        let (digest, message_id) = (push.digest.clone(), push.message_id.clone());
-        self.0.insert(tag_key.to_owned(), RecordedPush { digest, published: push.published, message_id });
+        let is_prompt =
+            Duration::try_from(push.received.duration_since(push.time()).abs()).is_ok_and(|lag| lag <= prompt);
+        let recorded = self.0.entry(tag_key.to_owned()).or_default();
+        recorded.digest = push.digest.clone().filter(|_| is_prompt || recorded.digest.is_none());
+        if push.published.is_some() {
+            (recorded.published, recorded.message_id) = (push.published, push.message_id.clone());
+        }
+        self
+    }
+
+    /// The record without any digest: the pods may have pulled something else since.
+    #[must_use]
+    pub fn without_digests(mut self) -> Self {
+        self.0.values_mut().for_each(|recorded| recorded.digest = None);
         self
     }
 
@@ -73,8 +91,8 @@ impl Record {
 
 impl RecordedPush {
     /// What orders it among pushes of the same image.
-    pub fn order(&self) -> PushOrder<'_> {
-        PushOrder::new(self.published, self.message_id.as_deref())
+    pub fn order(&self) -> Option<PushOrder<'_>> {
+        Some(PushOrder::new(self.published?, self.message_id.as_deref()))
     }
 }
 
@@ -113,20 +131,47 @@ mod tests {
         assert_eq!(order("2026-11-20T09:16:40.380Z", "9"), order("2026-11-20T09:16:40.38Z", "9"));
     }
 
-    #[test]
-    fn a_record_is_read_back_and_forgets_images_that_are_gone() {
-        let push = Push {
+    fn push(received: &str) -> Push {
+        Push {
             image: "web:1".parse().unwrap(),
             digest: Some(format!("sha256:{}", "ab".repeat(32)).parse().unwrap()),
-            published: "2026-11-20T09:16:40.380123456Z".parse().unwrap(),
+            published: "2026-11-20T09:16:40.380123456Z".parse().ok(),
+            received: received.parse().unwrap(),
             message_id: Some("7".into()),
-        };
-        let record = Record::default().with("old", &push, |_| true).with("new", &push, |image| image != "old");
+        }
+    }
+
+    const PROMPT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_record_is_read_back_and_forgets_images_that_are_gone() {
+        let push = push("2026-11-20T09:16:41Z");
+        let record = Record::default().with("old", &push, PROMPT, |_| true).with("new", &push, PROMPT, |i| i != "old");
         let read = Record::decode(Some(&record.encode())).unwrap();
         assert_eq!(read, record);
         assert!(read.get("old").is_none());
         assert_eq!(read.get("new").unwrap().order(), push.order());
         assert!(Record::decode(Some("{")).is_err());
         assert_eq!(Record::decode(None).unwrap(), Record::default());
+    }
+
+    #[test]
+    fn a_digest_is_kept_only_while_it_is_certain() {
+        let record = Record::default().with("a", &push("2026-11-20T09:16:41Z"), PROMPT, |_| true);
+        assert!(record.get("a").unwrap().digest.is_some());
+        assert!(record.without_digests().get("a").unwrap().digest.is_none());
+        let late = push("2026-11-20T09:17:41Z");
+        let first = Record::default().with("a", &late, PROMPT, |_| true);
+        assert!(first.get("a").unwrap().digest.is_some());
+        assert!(first.with("a", &late, PROMPT, |_| true).get("a").unwrap().digest.is_none());
+    }
+
+    #[test]
+    fn a_push_without_a_publish_time_keeps_the_order_of_the_last() {
+        let first = push("2026-11-20T09:16:41Z");
+        let by_hand = Push { published: None, message_id: None, ..push("2026-11-20T10:00:00Z") };
+        let record = Record::default().with("a", &first, PROMPT, |_| true).with("a", &by_hand, PROMPT, |_| true);
+        assert_eq!(record.get("a").unwrap().order(), first.order());
+        assert_eq!(Record::default().with("a", &by_hand, PROMPT, |_| true).get("a").unwrap().order(), None);
     }
 }

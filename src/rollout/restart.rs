@@ -11,7 +11,7 @@ use super::events::EventWriter;
 use super::policy::{Policy, Refusal};
 use super::record::{RECORD_ANNOTATION, Record};
 use super::{Action, Code, FIELD_MANAGER, Push, RESTARTED_AT_ANNOTATION, WorkloadResult};
-use crate::cache::proof::Clocks;
+use crate::clock::Clocks;
 use crate::cluster::{ApiError, Cluster, WorkloadObject};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::RestartLabels;
@@ -154,7 +154,7 @@ impl Shared {
                 }
                 Err(error) => return Err(error),
             }
-            let since = self.cluster.clock().now().duration_since(push.published).as_secs_f64();
+            let since = self.cluster.clock().now().duration_since(push.time()).as_secs_f64();
             self.metrics.publish_to_patch.observe(since.max(0.0));
         }
         let result = WorkloadResult::new(workload, Action::Restarted, Code::RunsImage, reason);

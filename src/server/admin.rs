@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,16 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::lookup::ImageQuery;
 use super::problem::Problem;
+use super::query::Parameters;
 use crate::cache::configmap::Written;
 use crate::rollout::restart::Mode;
 
 /// Longest wait for a scan and its write-back; people are patient.
 const REBUILD_LIMIT: Duration = Duration::from_secs(120);
 
+/// A parameter that is mistyped must not turn a dry run into a real one.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct PushQuery {
     #[serde(default)]
     dry_run: Option<String>,
@@ -36,7 +39,7 @@ struct Rebuilt {
 /// `POST /v1/push`, with `?dry_run=true`.
 pub(super) async fn push(
     State(app): State<Arc<App>>,
-    Query(query): Query<PushQuery>,
+    Parameters(query): Parameters<PushQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -48,11 +51,11 @@ pub(super) async fn push(
             return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
         }
     };
-    super::push::handle(&app, &headers, body, mode).await
+    super::push::handle(app, headers, body, mode).await
 }
 
 /// `GET /v1/explain?image=REF`: what a push of it would do.
-pub(super) async fn explain(State(app): State<Arc<App>>, Query(query): Query<ImageQuery>) -> Response {
+pub(super) async fn explain(State(app): State<Arc<App>>, Parameters(query): Parameters<ImageQuery>) -> Response {
     match query.image() {
         Err(problem) => problem.into_response(),
         Ok(image) => super::push::respond(&app, app.deliveries.explain(&image).await),
@@ -62,9 +65,8 @@ pub(super) async fn explain(State(app): State<Arc<App>>, Query(query): Query<Ima
 /// `POST /v1/rebuild`: a scan now, in turn with others.
 pub(super) async fn rebuild(State(app): State<Arc<App>>) -> Response {
     match app.resolver.rebuild(Instant::now() + REBUILD_LIMIT).await {
-        Ok(result) => {
-            let (images, workloads) =
-                app.resolver.current().map_or((0, 0), |loaded| (loaded.index.images(), loaded.index.workloads()));
+        Ok((result, scanned)) => {
+            let (images, workloads) = (scanned.index.images(), scanned.index.workloads());
             Json(Rebuilt { result, images, workloads }).into_response()
         }
         Err(reason) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not rebuilt", reason).into_response(),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::problem::Problem;
+use super::query::Parameters;
 use crate::cache::proof::Need;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
@@ -18,6 +19,7 @@ use crate::telemetry::metrics::TierLabel;
 use crate::workload::WorkloadRef;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ImageQuery {
     image: Option<String>,
 }
@@ -40,7 +42,7 @@ impl ImageQuery {
     }
 }
 
-pub(super) async fn lookup(State(app): State<Arc<App>>, Query(query): Query<ImageQuery>) -> Response {
+pub(super) async fn lookup(State(app): State<Arc<App>>, Parameters(query): Parameters<ImageQuery>) -> Response {
     let image = match query.image() {
         Ok(image) => image,
         Err(problem) => return problem.into_response(),

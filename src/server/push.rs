@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -15,38 +15,68 @@ use super::problem::Problem;
 use crate::delivery::answer::Answer;
 use crate::rollout::restart::Mode;
 
-/// On the public listener.
-pub(super) async fn push(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    handle(&app, &headers, body, Mode::Apply).await
+/// On the public listener. Its URL may carry parameters (a token, say), but a dry run is not to be had here, and
+/// must not silently be a real one.
+pub(super) async fn push(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if query.is_some_and(|query| query.contains("dry_run")) {
+        let detail = "dry runs are on the admin listener alone; this push was not handled";
+        return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
+    }
+    handle(app, headers, body, Mode::Apply).await
 }
 
-/// Reads the body, handles the delivery, and answers.
-pub(super) async fn handle(app: &App, headers: &HeaderMap, body: Body, mode: Mode) -> Response {
+/// Reads the body, handles the delivery, and answers. Once the body is there the delivery is seen to its end, which
+/// `--hold` bounds, even if the caller hangs up: what was done is logged and counted.
+pub(super) async fn handle(app: Arc<App>, headers: HeaderMap, body: Body, mode: Mode) -> Response {
     let received = app.deliveries.received();
     let body = match read(body, app.max_body).await {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match app.deliveries.deliver(received, header, &body, mode).await {
-        Ok(answer) => respond(app, answer),
-        Err(error) => {
-            tracing::warn!("not a delivery: {error}");
-            Problem::new(StatusCode::BAD_REQUEST, "Not a Pub/Sub delivery", error.to_string()).into_response()
+    let delivery = tokio::spawn(async move {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match app.deliveries.deliver(received, header, &body, mode).await {
+            Ok(answer) => respond(&app, answer),
+            Err(error) => {
+                tracing::warn!("not a delivery: {error}");
+                Problem::new(StatusCode::BAD_REQUEST, "Not a Pub/Sub delivery", error.to_string()).into_response()
+            }
         }
-    }
+    });
+    delivery.await.unwrap_or_else(|panicked| {
+        tracing::error!("a delivery ended badly: {panicked}");
+        super::problem::panicked(Box::new(()))
+    })
 }
 
 async fn read(body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
-    match Limited::new(body, max_bytes).collect().await {
+    let mut body = body;
+    match Limited::new(&mut body, max_bytes).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            discard(body, max_bytes).await;
             let detail = format!("the body is larger than {max_bytes} bytes; --max-body sets the limit");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", detail))
         }
         Err(error) => {
             let detail = format!("the body could not be read to its end: {error}");
             Err(Problem::new(StatusCode::BAD_REQUEST, "Body broken off", detail))
+        }
+    }
+}
+
+/// Reads on for as much again: an answer while the caller still writes would be lost to it.
+async fn discard(mut body: Body, max_bytes: usize) {
+    let mut left = max_bytes;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
         }
     }
 }

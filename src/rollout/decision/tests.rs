@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::server_clock::ServerClock;
+use crate::clock::ServerClock;
 use crate::index::Scope;
 use crate::rollout::FIELD_MANAGER;
 
@@ -21,7 +21,8 @@ fn push(published: i64, id: &str, byte: &str) -> Push {
     Push {
         image: IMAGE.parse().unwrap(),
         digest: Some(digest(byte).parse().unwrap()),
-        published: at(published),
+        published: Some(at(published)),
+        received: at(published + 1),
         message_id: Some(id.to_owned()),
     }
 }
@@ -54,7 +55,7 @@ fn managed(manager: &str, time: i64, annotations: &[&str], other: &[&str]) -> Va
 }
 
 fn recorded(value: &mut Value, of: &Push, managed_fields: &[Value]) {
-    let record = Record::default().with(of.image.tag_key().unwrap(), of, |_| true).encode();
+    let record = Record::default().with(of.image.tag_key().unwrap(), of, Duration::from_secs(10), |_| true).encode();
     let annotations = json!({RECORD_ANNOTATION: record, RESTARTED_AT_ANNOTATION: at(100).to_string()});
     value["spec"]["template"]["metadata"]["annotations"] = annotations;
     value["metadata"]["managedFields"] = managed_fields.into();

@@ -1,0 +1,75 @@
+//! The API server's clock, read from the `Date` header of its answers, and how far ours is from it.
+//!
+//! `Date` has a resolution of a second and was written somewhere between our sending and our receiving, so the
+//! distance is known as a range; the worst of it counts.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// What the last answer told of the API server's clock.
+#[derive(Debug, Default)]
+pub struct ServerClock(Mutex<Option<Observed>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Observed {
+    date: Timestamp,
+    /// The largest distance between the two clocks that the answer leaves possible.
+    distance: SignedDuration,
+}
+
+impl ServerClock {
+    /// Nothing is known yet.
+    pub fn unknown() -> Self {
+        Self::default()
+    }
+
+    /// Learns from an answer whose request left at `sent` and which came at `received`, by our clock.
+    pub fn observe(&self, date: &str, sent: Timestamp, received: Timestamp) {
+        let Ok(date) = jiff::fmt::rfc2822::parse(date).map(|zoned| zoned.timestamp()) else { return };
+        let earliest = date.duration_since(received).abs();
+        let latest = (date.duration_since(sent) + SignedDuration::from_secs(1)).abs();
+        *self.lock() = Some(Observed { date, distance: earliest.max(latest) });
+    }
+
+    /// A time by the API server's clock that has passed already, so that what begins now begins after it; `None`
+    /// where the answer that told it did not agree with our clock.
+    pub fn passed(&self, margin: Duration) -> Option<Timestamp> {
+        self.agreeing(margin).map(|observed| observed.date)
+    }
+
+    /// Whether the two clocks are known to be at most `margin` apart.
+    pub fn agrees_within(&self, margin: Duration) -> bool {
+        self.agreeing(margin).is_some()
+    }
+
+    fn agreeing(&self, margin: Duration) -> Option<Observed> {
+        self.lock().filter(|observed| Duration::try_from(observed.distance).is_ok_and(|distance| distance <= margin))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Observed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_possible_distance_counts() {
+        let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+        let date = jiff::fmt::rfc2822::to_string(&at(0).to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+        let seconds = Duration::from_secs;
+        let clock = ServerClock::unknown();
+        assert!(clock.passed(Duration::MAX).is_none() && !clock.agrees_within(Duration::MAX));
+        clock.observe(&date, at(0), at(1));
+        assert_eq!(clock.passed(seconds(1)), Some(at(0)));
+        assert!(clock.agrees_within(seconds(1)));
+        clock.observe(&date, at(-9), at(0));
+        assert!(clock.agrees_within(seconds(10)) && !clock.agrees_within(seconds(9)));
+        clock.observe(&date, at(300), at(300));
+        assert!(!clock.agrees_within(seconds(10)) && clock.passed(seconds(10)).is_none());
+    }
+}

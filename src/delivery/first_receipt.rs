@@ -1,0 +1,57 @@
+//! When a message was first received: a scan that began after that proves every redelivery of it, too, however long
+//! the scan takes and whatever the clocks say.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// How many messages are remembered; the oldest go first. One that is forgotten costs a scan.
+const MESSAGES: usize = 4096;
+
+/// The first receipt of the last messages.
+#[derive(Debug, Default)]
+pub(super) struct FirstReceipts(Mutex<Receipts>);
+
+#[derive(Debug, Default)]
+struct Receipts {
+    by_id: HashMap<Box<str>, Instant>,
+    in_order: VecDeque<Box<str>>,
+}
+
+impl FirstReceipts {
+    /// When the message of this id was first received, `received` being this time.
+    pub(super) fn of(&self, message_id: &str, received: Instant) -> Instant {
+        let mut receipts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = receipts.by_id.get(message_id) {
+            return *first;
+        }
+        if receipts.in_order.len() == MESSAGES
+            && let Some(oldest) = receipts.in_order.pop_front()
+        {
+            receipts.by_id.remove(&oldest);
+        }
+        receipts.by_id.insert(message_id.into(), received);
+        receipts.in_order.push_back(message_id.into());
+        received
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_first_receipt_is_remembered_and_the_oldest_forgotten() {
+        let receipts = FirstReceipts::default();
+        let start = Instant::now();
+        let at = |n: usize| start + Duration::from_secs(n as u64);
+        assert_eq!(receipts.of("a", at(0)), at(0));
+        assert_eq!(receipts.of("a", at(1)), at(0));
+        for n in 0..MESSAGES {
+            receipts.of(&n.to_string(), at(2));
+        }
+        assert_eq!(receipts.of("a", at(3)), at(3));
+    }
+}
