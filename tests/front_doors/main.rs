@@ -6,6 +6,7 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod conformance;
 mod doors;
 mod store;
 mod support;
@@ -16,6 +17,7 @@ use support::suite::Suite;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    conformance::tests(&mut suite);
     doors::tests(&mut suite);
     store::tests(&mut suite);
     suite.run()
