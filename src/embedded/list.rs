@@ -30,19 +30,21 @@ enum Requirement {
     Absent(String),
 }
 
-/// Answers a LIST. A later page is read from the store as it is then (a real API server reads all
-/// pages at the revision of the first), under the first page's revision.
-pub(super) fn list(store: &Store, resource: &ResourceType, info: &RequestInfo) -> Result<List, Status> {
-    let asked_revision = parse_option(info, "resourceVersion")?;
+/// Answers a LIST. All its pages are of the moment of the first, as they are from etcd.
+pub(super) fn list(store: &mut Store, resource: &ResourceType, info: &RequestInfo) -> Result<List, Status> {
+    let asked_revision = parse_revision(info)?;
     if asked_revision.is_some_and(|asked| asked > store.revision()) {
         return Err(Status::revision_too_large(asked_revision.unwrap_or_default(), store.revision()));
     }
-    let (start, revision) = match info.option("continue").filter(|token| !token.is_empty()) {
-        Some(token) => decode_continue(token).map(|(start, revision)| (Some(start), revision))?,
-        None => (None, store.revision()),
+    let (start, snapshot) = match info.option("continue").filter(|token| !token.is_empty()) {
+        Some(token) => {
+            let (start, revision) = decode_continue(token)?;
+            (Some(start), store.snapshot_of(revision).ok_or_else(Status::continue_expired)?)
+        }
+        None => (None, store.snapshot()),
     };
     // At revision 0 the watch cache answers, and it knows no pages.
-    let limit = parse_option(info, "limit")?.filter(|limit| *limit > 0 && asked_revision != Some(0));
+    let limit = parse_limit(info)?.filter(|limit| *limit > 0 && asked_revision != Some(0));
     let labels = parse_selector(info.option("labelSelector").unwrap_or_default())?;
     let fields = parse_field_selector(info.option("fieldSelector").unwrap_or_default())?;
 
@@ -50,7 +52,7 @@ pub(super) fn list(store: &Store, resource: &ResourceType, info: &RequestInfo) -
     let mut items = Vec::new();
     let mut last = None;
     let mut remaining = 0_u64;
-    for (name, object) in store.list(&prefix, start.as_deref()) {
+    for (name, object) in snapshot.list(&prefix, start.as_deref()) {
         if !is_selected(object, &labels, &fields) {
             continue;
         }
@@ -61,22 +63,28 @@ pub(super) fn list(store: &Store, resource: &ResourceType, info: &RequestInfo) -
             last = Some(name);
         }
     }
-    let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    let mut metadata = json!({ "resourceVersion": snapshot.revision.to_string() });
     if let (Some(last), true) = (last, remaining > 0) {
-        metadata["continue"] = json!(encode_continue(last, revision));
+        metadata["continue"] = json!(encode_continue(last, snapshot.revision));
         if labels.is_empty() && fields.is_empty() {
             metadata["remainingItemCount"] = json!(remaining);
         }
+        store.keep(snapshot);
     }
     Ok(List { kind: format!("{}List", resource.kind), api_version: resource.api_version(), metadata, items })
 }
 
-fn parse_option(info: &RequestInfo, name: &str) -> Result<Option<u64>, Status> {
-    let Some(text) = info.option(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let number = text
-        .parse()
-        .map_err(|_| Status::bad_request(format!("{name}: strconv.ParseUint: parsing {text:?}: invalid syntax")));
-    number.map(Some)
+fn parse_limit(info: &RequestInfo) -> Result<Option<u64>, Status> {
+    let Some(text) = info.option("limit").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+}
+
+fn parse_revision(info: &RequestInfo) -> Result<Option<u64>, Status> {
+    let Some(text) = info.option("resourceVersion").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let cause = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+    let message = format!("invalid resource version: resourceVersion: Invalid value: {text:?}: {cause}");
+    text.parse().map(Some).map_err(|_| Status::bad_request(message))
 }
 
 fn encode_continue(last: &str, revision: u64) -> String {
@@ -84,11 +92,17 @@ fn encode_continue(last: &str, revision: u64) -> String {
 }
 
 fn decode_continue(token: &str) -> Result<(String, u64), Status> {
-    let read = || {
-        let token: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+    let invalid =
+        |cause: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{cause}"));
+    let token = URL_SAFE_NO_PAD.decode(token).map_err(|error| invalid(&format!(": {error}")))?;
+    let read = |token: &[u8]| {
+        let token: Value = serde_json::from_slice(token).ok()?;
         Some((token["start"].as_str()?.to_owned(), token["rv"].as_u64()?))
     };
-    read().ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"))
+    read(&token).ok_or_else(|| match token.first() {
+        Some(b'{') | None => invalid(""),
+        Some(byte) => invalid(&format!(": invalid character {:?} looking for beginning of value", char::from(*byte))),
+    })
 }
 
 fn is_selected(object: &Value, labels: &[Requirement], fields: &[Requirement]) -> bool {
@@ -173,7 +187,13 @@ impl Requirement {
         };
         let is_key = |key: &str| !key.is_empty() && !key.contains([' ', '(', ')']);
         let parsed = parsed.filter(|requirement| is_key(requirement.key()));
-        parsed.ok_or_else(|| Status::bad_request(format!("unable to parse requirement: {text:?}")))
+        parsed.ok_or_else(|| {
+            let detail = match text.split_whitespace().nth(1) {
+                Some(word) => format!("found '{word}', expected: in, notin, =, ==, !=, gt, lt"),
+                None => format!("{text:?}"),
+            };
+            Status::bad_request(format!("unable to parse requirement: {detail}"))
+        })
     }
 
     fn key(&self) -> &str {

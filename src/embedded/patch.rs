@@ -18,6 +18,18 @@ pub(super) fn go_text(error: &serde_json::Error) -> String {
     if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
+/// What Go's decoder calls a value of the wrong kind.
+pub(super) fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 // === impl Patch ===
 
 impl Patch {
@@ -28,9 +40,9 @@ impl Patch {
         let decode_object = || match serde_json::from_slice(body).map_err(broken)? {
             patch @ Value::Object(_) => Ok(patch),
             patch => {
-                let kind = if patch.is_array() { "array" } else { "value" };
                 let message = format!(
-                    "error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+                    "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                    go_kind(&patch)
                 );
                 Err(Status::bad_request(message))
             }

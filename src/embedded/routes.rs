@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 
-use super::patch::{Patch, go_text};
+use super::patch::{Patch, go_kind, go_text};
 use super::random::random_uid;
 use super::request::{self, RequestInfo};
 use super::resource::{self, ResourceType};
@@ -80,7 +80,7 @@ async fn answer(shared: &Shared, info: &RequestInfo, parts: &Parts, body: Body) 
 }
 
 fn list_objects(shared: &Shared, resource: &'static ResourceType, info: &RequestInfo) -> Answer {
-    let list = list::list(&shared.store(), resource, info)?;
+    let list = list::list(&mut shared.store(), resource, info)?;
     let body = list.to_bytes().map_err(|error| Status::internal(error.to_string()))?;
     Ok((StatusCode::OK, body))
 }
@@ -158,17 +158,33 @@ fn refuse_unless_json(media_type: &str) -> Result<(), Status> {
 fn decode(resource: &ResourceType, body: &[u8]) -> Result<Value, Status> {
     let unrecognized = |detail: String| {
         Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {detail}",
-            resource.kind
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {detail} \
+             ({})",
+            resource.kind,
+            summary(body)
         ))
     };
     match serde_json::from_slice(body) {
         Ok(object @ Value::Object(_)) => Ok(object),
-        Ok(_) => Err(unrecognized(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value".to_owned(),
-        )),
-        Err(error) => Err(unrecognized(format!("couldn't get version/kind; json parse error: {}", go_text(&error)))),
+        Ok(other) => Err(unrecognized(format!(
+            "json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+             Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            go_kind(&other)
+        ))),
+        Err(error) => Err(unrecognized(go_text(&error))),
     }
+}
+
+/// The start of a body that could not be read, in hexadecimal unless it looks like an object (`summarizeData`).
+fn summary(body: &[u8]) -> String {
+    const MOST_BYTES: usize = 30;
+    let start = &body[..body.len().min(MOST_BYTES)];
+    let start = match body.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > MOST_BYTES { format!("{start} ...") } else { start }
 }
 
 /// A single object says of what kind it is; the items of a list do not.

@@ -161,6 +161,13 @@ impl Status {
         Self { details: Some(details), ..Self::new(504, "Timeout", message) }
     }
 
+    /// The next page of a list that is no longer remembered.
+    pub(super) fn continue_expired() -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a \
+                       new list without the continue parameter.";
+        Self::new(410, "Expired", message)
+    }
+
     /// What nothing but a bug here, or a broken request, can bring about.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "InternalError", message)

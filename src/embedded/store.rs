@@ -1,6 +1,6 @@
 //! Objects by key, and one revision counter for all of them: what etcd is to a real API server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,11 +15,26 @@ use super::resource::ResourceType;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(String);
 
-/// All objects. Stored without `kind` and `apiVersion`, as the items of a JSON list are.
+/// Lists whose next pages can still be asked for.
+const MOST_SNAPSHOTS: usize = 32;
+
+/// Stored without `kind` and `apiVersion`, as the items of a JSON list are.
+type Objects = BTreeMap<Key, Arc<Value>>;
+
+/// All objects.
 #[derive(Debug)]
 pub(super) struct Store {
-    objects: BTreeMap<Key, Arc<Value>>,
+    /// Copied at the first write after a snapshot.
+    objects: Arc<Objects>,
     revision: watch::Sender<u64>,
+    snapshots: VecDeque<Snapshot>,
+}
+
+/// All objects as they were at one revision.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) revision: u64,
+    objects: Arc<Objects>,
 }
 
 // === impl Key ===
@@ -53,7 +68,7 @@ impl fmt::Display for Key {
 
 impl Store {
     pub(super) fn new() -> Self {
-        Self { objects: BTreeMap::new(), revision: watch::Sender::new(1) }
+        Self { objects: Arc::default(), revision: watch::Sender::new(1), snapshots: VecDeque::new() }
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -69,18 +84,21 @@ impl Store {
         self.objects.get(key)
     }
 
-    /// The objects under `prefix`, those after `start` (a key without its prefix) only.
-    pub(super) fn list<'a>(
-        &'a self,
-        prefix: &'a Key,
-        start: Option<&str>,
-    ) -> impl Iterator<Item = (&'a str, &'a Arc<Value>)> {
-        let from = match start {
-            Some(start) => Bound::Excluded(Key(format!("{}{start}", prefix.0))),
-            None => Bound::Included(prefix.clone()),
-        };
-        let rest = self.objects.range((from, Bound::Unbounded));
-        rest.map_while(|(key, object)| key.after(prefix).map(|name| (name, object)))
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot { revision: self.revision(), objects: Arc::clone(&self.objects) }
+    }
+
+    /// Keeps a snapshot for the pages of a list that are still to come.
+    pub(super) fn keep(&mut self, snapshot: Snapshot) {
+        if self.snapshot_of(snapshot.revision).is_none() {
+            self.snapshots.truncate(MOST_SNAPSHOTS - 1);
+            self.snapshots.push_front(snapshot);
+        }
+    }
+
+    /// A snapshot that was kept, unless too many came after it.
+    pub(super) fn snapshot_of(&self, revision: u64) -> Option<Snapshot> {
+        self.snapshots.iter().find(|kept| kept.revision == revision).cloned()
     }
 
     /// Writes an object at the next revision. The one place, with [`Self::delete`], where an event
@@ -89,14 +107,14 @@ impl Store {
         let revision = self.revision() + 1;
         object["metadata"]["resourceVersion"] = json!(revision.to_string());
         let object = Arc::new(object);
-        self.objects.insert(key, Arc::clone(&object));
+        Arc::make_mut(&mut self.objects).insert(key, Arc::clone(&object));
         self.revision.send_replace(revision);
         object
     }
 
     /// Removes an object, which takes a revision as well.
     pub(super) fn delete(&mut self, key: &Key) -> Option<Arc<Value>> {
-        let object = self.objects.remove(key)?;
+        let object = Arc::make_mut(&mut self.objects).remove(key)?;
         self.revision.send_modify(|revision| *revision += 1);
         Some(object)
     }
@@ -109,5 +127,23 @@ impl Store {
         for key in keys {
             self.delete(&key);
         }
+    }
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The objects under `prefix`, those after `start` (a key without its prefix) only.
+    pub(super) fn list<'a>(
+        &'a self,
+        prefix: &'a Key,
+        start: Option<&str>,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<Value>)> {
+        let from = match start {
+            Some(start) => Bound::Excluded(Key(format!("{}{start}", prefix.0))),
+            None => Bound::Included(prefix.clone()),
+        };
+        let rest = self.objects.range((from, Bound::Unbounded));
+        rest.map_while(|(key, object)| key.after(prefix).map(|name| (name, object)))
     }
 }

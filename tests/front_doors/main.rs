@@ -6,6 +6,8 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api_cost;
+mod conformance;
 mod doors;
 mod store;
 mod support;
@@ -16,6 +18,8 @@ use support::suite::Suite;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    api_cost::tests(&mut suite);
+    conformance::tests(&mut suite);
     doors::tests(&mut suite);
     store::tests(&mut suite);
     suite.run()

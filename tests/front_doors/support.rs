@@ -5,6 +5,7 @@ pub mod control_plane;
 pub mod fixtures;
 pub mod ground;
 pub mod http;
+pub mod kubernetes;
 pub mod service;
 pub mod suite;
 pub mod wait;
