@@ -7,6 +7,8 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod doors;
+mod index;
+mod mount;
 mod support;
 
 use std::process::ExitCode;
@@ -16,5 +18,7 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
+    index::tests(&mut suite);
+    mount::tests(&mut suite);
     suite.run()
 }
