@@ -6,10 +6,12 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod chain;
 mod doors;
 mod index;
 mod mount;
 mod support;
+mod write_back;
 
 use std::process::ExitCode;
 
@@ -18,7 +20,9 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
+    chain::tests(&mut suite);
     index::tests(&mut suite);
     mount::tests(&mut suite);
+    write_back::tests(&mut suite);
     suite.run()
 }
