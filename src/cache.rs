@@ -84,7 +84,8 @@ impl CurrentIndex {
         self.0.load_full()
     }
 
-    /// Takes the place of what is there, unless it says of itself that it is older. Returns whether it did.
+    /// Takes the place of what is there, unless it is a document that says of itself that it is older. Returns
+    /// whether it did.
     pub fn offer(&self, new: LoadedIndex) -> bool {
         let new = Arc::new(new);
         let before = self.0.rcu(|current| {
@@ -96,7 +97,14 @@ impl CurrentIndex {
 }
 
 impl LoadedIndex {
+    /// A scan of our own never is: those who wait for it need it, whatever a document says of itself.
     fn is_older_than(&self, other: &LoadedIndex) -> bool {
-        matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others)
+        self.scan_began.is_none()
+            && matches!((self.known_as_of(), other.known_as_of()), (Some(own), Some(others)) if own < others)
+    }
+
+    /// A time in the future, by hand or from a clock that was ahead, says nothing.
+    fn known_as_of(&self) -> Option<Timestamp> {
+        self.as_of.filter(|as_of| *as_of <= self.loaded_at)
     }
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
 use crate::index::document::{Document, DocumentError, Head, Images};
 
@@ -14,6 +16,8 @@ const FIELD_MANAGER: &str = "pushroll";
 const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).
 pub const CONFIG_MAP_BYTES_MAX: usize = 1_048_576;
+/// A `Date` header has whole seconds: it may be up to this much later.
+const DATE_RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 /// Writers that keep overtaking us are writing what we want written.
 const ATTEMPTS: usize = 5;
 
@@ -151,7 +155,8 @@ impl CacheConfigMap {
             if attempt > 0 {
                 stored = cluster.get_config_map(&self.namespace, &self.name).await.map_err(failed)?;
             }
-            let (written, must_write) = self.judge(stored.as_ref(), head, images);
+            let now = cluster.server_clock().passed();
+            let (written, must_write) = self.judge(stored.as_ref(), head, images, now);
             if !must_write || dry_run {
                 return Ok(written);
             }
@@ -181,19 +186,28 @@ impl CacheConfigMap {
         Err(WriteError::Contended(self.to_string()))
     }
 
-    /// What writing over `stored` comes to, and whether it must be done at all.
-    fn judge(&self, stored: Option<&ConfigMapObject>, head: &Head, images: &Images) -> (Written, bool) {
+    /// What writing over `stored` comes to, and whether it must be done at all; `now` is the API server's last `Date`.
+    fn judge(
+        &self,
+        stored: Option<&ConfigMapObject>,
+        head: &Head,
+        images: &Images,
+        now: Option<Timestamp>,
+    ) -> (Written, bool) {
         let Some(text) = stored.and_then(|object| object.data.get(&self.key)) else { return (Written::Changed, true) };
         let stored_head = Document::decode(text.as_bytes()).map(|document| document.head).unwrap_or_default();
         let same_scope = stored_head.scope == head.scope;
-        if same_scope && stored_head.as_of > head.as_of {
+        // A time in the future, by hand or from a clock that was ahead, says nothing: it must not keep scans out.
+        let stored_as_of =
+            stored_head.as_of.filter(|as_of| now.is_none_or(|now| as_of.duration_since(now) < DATE_RESOLUTION));
+        if same_scope && stored_as_of > head.as_of {
             return (Written::NewerKept, false);
         }
         if Document::images(text.as_bytes()).as_ref() != Some(images) {
             return (Written::Changed, true);
         }
         let head_is_recent = same_scope
-            && match (stored_head.as_of, head.as_of) {
+            && match (stored_as_of, head.as_of) {
                 (Some(stored), Some(new)) => stored.checked_add(HEAD_REFRESH).is_ok_and(|due| new < due),
                 (_, new) => new.is_none(),
             };

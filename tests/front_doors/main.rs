@@ -7,7 +7,9 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod chain;
+mod clocks;
 mod doors;
+mod freshness;
 mod index;
 mod mount;
 mod support;
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
     chain::tests(&mut suite);
+    clocks::tests(&mut suite);
+    freshness::tests(&mut suite);
     index::tests(&mut suite);
     mount::tests(&mut suite);
     write_back::tests(&mut suite);
