@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::index::Index;
@@ -41,6 +41,9 @@ pub enum Tier {
     /// A LIST of every kind.
     Scan,
 }
+
+/// Clocks that are this far apart are not compared anywhere; a time that lies further ahead is no time.
+const FUTURE: SignedDuration = SignedDuration::from_secs(60);
 
 /// An index, and what is known of it.
 #[derive(Debug)]
@@ -102,7 +105,12 @@ impl LoadedIndex {
     /// be shut out by a document from the future of an API server whose clock was set back.
     fn is_outdone_by(&self, other: &LoadedIndex) -> bool {
         let is_outdone = (self.is_narrower && other.covers_scope)
-            || matches!((self.as_of, other.as_of), (Some(own), Some(others)) if own < others);
+            || matches!((self.known_as_of(), other.known_as_of()), (Some(own), Some(others)) if own < others);
         self.tier != Tier::Scan && is_outdone
+    }
+
+    /// A time in the future, by hand or from a clock that was ahead, says nothing.
+    fn known_as_of(&self) -> Option<Timestamp> {
+        self.as_of.filter(|as_of| as_of.duration_since(self.loaded_at) < FUTURE)
     }
 }

@@ -7,10 +7,16 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_cost;
+mod chain;
+mod clocks;
 mod conformance;
 mod doors;
+mod freshness;
+mod index;
+mod mount;
 mod store;
 mod support;
+mod write_back;
 
 use std::process::ExitCode;
 
@@ -22,5 +28,11 @@ fn main() -> ExitCode {
     conformance::tests(&mut suite);
     doors::tests(&mut suite);
     store::tests(&mut suite);
+    chain::tests(&mut suite);
+    clocks::tests(&mut suite);
+    freshness::tests(&mut suite);
+    index::tests(&mut suite);
+    mount::tests(&mut suite);
+    write_back::tests(&mut suite);
     suite.run()
 }

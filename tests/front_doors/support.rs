@@ -2,10 +2,13 @@
 
 pub mod command;
 pub mod control_plane;
+pub mod documents;
 pub mod fixtures;
 pub mod ground;
 pub mod http;
+pub mod in_process;
 pub mod kubernetes;
 pub mod service;
 pub mod suite;
+pub mod volume;
 pub mod wait;

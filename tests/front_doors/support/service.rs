@@ -3,10 +3,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::Method;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use super::fixtures::PushMessage;
 use super::ground::Ground;
@@ -31,8 +32,15 @@ pub struct Service {
     /// Its mount.
     pub mount: PathBuf,
     ground: Ground,
-    process: Mutex<Child>,
+    running: Running,
     log: Arc<Mutex<Vec<Value>>>,
+}
+
+/// How a service runs.
+pub enum Running {
+    Process(Mutex<Child>),
+    /// In this process (`in_process`): without signals, exit status and log lines.
+    Task(JoinHandle<()>),
 }
 
 impl Ground {
@@ -102,7 +110,7 @@ impl ServiceBuilder {
             user: self.user,
             mount: self.mount,
             ground: self.ground,
-            process: Mutex::new(process),
+            running: Running::Process(Mutex::new(process)),
             log,
         }
     }
@@ -143,6 +151,18 @@ pub fn program() -> Command {
 }
 
 impl Service {
+    pub(super) fn new(addresses: [String; 3], user: String, mount: PathBuf, ground: Ground, running: Running) -> Self {
+        let [public, internal, admin] = addresses;
+        Self { public, internal, admin, user, mount, ground, running, log: Arc::default() }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Child> {
+        match &self.running {
+            Running::Process(process) => process.lock().unwrap(),
+            Running::Task(_) => panic!("this service is no process of its own"),
+        }
+    }
+
     pub async fn wait_until_ready(&self) {
         let url = format!("{}/readyz", self.internal);
         eventually("the service is ready", async || get(&url).await.status.is_success().then_some(())).await;
@@ -179,20 +199,25 @@ impl Service {
 
     /// Sends a signal by its name (`TERM`, `KILL`, `STOP`, ...).
     pub fn signal(&self, name: &str) {
-        let id = self.process.lock().unwrap().id().to_string();
+        let id = self.process().id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
     /// Waits for the process to end by itself.
     pub async fn ended(&self) -> ExitStatus {
-        eventually("the service ends", async || self.process.lock().unwrap().try_wait().unwrap()).await
+        eventually("the service ends", async || self.process().try_wait().unwrap()).await
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap();
-        let _ = process.kill();
-        let _ = process.wait();
+        match &mut self.running {
+            Running::Task(task) => task.abort(),
+            Running::Process(process) => {
+                let process = process.get_mut().unwrap();
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+        }
     }
 }
