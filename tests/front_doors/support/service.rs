@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::fixtures::PushMessage;
 use super::ground::Ground;
 use super::http::{Answer, get, send};
+use super::proxy::ApiProxy;
 use super::wait::eventually;
 
 /// What `serve` is started with. Every test gets its own ports, mount and API user.
@@ -19,6 +20,7 @@ pub struct ServiceBuilder {
     arguments: Vec<String>,
     mount: PathBuf,
     user: String,
+    kubeconfig: Option<PathBuf>,
 }
 
 /// The program, running. Ends (SIGKILL) with this value.
@@ -41,7 +43,7 @@ impl Ground {
         let user = self.fresh_user();
         let mount = self.directory().join(format!("mount-{user}"));
         let arguments = ["--insecure-no-auth", "--mount-poll", "5ms", "--rebuild-interval", "50ms"].map(str::to_owned);
-        ServiceBuilder { ground: self.clone(), arguments: arguments.into(), mount, user }
+        ServiceBuilder { ground: self.clone(), arguments: arguments.into(), mount, user, kubeconfig: None }
     }
 }
 
@@ -64,6 +66,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// Talks to the API server through this proxy, as the proxy's user.
+    pub fn through(mut self, proxy: &ApiProxy) -> Self {
+        self.kubeconfig = Some(proxy.kubeconfig().to_owned());
+        self.user(&proxy.user)
+    }
+
     /// Starts it and waits until it listens; it need not be ready.
     pub async fn start(self) -> Service {
         let mut command = program();
@@ -76,7 +84,8 @@ impl ServiceBuilder {
             "127.0.0.1:0",
         ]);
         command.args(overridden(&self.arguments)).args(["--log-format", "json", "-n", self.ground.namespace()]);
-        command.arg("--kubeconfig").arg(self.ground.kubeconfig(&self.user)).arg("--cache-dir").arg(&self.mount);
+        let kubeconfig = self.kubeconfig.unwrap_or_else(|| self.ground.kubeconfig(&self.user));
+        command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(&self.mount);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log: Arc<Mutex<Vec<Value>>> = Arc::default();
         let (stderr, lines) = (process.stderr.take().unwrap(), Arc::clone(&log));
