@@ -6,6 +6,7 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod decisions;
 mod doors;
 mod restart;
 mod support;
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
     restart::tests(&mut suite);
+    decisions::tests(&mut suite);
     suite.run()
 }

@@ -181,6 +181,14 @@ impl Service {
         self.ground.api_calls(&self.user)
     }
 
+    /// The names of the workloads that it has tried to write so far, sorted; one for each attempt.
+    pub fn patched(&self) -> Vec<String> {
+        let patches = self.api_calls().into_iter().filter(|call| call.verb == "patch" && call.resource != "configmaps");
+        let mut names: Vec<_> = patches.filter_map(|call| call.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The log lines so far.
     pub fn log(&self) -> Vec<Value> {
         self.log.lock().unwrap().clone()
