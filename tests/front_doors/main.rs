@@ -6,8 +6,10 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod contention;
 mod decisions;
 mod doors;
+mod exactly_once;
 mod restart;
 mod support;
 
@@ -20,5 +22,7 @@ fn main() -> ExitCode {
     doors::tests(&mut suite);
     restart::tests(&mut suite);
     decisions::tests(&mut suite);
+    exactly_once::tests(&mut suite);
+    contention::tests(&mut suite);
     suite.run()
 }

@@ -36,9 +36,9 @@ pub struct ApiRequest {
 pub enum Passage {
     /// As if there were no proxy.
     Forward,
-    /// The API server handles it, and the connection breaks before the answer.
+    /// The API server does what it is asked, and the connection breaks before the answer. A refusal comes through.
     LoseAnswer,
-    /// The API server handles it, and no answer ever comes.
+    /// The API server does what it is asked, and no answer ever comes. A refusal comes through.
     WithholdAnswer,
 }
 
@@ -76,11 +76,6 @@ impl ApiRequest {
     /// Whether it writes a workload.
     pub fn is_patch(&self) -> bool {
         self.method == Method::PATCH && self.uri.starts_with("/apis/apps/v1/")
-    }
-
-    /// Whether it reads this workload.
-    pub fn is_get_of(&self, name: &str) -> bool {
-        self.method == Method::GET && self.uri.starts_with("/apis/apps/v1/") && self.uri.ends_with(&format!("/{name}"))
     }
 }
 
@@ -140,6 +135,7 @@ async fn pass(
         response.headers_mut().remove(of_one_connection);
     }
     match passage {
+        _ if !response.status().is_success() => Ok(response),
         Passage::Forward => Ok(response),
         Passage::LoseAnswer => Err("the answer is lost".into()),
         Passage::WithholdAnswer => match std::future::pending::<Infallible>().await {},
