@@ -6,6 +6,7 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod by_hand;
 mod contention;
 mod decisions;
 mod doors;
@@ -24,5 +25,6 @@ fn main() -> ExitCode {
     decisions::tests(&mut suite);
     exactly_once::tests(&mut suite);
     contention::tests(&mut suite);
+    by_hand::tests(&mut suite);
     suite.run()
 }
