@@ -7,13 +7,18 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_cost;
+mod by_hand;
 mod chain;
 mod clocks;
 mod conformance;
+mod contention;
+mod decisions;
 mod doors;
+mod exactly_once;
 mod freshness;
 mod index;
 mod mount;
+mod restart;
 mod store;
 mod support;
 mod write_back;
@@ -34,5 +39,10 @@ fn main() -> ExitCode {
     index::tests(&mut suite);
     mount::tests(&mut suite);
     write_back::tests(&mut suite);
+    restart::tests(&mut suite);
+    decisions::tests(&mut suite);
+    exactly_once::tests(&mut suite);
+    contention::tests(&mut suite);
+    by_hand::tests(&mut suite);
     suite.run()
 }

@@ -56,6 +56,19 @@ pub fn collection(manifest: &Value) -> String {
     format!("{group}/namespaces/{namespace}/{plural}")
 }
 
+/// What an answer says of one workload, which it must name once.
+pub fn result_of(answer: &Value, manifest: &Value) -> Value {
+    let metadata = &manifest["metadata"];
+    let is_it = |result: &&Value| {
+        result["kind"] == manifest["kind"]
+            && result["namespace"] == metadata["namespace"]
+            && result["name"] == metadata["name"]
+    };
+    let results: Vec<_> = answer["workloads"].as_array().unwrap().iter().filter(is_it).collect();
+    assert_eq!(results.len(), 1, "{metadata} in {answer}");
+    results[0].clone()
+}
+
 /// A digest made of one repeated byte.
 pub fn digest(byte: u8) -> String {
     format!("sha256:{}", format!("{byte:02x}").repeat(32))

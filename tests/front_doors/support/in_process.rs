@@ -39,7 +39,7 @@ impl Ground {
                 name: "deployment-image-cache".to_owned(),
                 key: "cache.json".to_owned(),
             },
-            mount: MountReader::new(self.directory().join("no-mount"), "cache.json"),
+            mount: MountReader::new(self.directory().join("no-mount"), ["cache.json"]),
             mount_poll: Duration::from_millis(5),
             rebuild_interval: Duration::from_millis(50),
             refresh_interval: None,
@@ -68,7 +68,7 @@ impl InProcess {
     }
 
     pub fn mount(self, directory: &Path) -> Self {
-        self.configure(|config| config.mount = MountReader::new(directory, "cache.json"))
+        self.configure(|config| config.mount = MountReader::new(directory, ["cache.json"]))
     }
 
     pub fn configure(mut self, change: impl FnOnce(&mut ServeConfig)) -> Self {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::fixtures::PushMessage;
 use super::ground::Ground;
 use super::http::{Answer, get, send};
+use super::proxy::ApiProxy;
 use super::wait::eventually;
 
 /// What `serve` is started with. Every test gets its own ports, mount and API user.
@@ -20,6 +21,7 @@ pub struct ServiceBuilder {
     arguments: Vec<String>,
     mount: PathBuf,
     user: String,
+    kubeconfig: Option<PathBuf>,
 }
 
 /// The program, running. Ends (SIGKILL) with this value.
@@ -49,7 +51,7 @@ impl Ground {
         let user = self.fresh_user();
         let mount = self.directory().join(format!("mount-{user}"));
         let arguments = ["--insecure-no-auth", "--mount-poll", "5ms", "--rebuild-interval", "50ms"].map(str::to_owned);
-        ServiceBuilder { ground: self.clone(), arguments: arguments.into(), mount, user }
+        ServiceBuilder { ground: self.clone(), arguments: arguments.into(), mount, user, kubeconfig: None }
     }
 }
 
@@ -72,6 +74,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// Talks to the API server through this proxy, as the proxy's user.
+    pub fn through(mut self, proxy: &ApiProxy) -> Self {
+        self.kubeconfig = Some(proxy.kubeconfig().to_owned());
+        self.user(&proxy.user)
+    }
+
     /// Starts it and waits until it listens; it need not be ready.
     pub async fn start(self) -> Service {
         let mut command = program();
@@ -84,7 +92,8 @@ impl ServiceBuilder {
             "127.0.0.1:0",
         ]);
         command.args(overridden(&self.arguments)).args(["--log-format", "json", "-n", self.ground.namespace()]);
-        command.arg("--kubeconfig").arg(self.ground.kubeconfig(&self.user)).arg("--cache-dir").arg(&self.mount);
+        let kubeconfig = self.kubeconfig.unwrap_or_else(|| self.ground.kubeconfig(&self.user));
+        command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(&self.mount);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log: Arc<Mutex<Vec<Value>>> = Arc::default();
         let (stderr, lines) = (process.stderr.take().unwrap(), Arc::clone(&log));
@@ -190,6 +199,14 @@ impl Service {
     /// What it has asked the API server for so far.
     pub fn api_calls(&self) -> Vec<super::ground::ApiCall> {
         self.ground.api_calls(&self.user)
+    }
+
+    /// The names of the workloads that it has tried to write so far, sorted; one for each attempt.
+    pub fn patched(&self) -> Vec<String> {
+        let patches = self.api_calls().into_iter().filter(|call| call.verb == "patch" && call.resource != "configmaps");
+        let mut names: Vec<_> = patches.filter_map(|call| call.name).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The log lines so far.

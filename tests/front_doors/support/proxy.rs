@@ -1,0 +1,143 @@
+//! A proxy between a service and its API server: what happens to a request on its way is the test's to say.
+//!
+//! The rule sees each request before it is forwarded, may do something first (an edit by somebody else, waiting
+//! for a signal), and then says how the request fares.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::ground::Ground;
+
+/// A request on its way to the API server.
+#[derive(Debug, Clone)]
+pub struct ApiRequest {
+    pub method: Method,
+    /// Path and query.
+    pub uri: String,
+}
+
+/// How a request fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// As if there were no proxy.
+    Forward,
+    /// The API server does what it is asked, and the connection breaks before the answer. A refusal comes through.
+    LoseAnswer,
+    /// The API server does what it is asked, and no answer ever comes. A refusal comes through.
+    WithholdAnswer,
+}
+
+/// Ends with the test's runtime.
+pub struct ApiProxy {
+    /// Who its service is to the API server.
+    pub user: String,
+    kubeconfig: PathBuf,
+}
+
+type Rule = Arc<dyn Fn(ApiRequest) -> Pin<Box<dyn Future<Output = Passage> + Send>> + Send + Sync>;
+
+impl ApiProxy {
+    /// Starts one for a user of its own. [`super::service::ServiceBuilder::through`] is the other end.
+    pub async fn start<F>(ground: &Ground, rule: impl Fn(ApiRequest) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Passage> + Send + 'static,
+    {
+        let user = ground.fresh_user();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let kubeconfig = ground.directory().join(format!("{user}.proxy.kubeconfig"));
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::fs::write(&kubeconfig, kubeconfig_of(&url, ground.namespace()).to_string()).unwrap();
+        let rule: Rule = Arc::new(move |request| Box::pin(rule(request)));
+        tokio::spawn(serve(listener, client(ground, &user).await, rule));
+        Self { user, kubeconfig }
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+}
+
+impl ApiRequest {
+    /// Whether it writes a workload.
+    pub fn is_patch(&self) -> bool {
+        self.method == Method::PATCH && self.uri.starts_with("/apis/apps/v1/")
+    }
+}
+
+/// True the first time alone: for rules that interfere once.
+pub fn once() -> impl Fn() -> bool + Clone + Send + Sync + 'static {
+    let done = Arc::new(AtomicBool::new(false));
+    move || !done.swap(true, Ordering::SeqCst)
+}
+
+/// One that hides nothing: no retries of its own.
+async fn client(ground: &Ground, user: &str) -> kube::Client {
+    let kubeconfig = Kubeconfig::read_from(ground.kubeconfig(user)).unwrap();
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    config.default_retry = false;
+    kube::Client::try_from(config).unwrap()
+}
+
+fn kubeconfig_of(url: &str, namespace: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+        "clusters": [{"name": "proxy", "cluster": {"server": url}}],
+        "users": [{"name": "proxy", "user": {}}],
+        "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy", "namespace": namespace}}],
+    })
+}
+
+async fn serve(listener: TcpListener, client: kube::Client, rule: Rule) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let (client, rule) = (client.clone(), Arc::clone(&rule));
+        tokio::spawn(async move {
+            let pass = service_fn(|request| pass(request, &client, &rule));
+            // An error of the handler breaks the connection, as is intended.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), pass).await;
+        });
+    }
+}
+
+async fn pass(
+    request: Request<Incoming>,
+    client: &kube::Client,
+    rule: &Rule,
+) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let passage = rule(ApiRequest { method: head.method.clone(), uri: uri.clone() }).await;
+
+    let mut forwarded = Request::builder().method(head.method).uri(uri);
+    for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
+        if let Some(value) = head.headers.get(&name) {
+            forwarded = forwarded.header(name, value);
+        }
+    }
+    let mut response = client.send(forwarded.body(Body::from(body))?).await?;
+    for of_one_connection in [http::header::CONNECTION, http::header::TRANSFER_ENCODING] {
+        response.headers_mut().remove(of_one_connection);
+    }
+    match passage {
+        _ if !response.status().is_success() => Ok(response),
+        Passage::Forward => Ok(response),
+        Passage::LoseAnswer => Err("the answer is lost".into()),
+        Passage::WithholdAnswer => match std::future::pending::<Infallible>().await {},
+    }
+}
