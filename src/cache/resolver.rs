@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::configmap::{CacheConfigMap, Written};
@@ -226,6 +227,11 @@ impl Resolver {
             tracing::debug!(tier = tier.as_str(), images, workloads, as_of, "older than the index in memory");
         }
         self.board.loaded(tier, status);
+    }
+
+    /// A tier was written from a scan: shown.
+    pub(super) fn tier_written(&self, tier: Tier, as_of: Option<Timestamp>) {
+        self.board.written(tier, as_of);
     }
 
     /// A tier has none: counted and shown; the index in memory stays.
