@@ -6,6 +6,7 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api_away;
 mod chain;
 mod clocks;
 mod doors;
@@ -22,6 +23,7 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
+    api_away::tests(&mut suite);
     chain::tests(&mut suite);
     clocks::tests(&mut suite);
     freshness::tests(&mut suite);
