@@ -220,10 +220,18 @@ impl Resolver {
 
     async fn write_back(&self, scan: &Scan, stored: Option<ConfigMapObject>) -> Result<Written, Arc<str>> {
         let written = self.config_map().write(self.cluster(), &scan.head, &scan.images, stored, false).await;
-        written.map_err(|error| {
-            let error = error.to_string();
-            self.tier_failed(Tier::ConfigMap, error.clone());
-            error.into()
-        })
+        match written {
+            Ok(written) => {
+                if written == Written::Changed {
+                    self.tier_written(Tier::ConfigMap, scan.head.as_of);
+                }
+                Ok(written)
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.tier_failed(Tier::ConfigMap, error.clone());
+                Err(error.into())
+            }
+        }
     }
 }

@@ -247,6 +247,11 @@ impl Resolver {
         loaded
     }
 
+    /// A tier was written from a scan: shown.
+    pub(super) fn tier_written(&self, tier: Tier, as_of: Option<Timestamp>) {
+        self.board.written(tier, as_of);
+    }
+
     /// A tier has none: counted and shown; the index in memory stays.
     pub(super) fn tier_failed(&self, tier: Tier, error: String) {
         if self.board.failed(tier, error) {

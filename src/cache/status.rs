@@ -66,6 +66,18 @@ impl Board {
         }
     }
 
+    /// A tier was written: whatever was wrong with it is no more.
+    pub fn written(&self, tier: Tier, as_of: Option<Timestamp>) {
+        let mut tiers = self.lock();
+        let slot = tiers.slot(tier);
+        let recovered = slot.error.is_some();
+        *slot = TierStatus { as_of, loaded_at: slot.loaded_at, ..TierStatus::default() };
+        drop(tiers);
+        if recovered {
+            tracing::info!(tier = tier.as_str(), "works again");
+        }
+    }
+
     /// A tier gave none. Logged once for each different error; returns whether this one is news.
     pub fn failed(&self, tier: Tier, error: String) -> bool {
         let mut tiers = self.lock();

@@ -8,6 +8,7 @@
 
 mod api_cost;
 mod by_hand;
+mod api_away;
 mod chain;
 mod clocks;
 mod conformance;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     conformance::tests(&mut suite);
     doors::tests(&mut suite);
     store::tests(&mut suite);
+    api_away::tests(&mut suite);
     chain::tests(&mut suite);
     clocks::tests(&mut suite);
     freshness::tests(&mut suite);
