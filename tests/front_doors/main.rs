@@ -6,12 +6,14 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admission;
 mod by_hand;
 mod contention;
 mod decisions;
 mod doors;
 mod exactly_once;
 mod restart;
+mod rolled;
 mod support;
 
 use std::process::ExitCode;
@@ -26,5 +28,7 @@ fn main() -> ExitCode {
     exactly_once::tests(&mut suite);
     contention::tests(&mut suite);
     by_hand::tests(&mut suite);
+    admission::tests(&mut suite);
+    rolled::tests(&mut suite);
     suite.run()
 }
