@@ -7,6 +7,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_cost;
+mod admission;
 mod by_hand;
 mod api_away;
 mod chain;
@@ -21,6 +22,7 @@ mod index;
 mod mount;
 mod restart;
 mod store;
+mod rolled;
 mod support;
 mod write_back;
 
@@ -46,5 +48,7 @@ fn main() -> ExitCode {
     exactly_once::tests(&mut suite);
     contention::tests(&mut suite);
     by_hand::tests(&mut suite);
+    admission::tests(&mut suite);
+    rolled::tests(&mut suite);
     suite.run()
 }

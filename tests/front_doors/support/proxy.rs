@@ -40,6 +40,8 @@ pub enum Passage {
     LoseAnswer,
     /// The API server does what it is asked, and no answer ever comes. A refusal comes through.
     WithholdAnswer,
+    /// It never arrives; a `Status` of this code and message is the answer.
+    Refuse(u16, &'static str),
 }
 
 /// Ends with the test's runtime.
@@ -124,6 +126,11 @@ async fn pass(
     let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let passage = rule(ApiRequest { method: head.method.clone(), uri: uri.clone() }).await;
 
+    if let Passage::Refuse(code, message) = passage {
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
+        return Ok(Response::builder().status(code).body(Body::from(status.to_string().into_bytes()))?);
+    }
     let mut forwarded = Request::builder().method(head.method).uri(uri);
     for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
         if let Some(value) = head.headers.get(&name) {
@@ -136,7 +143,7 @@ async fn pass(
     }
     match passage {
         _ if !response.status().is_success() => Ok(response),
-        Passage::Forward => Ok(response),
+        Passage::Forward | Passage::Refuse(..) => Ok(response),
         Passage::LoseAnswer => Err("the answer is lost".into()),
         Passage::WithholdAnswer => match std::future::pending::<Infallible>().await {},
     }
