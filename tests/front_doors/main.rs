@@ -7,6 +7,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod doors;
+mod events;
 mod support;
 
 use std::process::ExitCode;
@@ -16,5 +17,6 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
+    events::tests(&mut suite);
     suite.run()
 }

@@ -5,6 +5,8 @@ pub mod control_plane;
 pub mod fixtures;
 pub mod ground;
 pub mod http;
+pub mod problem;
+pub mod recorded;
 pub mod service;
 pub mod suite;
 pub mod wait;
