@@ -12,6 +12,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use super::excerpt;
 use crate::image::{Digest, ImageRef};
 
 /// A tag that was moved to an image.
@@ -81,7 +82,7 @@ pub fn decode(data: &[u8]) -> Result<ImagePush, NotForUs> {
         return Err(not_for_us(NotJson, "the payload is an array, not a JSON object".into()));
     }
     let event: Event = serde_json::from_str(text)
-        .map_err(|error| not_for_us(NotJson, format!("the payload is no JSON object: {error}")))?;
+        .map_err(|error| not_for_us(NotJson, format!("the payload is no JSON object: {}", excerpt(&error))))?;
 
     match event.action.as_str() {
         Some("INSERT") => {}

@@ -20,6 +20,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::excerpt;
+
 /// Header of an unwrapped message with metadata: its id.
 pub const MESSAGE_ID_HEADER: &str = "x-goog-pubsub-message-id";
 /// Header of an unwrapped message with metadata: when it was published.
@@ -133,7 +135,7 @@ pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Resu
             if text.trim_ascii_start().starts_with('[') {
                 return Err("it is an array".to_owned());
             }
-            serde_json::from_str::<Keys>(text).map_err(|error| error.to_string())
+            serde_json::from_str::<Keys>(text).map_err(|error| excerpt(&error))
         });
     match keys {
         Ok(Keys { message: Some(JsonKind::Object), .. }) => wrapped(header, body, cloud_event),
@@ -152,8 +154,7 @@ fn wrapped<'h>(
     cloud_event: bool,
 ) -> Result<Message, EnvelopeError> {
     let malformed = |field| move |problem: String| EnvelopeError::Malformed { field, problem };
-    let body: WrappedBody<'_> =
-        serde_json::from_slice(body).map_err(|error| malformed("message")(error.to_string()))?;
+    let body: WrappedBody<'_> = serde_json::from_slice(body).map_err(|error| malformed("message")(excerpt(&error)))?;
     let message = body.message;
 
     let id = message.message_id.or(message.message_id_snake).filter(|id| !id.is_empty()).map(Cow::into_owned);

@@ -8,6 +8,7 @@
 
 mod doors;
 mod events;
+mod payloads;
 mod support;
 
 use std::process::ExitCode;
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
     events::tests(&mut suite);
+    payloads::tests(&mut suite);
     suite.run()
 }
