@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -15,8 +15,19 @@ use super::problem::Problem;
 use crate::delivery::answer::Answer;
 use crate::rollout::restart::Mode;
 
-/// On the public listener.
-pub(super) async fn push(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+/// On the public listener. A query is the subscription's own business, but whoever asks for a dry run here must not
+/// get a real one.
+pub(super) async fn push(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut parameters = query.as_deref().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter.split('=').next() == Some("dry_run")) {
+        let detail = "dry_run is for the admin listener; nothing was done";
+        return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
+    }
     handle(&app, &headers, body, Mode::Apply).await
 }
 

@@ -8,6 +8,7 @@
 
 mod doors;
 mod events;
+mod outcomes;
 mod payloads;
 mod support;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     doors::tests(&mut suite);
     events::tests(&mut suite);
+    outcomes::tests(&mut suite);
     payloads::tests(&mut suite);
     suite.run()
 }
