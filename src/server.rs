@@ -16,6 +16,7 @@ mod openapi;
 mod probes;
 pub mod problem;
 mod push;
+mod query;
 mod status;
 
 pub(crate) use lookup::LookupAnswer;

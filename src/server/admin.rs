@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::lookup::ImageQuery;
 use super::problem::Problem;
+use super::query::Query;
 use crate::cache::configmap::Written;
 use crate::rollout::restart::Mode;
 

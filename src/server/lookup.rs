@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::problem::Problem;
+use super::query::Query;
 use crate::cache::proof::Need;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;

@@ -6,6 +6,7 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod doors;
 mod events;
 mod outcomes;
@@ -18,6 +19,7 @@ use support::suite::Suite;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    bad_input::tests(&mut suite);
     doors::tests(&mut suite);
     events::tests(&mut suite);
     outcomes::tests(&mut suite);
