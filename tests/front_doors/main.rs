@@ -11,6 +11,7 @@ mod doors;
 mod events;
 mod outcomes;
 mod payloads;
+mod probes;
 mod support;
 
 use std::process::ExitCode;
@@ -24,5 +25,6 @@ fn main() -> ExitCode {
     events::tests(&mut suite);
     outcomes::tests(&mut suite);
     payloads::tests(&mut suite);
+    probes::tests(&mut suite);
     suite.run()
 }
