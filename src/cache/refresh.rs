@@ -96,7 +96,10 @@ impl Refresher {
             if self.has_unmet(resolver) {
                 let began = Instant::now();
                 next_begin = began + interval;
-                self.round(resolver, began).await;
+                // A call to an API server that hangs must not outlive the service.
+                if shutdown.run_until_cancelled(self.round(resolver, began)).await.is_none() {
+                    return;
+                }
             }
         }
     }

@@ -108,6 +108,8 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
             args.listen
         );
     }
+    // Before anything takes time: until then the first process of a container ignores SIGTERM.
+    let end = shutdown()?;
     let client = global.connect().await?;
     let listeners = Listeners {
         public: bind(args.listen, "--listen").await?,
@@ -140,7 +142,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         concurrency: args.concurrency.into(),
         drain_timeout: args.drain_timeout,
     };
-    serve(config, client, Clock::system(), listeners, shutdown()?).await?;
+    serve(config, client, Clock::system(), listeners, end).await?;
     Ok(Answered::Yes)
 }
 

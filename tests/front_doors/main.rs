@@ -12,6 +12,7 @@ mod events;
 mod outcomes;
 mod payloads;
 mod probes;
+mod shutdown;
 mod support;
 
 use std::process::ExitCode;
@@ -26,5 +27,6 @@ fn main() -> ExitCode {
     outcomes::tests(&mut suite);
     payloads::tests(&mut suite);
     probes::tests(&mut suite);
+    shutdown::tests(&mut suite);
     suite.run()
 }
