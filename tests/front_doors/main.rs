@@ -9,6 +9,8 @@
 mod bad_input;
 mod doors;
 mod events;
+mod log;
+mod outages;
 mod outcomes;
 mod payloads;
 mod probes;
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
     doors::tests(&mut suite);
     events::tests(&mut suite);
     outcomes::tests(&mut suite);
+    log::tests(&mut suite);
+    outages::tests(&mut suite);
     payloads::tests(&mut suite);
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
