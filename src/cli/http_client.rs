@@ -17,19 +17,22 @@ pub(super) async fn request(
     headers: &[(String, String)],
     body: Bytes,
 ) -> anyhow::Result<(StatusCode, Bytes)> {
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .context("no certificate authorities are installed on this machine")?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in headers {
         request = request.header(name, value);
     }
     let request = request.body(Full::new(body))?;
-    let response = client.request(request).await.with_context(|| format!("no answer from {uri}"))?;
+    let builder = Client::builder(TokioExecutor::new());
+    // Certificate authorities are looked for only where they are needed: an image from scratch has none.
+    let response = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .context("no certificate authorities are installed on this machine")?;
+        builder.build::<_, Full<Bytes>>(connector.https_only().enable_http1().build()).request(request).await
+    } else {
+        builder.build_http::<Full<Bytes>>().request(request).await
+    };
+    let response = response.with_context(|| format!("no answer from {uri}"))?;
     let status = response.status();
     let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!("the answer of {uri} broke off: {error}"))?;
