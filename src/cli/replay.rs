@@ -50,7 +50,12 @@ pub(super) async fn run(global: &GlobalArgs, args: ReplayArgs) -> anyhow::Result
         (None, Some(file)) => read(file)?,
         (None, None) => anyhow::bail!("name a FILE, - for stdin, or --image"),
     };
-    let uri = if args.dry_run { format!("{}?dry_run=true", args.to).parse()? } else { args.to };
+    let uri = if args.dry_run {
+        let separator = if args.to.query().is_some() { '&' } else { '?' };
+        format!("{}{separator}dry_run=true", args.to).parse()?
+    } else {
+        args.to
+    };
     let (status, answer) = request(Method::POST, &uri, &event.headers, event.body.into()).await?;
     show(global.output, &answer)?;
     if !status.is_success() {

@@ -7,6 +7,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod cli_replay;
 mod demo;
 mod doors;
 mod events;
@@ -25,6 +26,7 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     bad_input::tests(&mut suite);
+    cli_replay::tests(&mut suite);
     demo::tests(&mut suite);
     doors::tests(&mut suite);
     events::tests(&mut suite);
