@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::arguments::namespace_name;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
 use crate::cache::configmap::Written;
@@ -20,7 +21,7 @@ pub(super) struct RebuildArgs {
     #[arg(long)]
     dry_run: bool,
     /// Only these namespaces [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_NAMESPACES")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
 }
 

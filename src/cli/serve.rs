@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::arguments::{byte_size, duration, positive_duration};
+use super::arguments::{byte_size, duration, namespace_name, positive_duration};
 use super::{Answered, GlobalArgs};
 use crate::clock::Clock;
 use crate::delivery::answer::Poison;
@@ -67,10 +67,10 @@ pub(super) struct ServeArgs {
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
     /// Only workloads in these namespaces [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_NAMESPACES")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
     /// No workloads in these namespaces
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_EXCLUDE_NAMESPACES")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_EXCLUDE_NAMESPACES")]
     exclude_namespaces: Vec<String>,
     /// Only workloads with these labels, as kubectl -l
     #[arg(long, value_name = "SELECTOR", env = "PUSHROLL_SELECTOR")]

@@ -18,6 +18,7 @@ mod payloads;
 mod probes;
 mod shutdown;
 mod support;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -36,5 +37,6 @@ fn main() -> ExitCode {
     payloads::tests(&mut suite);
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
+    usage::tests(&mut suite);
     suite.run()
 }
