@@ -7,6 +7,9 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod cli_explain;
+mod cli_lookup;
+mod cli_rebuild;
 mod cli_replay;
 mod demo;
 mod doors;
@@ -27,6 +30,9 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     bad_input::tests(&mut suite);
+    cli_explain::tests(&mut suite);
+    cli_lookup::tests(&mut suite);
+    cli_rebuild::tests(&mut suite);
     cli_replay::tests(&mut suite);
     demo::tests(&mut suite);
     doors::tests(&mut suite);
