@@ -107,6 +107,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
 }
 
+/// A namespace's name, an RFC 1123 label: one that is empty must not come to mean all of them, or none.
+pub(super) fn namespace_name(text: &str) -> Result<String, String> {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_label =
+        (1..=63).contains(&text.len()) && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-');
+    if is_label {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the names of namespaces, separated by commas alone".to_owned())
+    }
+}
+
 /// As [`duration`], but not zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| {

@@ -5,11 +5,13 @@ mod cluster;
 mod screen;
 mod service;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Answered;
 use super::serve::shutdown;
@@ -26,23 +28,25 @@ pub(super) struct DemoArgs {
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
     let mut screen = Screen::new();
-    // From the first moment: what the demo makes is taken away whenever it is interrupted.
-    let interrupted = shutdown()?;
-    let service = DemoService::start().await?;
-    let story = async {
-        play(&mut screen, &service).await?;
-        if !args.once {
-            next_steps(&mut screen, &service)?;
-            std::future::pending::<()>().await;
+    // From before there is anything to leave behind, and for a terminal that is closed, too.
+    let (asked, mut hangup) = (shutdown()?, signal(SignalKind::hangup())?);
+    let mut ended = pin!(async {
+        tokio::select! {
+            () = asked => {}
+            _ = hangup.recv() => {}
         }
-        Ok(())
+    });
+    let service = DemoService::start().await?;
+    let played = tokio::select! {
+        played = play(&mut screen, &service) => played,
+        () = &mut ended => Err(anyhow::anyhow!("the demo was ended before its last step")),
     };
-    let told = tokio::select! {
-        told = story => told,
-        () = interrupted => Ok(()),
-    };
+    let played = played.and_then(|()| if args.once { Ok(()) } else { next_steps(&mut screen, &service) });
+    if played.is_ok() && !args.once {
+        ended.await;
+    }
     service.stop().await?;
-    told.map(|()| Answered::Yes)
+    played.map(|()| Answered::Yes)
 }
 
 async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
+use super::arguments::namespace_name;
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
-use super::serve::scope;
 use super::{Answered, GlobalArgs};
 use crate::cache::configmap::Written;
 use crate::cache::scan;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::index::Scope;
 use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
@@ -21,7 +22,7 @@ pub(super) struct RebuildArgs {
     #[arg(long)]
     dry_run: bool,
     /// Only these namespaces [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_NAMESPACES")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     if let Err(error) = &stored.document {
         tracing::info!("{error}");
     }
-    let scan = scan::scan(&cluster, &scope(&args.namespaces), CLOCK_MARGIN).await?;
+    let scan = scan::scan(&cluster, &Scope::of(&args.namespaces), CLOCK_MARGIN).await?;
     let result = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
     let workloads: std::collections::BTreeSet<_> = scan.images.values().flatten().collect();
     let rebuilt =

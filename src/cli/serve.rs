@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::arguments::{byte_size, duration, positive_duration};
+use super::arguments::{byte_size, duration, namespace_name, positive_duration};
 use super::{Answered, GlobalArgs};
 use crate::clock::Clock;
 use crate::delivery::answer::Poison;
@@ -68,10 +68,10 @@ pub(super) struct ServeArgs {
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
     /// Only workloads in these namespaces [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_NAMESPACES")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
     /// No workloads in these namespaces
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", env = "PUSHROLL_EXCLUDE_NAMESPACES")]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_EXCLUDE_NAMESPACES")]
     exclude_namespaces: Vec<String>,
     /// Only workloads with these labels, as kubectl -l
     #[arg(long, value_name = "SELECTOR", env = "PUSHROLL_SELECTOR")]
@@ -93,7 +93,7 @@ enum PoisonArg {
 impl PolicyArgs {
     pub(super) fn policy(&self) -> Policy {
         Policy {
-            scope: scope(&self.namespaces),
+            scope: Scope::of(&self.namespaces),
             excluded_namespaces: self.exclude_namespaces.clone(),
             selector: self.selector.clone(),
             opt_in: self.opt_in,
@@ -109,6 +109,8 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
             args.listen
         );
     }
+    // Before anything takes time: until then the first process of a container ignores SIGTERM.
+    let end = shutdown()?;
     let client = global.connect().await?;
     let listeners = Listeners {
         public: bind(args.listen, "--listen").await?,
@@ -141,7 +143,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         concurrency: args.concurrency.into(),
         drain_timeout: args.drain_timeout,
     };
-    serve(config, client, Clock::system(), listeners, shutdown()?).await?;
+    serve(config, client, Clock::system(), listeners, end).await?;
     Ok(Answered::Yes)
 }
 
@@ -160,10 +162,4 @@ pub(super) fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
-}
-
-/// All namespaces where none is named; a variable that is set to nothing names none.
-pub(super) fn scope(namespaces: &[String]) -> Scope {
-    let named: Vec<String> = namespaces.iter().map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect();
-    Scope::of(&named)
 }

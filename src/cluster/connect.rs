@@ -43,7 +43,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectEr
     let mut config = load(options).await?;
     // kube would retry a 429, 503 or 504 for minutes: a push has seconds, and its redelivery is the retry.
     config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))
+    kube::Client::try_from(config).map_err(|error| ConnectError::Client(first_line(&error)))
 }
 
 async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
@@ -51,16 +51,23 @@ async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     if let Some(path) = &options.kubeconfig {
         let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
         let kubeconfig = read(path).map_err(failed)?;
-        return Config::from_custom_kubeconfig(kubeconfig, &selection).await.map_err(|error| failed(error.to_string()));
+        return Config::from_custom_kubeconfig(kubeconfig, &selection)
+            .await
+            .map_err(|error| failed(first_line(&error)));
     }
     if options.context.is_some() {
-        return Config::from_kubeconfig(&selection).await.map_err(|error| ConnectError::NotFound(error.to_string()));
+        return Config::from_kubeconfig(&selection).await.map_err(|error| ConnectError::NotFound(first_line(&error)));
     }
-    Config::infer().await.map_err(|error| ConnectError::NotFound(error.to_string()))
+    Config::infer().await.map_err(|error| ConnectError::NotFound(first_line(&error)))
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, String> {
     // Read first: kube's own error for a missing file does not say what the system said.
     let _ = std::fs::read(path).map_err(|error| error.to_string())?;
-    Kubeconfig::read_from(path).map_err(|error| error.to_string())
+    Kubeconfig::read_from(path).map_err(|error| first_line(&error))
+}
+
+/// An error without the lines below it: those of YAML show the file itself, which has credentials in it.
+fn first_line(error: &impl std::fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -18,6 +18,9 @@ use crate::support::wait::eventually;
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 const RECORD: &str = "pushroll.dev/pushes";
 
+/// Of a workload: namespace, name, image.
+type Manifest = fn(&str, &str, &str) -> Value;
+
 pub fn tests(suite: &mut Suite) {
     suite.on_both("the_same_digest_again_rolls_only_after_a_persons_restart_or_undo", |ground| {
         the_same_digest_again(ground, Hands::Patches)
@@ -146,9 +149,9 @@ fn workloads_for<T: Copy + std::fmt::Debug>(
     image: &str,
     acts: impl Fn(&str) -> Vec<T>,
 ) -> Vec<(Value, T)> {
-    let kinds: [(&str, fn(&str, &str, &str) -> Value); 3] =
+    let kinds: [(&str, Manifest); 3] =
         [("Deployment", deployment), ("StatefulSet", stateful_set), ("DaemonSet", daemon_set)];
-    let of_kind = |(kind, workload): (&str, fn(&str, &str, &str) -> Value)| {
+    let of_kind = |(kind, workload): (&str, Manifest)| {
         let numbered = acts(kind).into_iter().enumerate();
         numbered
             .map(|(number, act)| (workload(ground.namespace(), &format!("web-{number}"), image), act))

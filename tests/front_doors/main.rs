@@ -6,24 +6,38 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod api_cost;
 mod admission;
-mod by_hand;
 mod api_away;
+mod api_cost;
+mod bad_input;
+mod by_hand;
 mod chain;
+mod cli_explain;
+mod cli_lookup;
+mod cli_rebuild;
+mod cli_replay;
 mod clocks;
 mod conformance;
 mod contention;
 mod decisions;
+mod demo;
 mod doors;
+mod events;
 mod exactly_once;
 mod freshness;
 mod index;
+mod log;
 mod mount;
+mod outages;
+mod outcomes;
+mod payloads;
+mod probes;
 mod restart;
-mod store;
 mod rolled;
+mod shutdown;
+mod store;
 mod support;
+mod usage;
 mod write_back;
 
 use std::process::ExitCode;
@@ -50,5 +64,19 @@ fn main() -> ExitCode {
     by_hand::tests(&mut suite);
     admission::tests(&mut suite);
     rolled::tests(&mut suite);
+    bad_input::tests(&mut suite);
+    cli_explain::tests(&mut suite);
+    cli_lookup::tests(&mut suite);
+    cli_rebuild::tests(&mut suite);
+    cli_replay::tests(&mut suite);
+    demo::tests(&mut suite);
+    events::tests(&mut suite);
+    outcomes::tests(&mut suite);
+    log::tests(&mut suite);
+    outages::tests(&mut suite);
+    payloads::tests(&mut suite);
+    probes::tests(&mut suite);
+    shutdown::tests(&mut suite);
+    usage::tests(&mut suite);
     suite.run()
 }

@@ -59,3 +59,13 @@ impl Ground {
         run(&arguments).await
     }
 }
+
+impl Ran {
+    /// It failed (exit 1), printed no data, and said why in one line on stderr. Gives that line.
+    pub fn failed_with_one_sentence(&self) -> &str {
+        assert_eq!((self.code, self.stdout.as_str()), (1, ""), "{self:?}");
+        let message = self.stderr.strip_prefix("pushroll: ").unwrap_or_else(|| panic!("{self:?}"));
+        assert_eq!(message.trim_end().lines().count(), 1, "{self:?}");
+        message.trim_end()
+    }
+}

@@ -22,6 +22,8 @@ pub struct ServiceBuilder {
     mount: PathBuf,
     user: String,
     kubeconfig: Option<PathBuf>,
+    log_format: &'static str,
+    environment: Vec<(String, String)>,
 }
 
 /// The program, running. Ends (SIGKILL) with this value.
@@ -31,8 +33,6 @@ pub struct Service {
     pub admin: String,
     /// Who it is to the API server.
     pub user: String,
-    /// Its mount.
-    pub mount: PathBuf,
     ground: Ground,
     running: Running,
     log: Arc<Mutex<Vec<Value>>>,
@@ -51,7 +51,15 @@ impl Ground {
         let user = self.fresh_user();
         let mount = self.directory().join(format!("mount-{user}"));
         let arguments = ["--insecure-no-auth", "--mount-poll", "5ms", "--rebuild-interval", "50ms"].map(str::to_owned);
-        ServiceBuilder { ground: self.clone(), arguments: arguments.into(), mount, user, kubeconfig: None }
+        ServiceBuilder {
+            ground: self.clone(),
+            arguments: arguments.into(),
+            mount,
+            user,
+            kubeconfig: None,
+            log_format: "json",
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -80,9 +88,32 @@ impl ServiceBuilder {
         self.user(&proxy.user)
     }
 
+    /// With a kubeconfig of the test's own making.
+    pub fn kubeconfig(mut self, path: &Path) -> Self {
+        self.kubeconfig = Some(path.to_owned());
+        self
+    }
+
+    /// Logs for people: each line of [`Service::log`] is a string.
+    pub fn log_text(mut self) -> Self {
+        self.log_format = "text";
+        self
+    }
+
+    /// With these environment variables; a flag of the same meaning is not given.
+    pub fn environment(mut self, variables: &[(&str, &str)]) -> Self {
+        for (name, value) in variables {
+            let flag = name.trim_start_matches("PUSHROLL_").to_lowercase().replace('_', "-");
+            self.arguments = without(&self.arguments, &format!("--{flag}"));
+            self.environment.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        self
+    }
+
     /// Starts it and waits until it listens; it need not be ready.
     pub async fn start(self) -> Service {
         let mut command = program();
+        command.envs(self.environment);
         command.arg("serve").args([
             "--listen",
             "127.0.0.1:0",
@@ -91,7 +122,12 @@ impl ServiceBuilder {
             "--admin-listen",
             "127.0.0.1:0",
         ]);
-        command.args(overridden(&self.arguments)).args(["--log-format", "json", "-n", self.ground.namespace()]);
+        command.args(overridden(&self.arguments)).args([
+            "--log-format",
+            self.log_format,
+            "-n",
+            self.ground.namespace(),
+        ]);
         let kubeconfig = self.kubeconfig.unwrap_or_else(|| self.ground.kubeconfig(&self.user));
         command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(&self.mount);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -108,16 +144,14 @@ impl ServiceBuilder {
             if let Some(status) = process.try_wait().unwrap() {
                 panic!("the service ended ({status}): {log:?}");
             }
-            log.iter().find(|line| line["message"] == "listening").cloned()
+            log.iter().find_map(addresses)
         });
-        let listening = listening.await;
-        let address = |name: &str| format!("http://{}", listening[name].as_str().unwrap());
+        let [public, internal, admin] = listening.await;
         Service {
-            public: address("public"),
-            internal: address("internal"),
-            admin: address("admin"),
+            public,
+            internal,
+            admin,
             user: self.user,
-            mount: self.mount,
             ground: self.ground,
             running: Running::Process(Mutex::new(process)),
             log,
@@ -132,17 +166,36 @@ impl ServiceBuilder {
     }
 }
 
+/// The three URLs, from the line that says where it listens.
+fn addresses(line: &Value) -> Option<[String; 3]> {
+    let names = ["public", "internal", "admin"];
+    let address = |name: &str| match line.as_str() {
+        None => line[name].as_str().unwrap_or_default(),
+        Some(text) => text.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default(),
+    };
+    let is_it = line["message"] == "listening" || line.as_str().is_some_and(|text| text.contains(" listening "));
+    is_it.then(|| names.map(|name| format!("http://{}", address(name))))
+}
+
 /// clap refuses a flag given twice; the tests' own value replaces the default.
 fn overridden(arguments: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     let mut rest = arguments.iter().peekable();
     while let Some(flag) = rest.next() {
         let value = rest.next_if(|next| !next.starts_with("--"));
-        if let Some(position) = kept.iter().position(|known| known == flag) {
-            kept.drain(position..position + 1 + usize::from(value.is_some()));
-        }
+        kept = without(&kept, flag);
         kept.push(flag.clone());
         kept.extend(value.cloned());
+    }
+    kept
+}
+
+/// The arguments but for a flag and its value.
+fn without(arguments: &[String], flag: &str) -> Vec<String> {
+    let mut kept = arguments.to_vec();
+    if let Some(position) = kept.iter().position(|known| known == flag) {
+        let has_value = kept.get(position + 1).is_some_and(|next| !next.starts_with("--"));
+        kept.drain(position..=position + usize::from(has_value));
     }
     kept
 }

@@ -1,0 +1,161 @@
+//! The end: what is in flight is finished, what is new is refused, and nothing holds the end up for ever.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use pushroll::embedded::Outage;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::probes::probe;
+use crate::support::fixtures::{PushMessage, deployment};
+use crate::support::ground::Ground;
+use crate::support::http::{Answer, send, try_send};
+use crate::support::service::Service;
+use crate::support::suite::Suite;
+use crate::support::wait::eventually;
+
+pub fn tests(suite: &mut Suite) {
+    suite.on_embedded("a_push_in_flight_is_answered_before_the_end", a_push_in_flight_is_answered_before_the_end);
+    suite.on_both(
+        "a_push_that_waits_for_its_proof_gets_it_before_the_end",
+        a_push_that_waits_for_its_proof_gets_it_before_the_end,
+    );
+    suite.on_both("either_signal_ends_an_idle_service_at_once", either_signal_ends_an_idle_service_at_once);
+    suite.on_embedded("a_signal_right_at_the_start_is_a_clean_end", a_signal_right_at_the_start_is_a_clean_end);
+    suite.on_embedded("the_drain_timeout_cuts_off_what_does_not_end", the_drain_timeout_cuts_off_what_does_not_end);
+    suite.on_embedded(
+        "idle_and_half_open_connections_do_not_hold_up_the_end",
+        idle_and_half_open_connections_do_not_hold_up_the_end,
+    );
+}
+
+type InFlight = JoinHandle<Result<Answer, Box<dyn std::error::Error + Send + Sync>>>;
+
+/// A push that has reached the service and waits.
+async fn push_in_flight(service: &Service, message: &PushMessage) -> InFlight {
+    let (url, body) = (format!("{}/v1/push", service.public), message.body());
+    let push = tokio::spawn(async move { try_send(http::Method::POST, &url, &[], body).await });
+    service.wait_for_status("the push is held", |status| status["held_pushes"] == 1).await;
+    push
+}
+
+fn is_refused(url: &str) -> Option<()> {
+    TcpStream::connect(url.trim_start_matches("http://")).is_err().then_some(())
+}
+
+async fn a_push_in_flight_is_answered_before_the_end(ground: Ground) {
+    for signal in ["TERM", "INT"] {
+        let name = format!("web-{}", signal.to_lowercase());
+        let web = deployment(ground.namespace(), &name, &ground.image(&name));
+        ground.create(&web).await;
+        let service = ground.service().arguments(["--hold", "60s", "--drain-timeout", "60s"]).start_ready().await;
+        ground.embedded_kubernetes().set_outage(Some(Outage::Hang));
+        let push = push_in_flight(&service, &PushMessage::now(&ground.image(&name), 1)).await;
+
+        service.signal(signal);
+        eventually("not ready", async || (probe(&service, "/readyz").await.0 == 503).then_some(())).await;
+        let draining = "[+]index ok\n[-]shutdown failed: draining\ncheck failed\n";
+        assert_eq!(probe(&service, "/readyz").await.1, draining);
+        assert_eq!(probe(&service, "/livez").await, (200, "ok\n".to_owned()), "alive to the end");
+        assert_eq!(service.status().await["not_ready_because"], "draining");
+        for url in [&service.public, &service.admin] {
+            eventually("new connections are refused", async || is_refused(url)).await;
+        }
+        assert!(!push.is_finished());
+
+        ground.embedded_kubernetes().set_outage(None);
+        let answer = push.await.unwrap().unwrap();
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["outcome"]),
+            (200, &json!("restarted")),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(service.ended().await.code(), Some(0));
+        assert_eq!(ground.generation(&web).await, 2);
+    }
+}
+
+async fn a_push_that_waits_for_its_proof_gets_it_before_the_end(ground: Ground) {
+    let image = ground.image("web");
+    let service = ground
+        .service()
+        .arguments(["--rebuild-interval", "2s", "--hold", "60s", "--drain-timeout", "60s"])
+        .start_ready()
+        .await;
+    // Nobody is known to run it: only the next scan finds the workload.
+    let web = deployment(ground.namespace(), "web", &image);
+    ground.create(&web).await;
+    let message = PushMessage::now(&image, 1);
+    let (url, body) = (format!("{}/v1/push", service.public), message.body());
+    let push = tokio::spawn(async move { send(http::Method::POST, &url, &[], body).await });
+    // It is in flight, or answered already on a machine that is slow enough.
+    eventually("the push has arrived", async || {
+        let status = service.status().await;
+        (status["held_pushes"] == 1 || status["recent"] != json!([])).then_some(())
+    })
+    .await;
+    service.signal("TERM");
+    let answer = push.await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("restarted")), "{}", answer.text());
+    assert_eq!(service.ended().await.code(), Some(0));
+    assert_eq!(ground.generation(&web).await, 2);
+}
+
+fn says(log: &[Value], words: &str) -> bool {
+    log.iter().any(|line| line["message"].as_str().is_some_and(|message| message.contains(words)))
+}
+
+async fn either_signal_ends_an_idle_service_at_once(ground: Ground) {
+    for signal in ["TERM", "INT"] {
+        let service = ground.service().start_ready().await;
+        service.signal(signal);
+        assert_eq!(service.ended().await.code(), Some(0), "{signal}");
+        eventually("the log says so", async || says(&service.log(), "stopped").then_some(())).await;
+        assert!(says(&service.log(), "draining") && !says(&service.log(), "in flight after"), "{:?}", service.log());
+    }
+}
+
+async fn a_signal_right_at_the_start_is_a_clean_end(ground: Ground) {
+    ground.embedded_kubernetes().set_outage(Some(Outage::Hang));
+    for _ in 0..10 {
+        let service = ground.service().start().await;
+        service.signal("TERM");
+        assert_eq!(service.ended().await.code(), Some(0));
+    }
+}
+
+async fn the_drain_timeout_cuts_off_what_does_not_end(ground: Ground) {
+    let image = ground.image("web");
+    ground.create(&deployment(ground.namespace(), "web", &image)).await;
+    let service = ground.service().arguments(["--hold", "10m", "--drain-timeout", "50ms"]).start_ready().await;
+    // Never lifted while the service lives.
+    ground.embedded_kubernetes().set_outage(Some(Outage::Hang));
+    let push = push_in_flight(&service, &PushMessage::now(&image, 1)).await;
+    service.signal("TERM");
+    assert_eq!(service.ended().await.code(), Some(0));
+    assert!(push.await.unwrap().is_err(), "no answer is better than a wrong one");
+    eventually("the log says so", async || says(&service.log(), "stopped").then_some(())).await;
+    assert!(says(&service.log(), "still in flight after 50ms"), "{:?}", service.log());
+    assert!(
+        !says(&service.log(), "did not answer within"),
+        "calls to the API server are not waited for: {:?}",
+        service.log()
+    );
+}
+
+async fn idle_and_half_open_connections_do_not_hold_up_the_end(ground: Ground) {
+    let service = ground.service().arguments(["--drain-timeout", "50ms"]).start_ready().await;
+    let mut open = Vec::new();
+    for url in [&service.public, &service.internal, &service.admin] {
+        for bytes in ["", "POST /v1/push HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{", "POST /v1/pu"] {
+            let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+            stream.write_all(bytes.as_bytes()).unwrap();
+            open.push(stream);
+        }
+    }
+    service.signal("TERM");
+    assert_eq!(service.ended().await.code(), Some(0));
+    drop(open);
+}
