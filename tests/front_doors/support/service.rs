@@ -215,7 +215,7 @@ pub fn program() -> Command {
 impl Service {
     pub(super) fn new(addresses: [String; 3], user: String, mount: PathBuf, ground: Ground, running: Running) -> Self {
         let [public, internal, admin] = addresses;
-        Self { public, internal, admin, user, mount, ground, running, log: Arc::default() }
+        Self { public, internal, admin, user, ground, running, log: Arc::default() }
     }
 
     fn process(&self) -> MutexGuard<'_, Child> {
