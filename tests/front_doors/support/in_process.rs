@@ -107,7 +107,7 @@ impl InProcess {
         let task = tokio::spawn(async move {
             serve(self.config, client, self.clock, listeners, std::future::pending()).await.unwrap();
         });
-        Service::new([public, internal, admin], user, mount, self.ground, Running::Task(task))
+        Service::new([public, internal, admin], user, self.ground, Running::Task(task))
     }
 
     /// Starts it and waits until it is ready.

@@ -213,7 +213,7 @@ pub fn program() -> Command {
 }
 
 impl Service {
-    pub(super) fn new(addresses: [String; 3], user: String, mount: PathBuf, ground: Ground, running: Running) -> Self {
+    pub(super) fn new(addresses: [String; 3], user: String, ground: Ground, running: Running) -> Self {
         let [public, internal, admin] = addresses;
         Self { public, internal, admin, user, ground, running, log: Arc::default() }
     }
