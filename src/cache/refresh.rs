@@ -23,7 +23,7 @@ use crate::index::document;
 /// How the last round went.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Report {
-    /// When it began.
+    /// When it began; where there was a scan, when that did: needs that arose during the GET are served by it, too.
     pub(super) began: Option<Instant>,
     /// Why it gave no index.
     pub(super) error: Option<Arc<str>>,
@@ -116,6 +116,7 @@ impl Refresher {
             self.report.send_replace(Report { began: Some(began), error: None, written: None });
             return;
         }
+        let began = Instant::now();
         match scan::scan(resolver.cluster(), resolver.scope()).await {
             Err(error) => {
                 let error = error.to_string();
@@ -123,14 +124,15 @@ impl Refresher {
                 self.report.send_replace(Report { began: Some(began), error: Some(error.into()), written: None });
             }
             Ok(scan) => {
+                let began = Some(scan.began);
                 resolver.scanned(&scan);
                 // Those who wait for the index need not wait for the write.
-                self.report.send_replace(Report { began: Some(began), error: None, written: None });
+                self.report.send_replace(Report { began, error: None, written: None });
                 if !resolver.writes_back() {
                     return;
                 }
                 let written = resolver.write_back(&scan, stored).await;
-                self.report.send_replace(Report { began: Some(began), error: None, written: Some(written) });
+                self.report.send_replace(Report { began, error: None, written: Some(written) });
             }
         }
     }
