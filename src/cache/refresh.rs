@@ -23,7 +23,7 @@ use crate::index::document;
 /// How the last round went.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Report {
-    /// When it began.
+    /// When it began; where there was a scan, when that did: needs that arose during the GET are served by it, too.
     pub(super) began: Option<Instant>,
     /// Why it gave no index.
     pub(super) error: Option<Arc<str>>,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::chain::rebuild;
 use crate::support::documents::{document, scanned_document};
@@ -23,6 +24,10 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("an_older_document_written_meanwhile_is_replaced", an_older_document_written_meanwhile_is_replaced);
     suite.on_both("a_config_map_made_meanwhile_is_taken_over", a_config_map_made_meanwhile_is_taken_over);
     suite.on_both("a_config_map_deleted_meanwhile_is_made_anew", a_config_map_deleted_meanwhile_is_made_anew);
+    suite.on_both(
+        "a_rebuild_asked_for_during_another_round_is_answered",
+        a_rebuild_asked_for_during_another_round_is_answered,
+    );
     suite.on_both("an_immutable_config_map_is_said_to_be_one", an_immutable_config_map_is_said_to_be_one);
 }
 
@@ -143,6 +148,32 @@ async fn a_config_map_deleted_meanwhile_is_made_anew(ground: Ground) {
     let service = overtaken(&ground, |own| async move { own.delete(&cache(&own, &json!({}))).await }).await;
     assert_eq!(rebuild(&service).await["result"], "changed");
     assert_eq!(stored(&ground).await, (true, false));
+}
+
+async fn a_rebuild_asked_for_during_another_round_is_answered(ground: Ground) {
+    create_old(&ground).await;
+    let (release, released) = watch::channel(false);
+    let (arrive, mut arrived) = watch::channel(false);
+    let service = ground.service_in_process().before_call(move |method, uri| {
+        let (mut released, arrive) = (released.clone(), arrive.clone());
+        async move {
+            if method == Method::GET && uri.contains("configmaps") {
+                arrive.send_replace(true);
+                drop(released.wait_for(|released| *released).await);
+            }
+        }
+    });
+    let service = Arc::new(service.start().await);
+    drop(arrived.wait_for(|arrived| *arrived).await);
+    let asked = Arc::clone(&service);
+    let rebuilt = tokio::spawn(async move { rebuild(&asked).await });
+    // The round of the start is at its GET; the request has time to arrive.
+    for _ in 0..20 {
+        service.status().await;
+    }
+    release.send_replace(true);
+    eventually("the rebuild is answered", async || rebuilt.is_finished().then_some(())).await;
+    rebuilt.await.unwrap();
 }
 
 async fn an_immutable_config_map_is_said_to_be_one(ground: Ground) {
