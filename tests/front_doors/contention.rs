@@ -145,7 +145,7 @@ async fn what_changes_at_every_attempt_is_left(ground: Ground) {
         let answer = service.push(&push).await;
         assert_is_left(&answer, &of("busy"), "contended", "it changed at every attempt");
         assert_eq!(result_of(&answer.json(), &of("quiet"))["action"], "restarted");
-        let attempts = service.patched().iter().filter(|name| *name == "busy").count();
+        let attempts = service.patches().iter().filter(|name| *name == "busy").count();
         assert!((2..=20).contains(&attempts), "an end to it: {attempts}");
         let template = ground.get(&of("busy")).await["spec"]["template"].clone();
         assert_eq!(template["metadata"]["annotations"], json!(null), "nothing is forced");

@@ -108,7 +108,7 @@ async fn pushes_in_any_order_roll(ground: Ground) {
             assert_eq!((&result["action"], &result["code"]), (&json!(outcome), &json!(code)), "{what}: {result}");
             assert_eq!(ground.generation(workload).await, generation, "{what}: {result}");
         }
-        let patched = service.patched().len();
+        let patched = service.patches().len();
         assert_eq!(patched > patches, rolls, "{what}: nothing is written where nothing is to be done");
         patches = patched;
     }

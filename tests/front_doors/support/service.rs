@@ -254,11 +254,19 @@ impl Service {
         self.ground.api_calls(&self.user)
     }
 
-    /// The names of the workloads that it has tried to write so far, sorted; one for each attempt.
-    pub fn patched(&self) -> Vec<String> {
+    /// The names of the workloads that it has tried to write so far, sorted; one for each attempt. On the real
+    /// control plane there may be more than one: a status written in between is a conflict.
+    pub fn patches(&self) -> Vec<String> {
         let patches = self.api_calls().into_iter().filter(|call| call.verb == "patch" && call.resource != "configmaps");
         let mut names: Vec<_> = patches.filter_map(|call| call.name).collect();
         names.sort_unstable();
+        names
+    }
+
+    /// As [`Self::patches`], each name once.
+    pub fn patched(&self) -> Vec<String> {
+        let mut names = self.patches();
+        names.dedup();
         names
     }
 
