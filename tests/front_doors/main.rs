@@ -32,6 +32,7 @@ mod outages;
 mod outcomes;
 mod payloads;
 mod probes;
+mod packaging;
 mod restart;
 mod rolled;
 mod shutdown;
@@ -78,5 +79,6 @@ fn main() -> ExitCode {
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
     usage::tests(&mut suite);
+    packaging::tests(&mut suite);
     suite.run()
 }
