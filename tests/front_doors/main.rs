@@ -32,6 +32,7 @@ mod outages;
 mod outcomes;
 mod payloads;
 mod probes;
+mod openapi;
 mod packaging;
 mod restart;
 mod rolled;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
     usage::tests(&mut suite);
+    openapi::tests(&mut suite);
     packaging::tests(&mut suite);
     suite.run()
 }
