@@ -32,6 +32,8 @@ mod outages;
 mod outcomes;
 mod payloads;
 mod probes;
+mod openapi;
+mod packaging;
 mod restart;
 mod rolled;
 mod shutdown;
@@ -78,5 +80,7 @@ fn main() -> ExitCode {
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
     usage::tests(&mut suite);
+    openapi::tests(&mut suite);
+    packaging::tests(&mut suite);
     suite.run()
 }

@@ -10,6 +10,7 @@ pub mod in_process;
 pub mod kubectl;
 pub mod kubernetes;
 pub mod problem;
+pub mod policy;
 pub mod proxy;
 pub mod recorded;
 pub mod service;

@@ -50,10 +50,11 @@ impl Ground {
     pub fn service(&self) -> ServiceBuilder {
         let user = self.fresh_user();
         let mount = self.directory().join(format!("mount-{user}"));
-        let arguments = ["--insecure-no-auth", "--mount-poll", "5ms", "--rebuild-interval", "50ms"].map(str::to_owned);
+        let quick = ["--mount-poll", "5ms", "--rebuild-interval", "50ms"];
+        let arguments = ["--insecure-no-auth", "--namespace", self.namespace()].into_iter().chain(quick);
         ServiceBuilder {
             ground: self.clone(),
-            arguments: arguments.into(),
+            arguments: arguments.map(str::to_owned).collect(),
             mount,
             user,
             kubeconfig: None,
@@ -122,12 +123,7 @@ impl ServiceBuilder {
             "--admin-listen",
             "127.0.0.1:0",
         ]);
-        command.args(overridden(&self.arguments)).args([
-            "--log-format",
-            self.log_format,
-            "-n",
-            self.ground.namespace(),
-        ]);
+        command.args(overridden(&self.arguments)).args(["--log-format", self.log_format]);
         let kubeconfig = self.kubeconfig.unwrap_or_else(|| self.ground.kubeconfig(&self.user));
         command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(&self.mount);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
