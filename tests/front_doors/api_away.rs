@@ -41,8 +41,8 @@ async fn serve_without_an_index_waits_for_the_api_server(ground: Ground) {
     for outage in [Outage::Status(503), Outage::Status(403), Outage::Status(401)] {
         ground.embedded_kubernetes().set_outage(Some(outage));
         let service = ground.service().start().await;
-        let knows = |status: &serde_json::Value| status["tiers"]["scan"]["error"].is_string();
-        let status = service.wait_for_status("the scan has failed", knows).await;
+        let knows = |status: &serde_json::Value| status["tiers"]["configmap"]["error"].is_string();
+        let status = service.wait_for_status("the round has failed", knows).await;
         assert_eq!(status["not_ready_because"], "no index is loaded yet", "{outage:?}");
         let ready = get(&format!("{}/readyz", service.internal)).await;
         assert_eq!(ready.status, 503, "{outage:?}: {}", ready.text());

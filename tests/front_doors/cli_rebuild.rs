@@ -83,6 +83,9 @@ async fn rebuild_sees_the_whole_cluster_unless_told_otherwise(ground: Ground) {
     };
     let of = |namespace: &str| json!({"name": "web", "namespace": namespace});
     assert_eq!(entries(&["rebuild"]).await, json!([[of(namespace), of(&other)], {}]));
+    let narrower = ground.run_as(&user, &["rebuild", "--namespaces", &other]).await;
+    assert!(narrower.failed_with_one_sentence().contains("holds a scan of more namespaces"), "{narrower:?}");
+    ground.delete(&config_map(namespace, "deployment-image-cache", "cache.json", "")).await;
     assert_eq!(entries(&["rebuild", "--namespaces", &other]).await, json!([[of(&other)], {"namespaces": [other]}]));
     let both = format!("{namespace},{other}");
     assert_eq!(

@@ -11,6 +11,7 @@ use crate::support::documents::{document, names, scanned_document};
 use crate::support::fixtures::{PushMessage, config_map, deployment, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::in_process::InProcess;
+use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
 
@@ -190,12 +191,19 @@ async fn allow(ground: &Ground, user: &str, rules: Value) {
     .await;
 }
 
+/// A message that comes as soon as it is published shows that the service's clock is not ahead of Pub/Sub's.
+async fn vouch_for_the_clock(service: &Service) {
+    let empty = json!({"message": {"messageId": "0", "publishTime": Timestamp::now().to_string()}});
+    assert_eq!(service.deliver(&[], empty.to_string()).await.json()["outcome"], "ignored");
+}
+
 async fn a_miss_on_a_proven_index_is_final(ground: Ground) {
     // Where the proof fails, a push would have to wait for an hour.
     let arguments = ["--rebuild-interval", "1h", "--hold", "50s"];
     let mut volume = ground.volume();
     let service = ground.service().arguments(arguments).mount(volume.directory()).start_ready().await;
     eventually("the start is over", async || ground.cache_document().await).await;
+    vouch_for_the_clock(&service).await;
     let before = service.api_calls();
 
     let answer = service.push(&published_ago(5, &ground.image("unknown"))).await.json();
@@ -218,6 +226,7 @@ async fn a_hit_on_a_proven_index_is_final(ground: Ground) {
     let arguments = ["--rebuild-interval", "1h", "--hold", "50s"];
     let service = ground.service().arguments(arguments).start_ready().await;
     eventually("the start is over", async || ground.cache_document().await).await;
+    vouch_for_the_clock(&service).await;
     let before = service.api_calls().len();
     let answer = service.push(&published_ago(5, &image)).await.json();
     assert_eq!((&answer["outcome"], &answer["source"]["authoritative"]), (&json!("restarted"), &json!(true)));
@@ -249,11 +258,12 @@ async fn a_document_of_narrower_scope_proves_nothing(ground: Ground) {
         let map = config_map(ground.namespace(), "deployment-image-cache", "cache.json", &replaced.to_string());
         ground.patch(&map, "somebody", json!({"data": map["data"]})).await;
         volume.show(&replaced);
-        service.wait_for_status("the mount is loaded", |status| status["index"]["tier"] == "mount").await;
+        service.wait_for_status("the mount is loaded", |s| s["tiers"]["mount"]["loaded_at"].is_string()).await;
 
         let image = ground.image(&format!("web-{number}"));
         let web = deployment(&outside, &format!("web-{number}"), &image);
         ground.create(&web).await;
+        vouch_for_the_clock(&service).await;
         let answer = service.push(&published_ago(5, &image)).await.json();
         assert_eq!(answer["source"]["authoritative"], true, "{what}: {answer}");
         let (outcome, tier) = if proves { ("not_in_use", "mount") } else { ("restarted", "scan") };

@@ -55,8 +55,12 @@ async fn each_outcome_that_is_done_for_good_is_acknowledged(ground: Ground) {
     push(&message, "restarted", &[("a-out", "skipped"), ("b-web", "restarted")]).await;
     push(&message, "current", &[("a-out", "skipped"), ("b-web", "current")]).await;
 
+    // To a service that has not seen it before, the redelivery is a reason to look again.
     ground.create(&deployment(namespace, "c-new", &image)).await;
-    push(&message, "restarted", &[("a-out", "skipped"), ("b-web", "current"), ("c-new", "restarted")]).await;
+    let another = ground.service().arguments(["--namespaces", namespace]).start_ready().await;
+    let answer = another.push(&message).await.json();
+    assert_eq!(answer["outcome"], "restarted", "{answer}");
+    assert_eq!(actions(&answer), pairs(&[("a-out", "skipped"), ("b-web", "current"), ("c-new", "restarted")]));
 }
 
 async fn a_refusal_for_good_is_failed_and_acknowledged(ground: Ground) {

@@ -82,8 +82,6 @@ fn ignored() -> Vec<(Vec<u8>, &'static str, bool)> {
         insert(&format!("{}:1", "a/".repeat(200) + "a"), "invalid_reference", true),
         insert(&format!("{REPOSITORY}:1@{}", digest(1)), "invalid_reference", true),
         json(json!({"action": "INSERT", "tag": 5}), "invalid_reference", true),
-        json(json!({"action": "INSERT", "tag": "a:1", "digest": "a@sha256:short"}), "invalid_reference", true),
-        json(json!({"action": "INSERT", "tag": "a:1", "digest": {"sha256": "x"}}), "invalid_reference", true),
         json(json!([{"action": "INSERT", "tag": "a:1"}]), "not_json", true),
         json(json!("INSERT"), "not_json", true),
         json(json!(5), "not_json", true),
@@ -183,12 +181,8 @@ async fn poison_is_nacked_where_that_is_asked_for(ground: Ground) {
 async fn a_reason_never_repeats_a_payload_at_length(ground: Ground) {
     let service = ground.service().start_ready().await;
     let long = "x".repeat(100_000);
-    for payload in [
-        json!({"action": long}),
-        json!({"action": "INSERT", "tag": format!("{long} {long}")}),
-        json!({"action": "INSERT", "tag": "a:1", "digest": long}),
-        json!(long),
-    ] {
+    for payload in [json!({"action": long}), json!({"action": "INSERT", "tag": format!("{long} {long}")}), json!(long)]
+    {
         for answer in deliver_both(&service, payload.to_string().as_bytes()).await {
             assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("ignored")));
             assert!(answer.body.len() < 1000, "{} bytes", answer.body.len());

@@ -66,8 +66,8 @@ async fn an_api_server_that_is_away_makes_nothing_unready(ground: Ground) {
     let service = ground.service().arguments(["--refresh-interval", "10ms"]).start_ready().await;
     for code in [503, 401] {
         ground.embedded_kubernetes().set_outage(Some(Outage::Status(code)));
-        let saw = |status: &serde_json::Value| status["tiers"]["scan"]["error"].is_string();
-        service.wait_for_status("a scan has failed", saw).await;
+        let saw = |status: &serde_json::Value| status["tiers"]["configmap"]["error"].is_string();
+        service.wait_for_status("a round has failed", saw).await;
         assert_eq!(probe(&service, "/readyz").await, (200, "ok\n".to_owned()), "{code}");
         assert_eq!(probe(&service, "/livez").await, (200, "ok\n".to_owned()), "{code}");
         ground.embedded_kubernetes().set_outage(None);

@@ -103,7 +103,6 @@ impl InProcess {
         let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (public, internal) = (address(&listeners.public), address(&listeners.internal));
         let admin = address(&listeners.admin);
-        let mount = self.config.mount.directory().to_owned();
         let task = tokio::spawn(async move {
             serve(self.config, client, self.clock, listeners, std::future::pending()).await.unwrap();
         });
