@@ -130,7 +130,10 @@ impl Ground {
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it", "namespace": self.namespace}}],
         });
         let path = self.directory.path().join(format!("{user}.kubeconfig"));
-        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        // Renamed into place: others may be reading it.
+        let file = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
+        std::fs::write(file.path(), kubeconfig.to_string()).unwrap();
+        file.persist(&path).unwrap();
         path
     }
 
