@@ -33,10 +33,6 @@ pub struct RecordedPush {
     /// Which message told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// When we received the last push, where that had no publish time: two of them in one second must differ, or
-    /// the API server takes the second PATCH for no change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub received: Option<Timestamp>,
 }
 
 /// The order of pushes: by publish time, then by message id. Ids are decimal numbers without a fixed length,
@@ -76,7 +72,6 @@ impl Record {
         if push.published.is_some() {
             (recorded.published, recorded.message_id) = (push.published, push.message_id.clone());
         }
-        recorded.received = push.published.is_none().then_some(push.received);
         self
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -163,9 +164,8 @@ impl Shared {
 
     /// One write: the restart, its record, and the precondition that nothing has changed since the decision.
     fn patch(&self, object: &WorkloadObject, record: &Record) -> serde_json::Value {
-        // kubectl writes RFC 3339 to the second, in its local zone; a pod's is UTC.
-        let now = self.cluster.clock().now().as_second();
-        let restarted_at = jiff::Timestamp::from_second(now).unwrap_or_default().to_string();
+        let last = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
+        let restarted_at = restarted_at(self.cluster.clock().now(), last.map(String::as_str));
         serde_json::json!({
             "metadata": {"resourceVersion": object.metadata.resource_version},
             "spec": {"template": {"metadata": {"annotations": {
@@ -184,4 +184,13 @@ impl Shared {
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())
     }
+}
+
+/// `now` as kubectl writes it: RFC 3339 to the second (in its local zone; a pod's is UTC). Never what is there
+/// already: a second restart within a second would change nothing, roll nothing, and leave the annotation to whoever
+/// wrote it first.
+fn restarted_at(now: Timestamp, last: Option<&str>) -> String {
+    let in_seconds = |seconds| Timestamp::from_second(now.as_second() + seconds).unwrap_or_default().to_string();
+    let this_second = in_seconds(0);
+    if last == Some(&this_second) { in_seconds(1) } else { this_second }
 }

@@ -8,12 +8,14 @@ use crate::support::fixtures::{PushMessage, daemon_set, deployment, digest, resu
 use crate::support::ground::Ground;
 use crate::support::http::send;
 use crate::support::suite::Suite;
+use crate::support::wait::eventually;
 
 const RECORD: &str = "pushroll.dev/pushes";
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both("fifty_deliveries_at_two_services_are_one_rollout_each", fifty_deliveries_are_one_rollout_each);
     suite.on_both("pushes_in_any_order_roll_when_they_bring_something_newer", pushes_in_any_order_roll);
+    suite.on_both("a_push_that_comes_late_leaves_no_digest", a_push_that_comes_late_leaves_no_digest);
     suite.on_both("a_push_without_a_publish_time_is_warned_about", a_push_without_a_publish_time_is_warned_about);
     suite.on_both("a_spoilt_record_is_written_anew", a_spoilt_record_is_written_anew);
     suite.on_both("each_image_of_a_workload_has_a_record_of_its_own", each_image_of_a_workload_has_a_record);
@@ -72,7 +74,8 @@ async fn pushes_in_any_order_roll(ground: Ground) {
     for workload in &workloads {
         ground.create(workload).await;
     }
-    let service = ground.service().arguments(["--hold", "60s"]).start_ready().await;
+    // None of these is late (`a_push_that_comes_late_leaves_no_digest`).
+    let service = ground.service().arguments(["--hold", "60s", "--clock-margin", "1h"]).start_ready().await;
     let begin = Timestamp::now() - SignedDuration::from_mins(1);
     let steps = [
         ("the first", 100, "9", 0xa1, "runs_image"),
@@ -114,6 +117,28 @@ async fn pushes_in_any_order_roll(ground: Ground) {
     }
 }
 
+/// A push that is delivered long after it was published may find that the tag has moved on: what its restart pulled
+/// is not known.
+async fn a_push_that_comes_late_leaves_no_digest(ground: Ground) {
+    let image = ground.image("web");
+    let web = deployment(ground.namespace(), "web", &image);
+    ground.create(&web).await;
+    let service = ground.service().arguments(["--hold", "60s"]).start_ready().await;
+    let now = Timestamp::now();
+    let steps = [
+        ("the first", 20, 0xa1, "runs_image"),
+        ("another, late", 10, 0xa2, "runs_image"),
+        ("the same digest: who knows", 5, 0xa2, "runs_image"),
+        ("once more", 0, 0xa2, "same_digest"),
+    ];
+    for (what, minutes_ago, byte, code) in steps {
+        let published = now - SignedDuration::from_mins(minutes_ago);
+        let answer = service.push(&PushMessage { published, ..PushMessage::now(&image, byte) }).await.json();
+        assert_eq!(result_of(&answer, &web)["code"], code, "{what}: {answer}");
+    }
+    assert_eq!(ground.generation(&web).await, 4);
+}
+
 /// Unwrapped without metadata: the payload alone.
 async fn a_push_without_a_publish_time_is_warned_about(ground: Ground) {
     let image = ground.image("web");
@@ -124,7 +149,7 @@ async fn a_push_without_a_publish_time_is_warned_about(ground: Ground) {
     let with_digest =
         |byte| json!({"action": "INSERT", "tag": image, "digest": format!("{repository}@{}", digest(byte))});
     let without_digest = json!({"action": "INSERT", "tag": image});
-    // Only the digest can tell a redelivery then.
+    // Only the digest can tell a redelivery then. The steps follow each other within a second.
     let steps = [
         (with_digest(0xa1), "runs_image", 2),
         (with_digest(0xa1), "same_digest", 2),
@@ -194,18 +219,20 @@ async fn each_image_of_a_workload_has_a_record(ground: Ground) {
     let recorded = record(&ground, &workload).await;
     assert_eq!(recorded.as_object().unwrap().keys().collect::<Vec<_>>(), sorted([&web, &side, &init]));
 
+    // An edit by someone else: the order of pushes stays, what the pods pulled is not certain any more.
+    let edited = Timestamp::now() + SignedDuration::from_secs(1);
+    eventually("a second has passed", async || (Timestamp::now() > edited).then_some(())).await;
     let containers = json!([container("web", &web), container("side", &next)]);
     ground.patch(&workload, "someone", json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
     assert_eq!(service.push(&PushMessage::now(&web, 0xab)).await.json()["outcome"], "restarted");
     let recorded = record(&ground, &workload).await;
-    assert_eq!(
-        recorded.as_object().unwrap().keys().collect::<Vec<_>>(),
-        sorted([&web, &init]),
-        "what it runs no more is forgotten"
-    );
-    // Someone has touched the template: what the pods pulled of the other images is not certain any more.
+    let images: Vec<_> = recorded.as_object().unwrap().keys().collect();
+    assert_eq!(images, sorted([&web, &init]), "what it runs no more is forgotten");
     assert_eq!((&recorded[&web]["digest"], &recorded[&init]["digest"]), (&json!(digest(0xab)), &json!(null)));
-    assert_eq!(recorded[&init]["message_id"], json!(pushes[2].id), "their place in the order stays");
+    let answer = service.push(&pushes[2]).await.json();
+    assert_eq!(result_of(&answer, &workload)["code"], "already_restarted", "{answer}");
+    let answer = service.push(&PushMessage::now(&init, 0xaa)).await.json();
+    assert_eq!(result_of(&answer, &workload)["code"], "runs_image", "{answer}");
 }
 
 fn sorted<const N: usize>(mut keys: [&String; N]) -> Vec<&String> {
