@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -19,11 +19,12 @@ use crate::rollout::restart::Mode;
 /// must not silently be a real one.
 pub(super) async fn push(
     State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if query.is_some_and(|query| query.contains("dry_run")) {
+    let parameters = Query::<Vec<(String, String)>>::try_from_uri(&uri);
+    if parameters.is_ok_and(|parameters| parameters.iter().any(|(name, _)| name == "dry_run")) {
         let detail = "dry runs are on the admin listener alone; this push was not handled";
         return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
     }

@@ -247,18 +247,15 @@ async fn a_document_of_narrower_scope_proves_nothing(ground: Ground) {
         ("whole", Some(None), true),
     ];
     for (number, (what, scope, proves)) in cases.into_iter().enumerate() {
-        let mut volume = ground.volume();
-        volume.tear_down();
-        let service = ground.service().arguments(["--namespaces", &both]).mount(volume.directory()).start_ready().await;
-        eventually("the start is over", async || ground.cache_document().await).await;
-        let mut replaced = document(&[]);
+        let mut stored = document(&[]);
         if let Some(scope) = scope {
-            replaced = scanned_document(Timestamp::now(), scope, &[]);
+            stored = scanned_document(Timestamp::now(), scope, &[]);
         }
-        let map = config_map(ground.namespace(), "deployment-image-cache", "cache.json", &replaced.to_string());
-        ground.patch(&map, "somebody", json!({"data": map["data"]})).await;
-        volume.show(&replaced);
-        service.wait_for_status("the mount is loaded", |s| s["tiers"]["mount"]["loaded_at"].is_string()).await;
+        let map = config_map(ground.namespace(), "deployment-image-cache", "cache.json", &stored.to_string());
+        ground.create(&map).await;
+        let mut volume = ground.volume();
+        volume.show(&stored);
+        let service = ground.service().arguments(["--namespaces", &both]).mount(volume.directory()).start_ready().await;
 
         let image = ground.image(&format!("web-{number}"));
         let web = deployment(&outside, &format!("web-{number}"), &image);
