@@ -1,5 +1,6 @@
 //! Freshness: what a hit names is restarted at once, the answer waits for the proof, and nothing is missed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,8 +231,9 @@ async fn a_hit_on_a_proven_index_is_final(ground: Ground) {
     let before = service.api_calls().len();
     let answer = service.push(&published_ago(5, &image)).await.json();
     assert_eq!((&answer["outcome"], &answer["source"]["authoritative"]), (&json!("restarted"), &json!(true)));
-    let calls: Vec<_> = service.api_calls()[before..].iter().map(|call| call.verb.clone()).collect();
-    assert_eq!(calls, ["get", "patch"]);
+    // Each once or, where a controller writes its status in between, again: a set.
+    let calls: BTreeSet<_> = service.api_calls()[before..].iter().map(|call| call.verb.clone()).collect();
+    assert_eq!(calls, ["get", "patch"].map(str::to_owned).into());
 }
 
 async fn a_document_of_narrower_scope_proves_nothing(ground: Ground) {
@@ -263,7 +265,7 @@ async fn a_document_of_narrower_scope_proves_nothing(ground: Ground) {
         vouch_for_the_clock(&service).await;
         let answer = service.push(&published_ago(5, &image)).await.json();
         assert_eq!(answer["source"]["authoritative"], true, "{what}: {answer}");
-        let (outcome, tier) = if proves { ("not_in_use", "mount") } else { ("restarted", "scan") };
+        let (outcome, tier) = if proves { ("not_in_use", "configmap") } else { ("restarted", "scan") };
         assert_eq!(
             (&answer["outcome"], &answer["source"]["tier"]),
             (&json!(outcome), &json!(tier)),
