@@ -27,10 +27,10 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use pushroll::embedded::ApiCall;
 use serde_json::{Value, json};
 
 use api_server::{audit_log, authority, kubectl, start_api_server, start_etcd, url};
-pub use audit::ApiCall;
 use controllers::{CONTROLLER_MANAGER, KWOK, SCHEDULER};
 use daemon::{Daemon, Watchdog};
 #[allow(unused_imports)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+pub use pushroll::embedded::ApiCall;
 use pushroll::embedded::EmbeddedKubernetes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,18 +16,6 @@ use super::fixtures::collection;
 
 /// Looks and edits on behalf of the tests themselves; never counted.
 const TESTER: &str = "admin";
-
-/// One request to the API server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiCall {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`
-    pub verb: String,
-    /// `deployments`, ...
-    pub resource: String,
-    pub namespace: Option<String>,
-    pub name: Option<String>,
-    pub uri: String,
-}
 
 #[derive(Clone)]
 pub struct Ground {
@@ -146,30 +135,8 @@ impl Ground {
     /// What a user has asked the API server for so far, by the audit log.
     pub fn api_calls(&self, user: &str) -> Vec<ApiCall> {
         match &self.api {
-            Api::Embedded { kubernetes, .. } => {
-                let calls = kubernetes.api_calls(user).into_iter();
-                calls
-                    .map(|c| ApiCall {
-                        verb: c.verb,
-                        resource: c.resource,
-                        namespace: c.namespace,
-                        name: c.name,
-                        uri: c.uri,
-                    })
-                    .collect()
-            }
-            Api::ControlPlane(_) => {
-                let calls = self.real().api_calls(user).into_iter();
-                calls
-                    .map(|c| ApiCall {
-                        verb: c.verb,
-                        resource: c.resource,
-                        namespace: c.namespace,
-                        name: c.name,
-                        uri: c.uri,
-                    })
-                    .collect()
-            }
+            Api::Embedded { kubernetes, .. } => kubernetes.api_calls(user),
+            Api::ControlPlane(_) => self.real().api_calls(user),
         }
     }
 

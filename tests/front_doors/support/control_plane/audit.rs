@@ -4,25 +4,8 @@
 use std::{fs, path::Path};
 
 use anyhow::Context;
+use pushroll::embedded::ApiCall;
 use serde_json::{Value, json};
-
-/// A call to the API server, as its audit log has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiCall {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
-    pub verb: String,
-    /// `deployments`, or with its subresource `deployments/scale`; empty for
-    /// what is no resource, such as `/version`.
-    pub resource: String,
-    /// The namespace, unless the call is for all of them or for none.
-    pub namespace: Option<String>,
-    /// The object's name, unless the call is for a collection.
-    pub name: Option<String>,
-    /// Path and query, as they were sent.
-    pub uri: String,
-    /// The `User-Agent` header.
-    pub user_agent: String,
-}
 
 /// The policy to run the API server with. The daemons' own calls are left out:
 /// nobody asks for them, and they would be most of the log.
