@@ -3,7 +3,7 @@
 //! ```text
 //! connect    kubeconfig or service account -> kube::Client
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
-//! workloads  GET, PATCH and LIST of the three kinds, decoded to what a decision needs
+//! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! config_maps  GET, create, PATCH of a ConfigMap
 //! ```
 //!
@@ -13,6 +13,7 @@ pub mod config_maps;
 pub mod connect;
 mod error;
 mod request;
+mod workload_lists;
 pub mod workloads;
 
 pub use config_maps::ConfigMapObject;

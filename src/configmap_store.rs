@@ -9,6 +9,8 @@
 //! Limits are checked before the API is asked (Kubernetes: `pkg/apis/core/validation`, `ValidateConfigMap`):
 //! keys of at most 253 letters, digits, `-`, `_` and `.`; values of 1,048,576 bytes in all.
 
+mod error;
+mod patch;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use patch::{patch_of, without_nulls};
+
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
+pub use error::StoreError;
 pub use rules::VALUES_BYTES_MAX;
 pub use verify::{Verification, Verified};
 
@@ -64,49 +69,6 @@ pub struct Snapshot {
     pub immutable: bool,
     /// What it holds.
     pub values: Values,
-}
-
-/// Why the store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no such ConfigMap.
-    #[error("there is no ConfigMap {0}; a set creates it")]
-    Missing(String),
-    /// The key is none.
-    #[error("{key:?} is not a key: {problem}")]
-    BadKey {
-        /// What was given.
-        key: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The values would not fit.
-    #[error(
-        "the values of {config_map} would be {bytes} bytes in all, more than the {VALUES_BYTES_MAX} a ConfigMap holds"
-    )]
-    TooLarge {
-        /// Which ConfigMap.
-        config_map: String,
-        /// How large.
-        bytes: usize,
-    },
-    /// It can never change.
-    #[error("the ConfigMap {0} is immutable: delete it, or write to another one")]
-    Immutable(String),
-    /// It has changed since it was looked at.
-    #[error("the ConfigMap {0} has changed since it was read")]
-    Changed(String),
-    /// Others were faster at every attempt.
-    #[error("the ConfigMap {0} changed at every attempt to write it")]
-    Contended(String),
-    /// The API server did not do it.
-    #[error("the ConfigMap {config_map}: {source}")]
-    Api {
-        /// Which ConfigMap.
-        config_map: String,
-        /// Why.
-        source: ApiError,
-    },
 }
 
 /// What a merge does where there is no ConfigMap.
@@ -329,29 +291,4 @@ impl Snapshot {
             values: text.chain(binary).collect(),
         }
     }
-}
-
-/// Each value under its own form's member, and taken away from the other's: a key may stand in one only.
-fn patch_of(values: &Values) -> Value {
-    let (mut data, mut binary_data) = (serde_json::Map::new(), serde_json::Map::new());
-    for (key, value) in values {
-        let (text, binary) = match std::str::from_utf8(value) {
-            Ok(text) => (text.into(), Value::Null),
-            Err(_) => (Value::Null, STANDARD.encode(value).into()),
-        };
-        data.insert(key.clone(), text);
-        binary_data.insert(key.clone(), binary);
-    }
-    json!({"data": data, "binaryData": binary_data})
-}
-
-/// A patch removes with `null`; a new object must not have it.
-fn without_nulls(patch: &Value) -> Value {
-    let mut patch = patch.clone();
-    for member in ["data", "binaryData"] {
-        if let Some(values) = patch[member].as_object_mut() {
-            values.retain(|_, value| !value.is_null());
-        }
-    }
-    patch
 }

@@ -1,7 +1,5 @@
-//! Workloads through the API: GET and PATCH of one, LIST of a kind, decoded to what a decision or an
-//! index needs and no more (half of a Deployment's JSON is `managedFields`).
+//! One workload through the API: GET and PATCH, decoded to what a decision needs and no more.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -10,12 +8,7 @@ use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::request::{Call, Cluster};
-use crate::workload::{WorkloadKind, WorkloadRef};
-
-/// Items of one page of a LIST, as client-go's pager asks for.
-const PAGE_ITEMS: usize = 500;
-/// A LIST whose `continue` token has expired is begun again this often.
-const LIST_ATTEMPTS: usize = 3;
+use crate::workload::WorkloadRef;
 
 /// A workload, as much of it as a restart decision looks at.
 #[derive(Debug, Deserialize)]
@@ -172,60 +165,6 @@ pub struct TemplateImage<'a> {
     pub pull_policy: Option<&'a str>,
 }
 
-/// A page of a LIST, borrowed from its bytes.
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    #[serde(borrow)]
-    items: Vec<PageItem<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-struct PageMetadata {
-    #[serde(default, rename = "continue")]
-    continue_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct PageItem<'a> {
-    #[serde(borrow)]
-    metadata: PageItemMetadata<'a>,
-    #[serde(borrow)]
-    spec: PageItemSpec<'a>,
-}
-
-#[derive(Deserialize)]
-struct PageItemMetadata<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    namespace: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct PageItemSpec<'a> {
-    #[serde(borrow)]
-    template: PageItemTemplate<'a>,
-}
-
-#[derive(Deserialize)]
-struct PageItemTemplate<'a> {
-    #[serde(borrow)]
-    spec: PodSpec<Text<'a>>,
-}
-
-/// Borrowed from the bytes where they hold no escapes, which serde does for a `Cow` only when told.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl AsRef<str> for Text<'_> {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
 impl<S: AsRef<str>> PodSpec<S> {
     /// Every image that its pods pull.
     pub fn images(&self) -> impl Iterator<Item = TemplateImage<'_>> {
@@ -257,58 +196,6 @@ impl Cluster {
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
         self.call(Call { verb: "patch", resource: workload.kind.plural(), uri, body }).await.map(drop)
-    }
-
-    /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),
-    /// in one namespace or in all, page by page. `each` is called for every workload with each of its images;
-    /// it is told `None` first, and again where the LIST has to begin anew.
-    pub async fn list_images(
-        &self,
-        kind: WorkloadKind,
-        namespace: Option<&str>,
-        mut each: impl FnMut(Option<(&str, WorkloadRef)>),
-    ) -> Result<(), ApiError> {
-        let mut attempt = 1;
-        loop {
-            each(None);
-            match self.list_pages(kind, namespace, &mut each).await {
-                Err(ApiError::Expired(_)) if attempt < LIST_ATTEMPTS => attempt += 1,
-                result => return result,
-            }
-        }
-    }
-
-    async fn list_pages(
-        &self,
-        kind: WorkloadKind,
-        namespace: Option<&str>,
-        each: &mut impl FnMut(Option<(&str, WorkloadRef)>),
-    ) -> Result<(), ApiError> {
-        let collection = match namespace {
-            None => format!("/apis/apps/v1/{}", kind.plural()),
-            Some(namespace) => format!("/apis/apps/v1/namespaces/{namespace}/{}", kind.plural()),
-        };
-        let mut continue_token: Option<String> = None;
-        loop {
-            let uri = match &continue_token {
-                None => format!("{collection}?limit={PAGE_ITEMS}"),
-                // Continue tokens are unpadded URL-safe base64 (Kubernetes: `storage/continue.go`).
-                Some(token) => format!("{collection}?limit={PAGE_ITEMS}&continue={token}"),
-            };
-            let body = self.call(Call { verb: "list", resource: kind.plural(), uri, body: None }).await?;
-            let page: Page<'_> =
-                serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
-            for item in &page.items {
-                for image in item.spec.template.spec.images() {
-                    let workload = WorkloadRef::new(&*item.metadata.namespace, kind, &*item.metadata.name);
-                    each(Some((image.image, workload)));
-                }
-            }
-            match page.metadata.continue_token.filter(|token| !token.is_empty()) {
-                None => return Ok(()),
-                token => continue_token = token,
-            }
-        }
     }
 }
 
