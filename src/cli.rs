@@ -66,10 +66,11 @@ impl Cli {
         // One TLS provider, chosen before anything can ask for one: rustls panics where it finds none or two.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         self.global.init_logging(match self.command {
-            Command::Serve(_) => tracing::Level::INFO,
+            Command::Serve(_) => "pushroll=info",
             // It tells its own story.
-            Command::Demo(_) => tracing::Level::ERROR,
-            _ => tracing::Level::WARN,
+            Command::Demo(_) => "pushroll=error",
+            // That one tier has no index is how the chain works; a command says what came of it in the end.
+            _ => "pushroll=warn,pushroll::cache=error",
         });
         match self.dispatch() {
             Ok(Answered::Yes) => ExitCode::SUCCESS,

@@ -59,14 +59,16 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    /// Logs from now on, at `quiet` where nothing else was asked for.
-    pub(super) fn init_logging(&self, quiet: tracing::Level) {
-        let level = match self.verbose {
-            0 => quiet,
-            1 => tracing::Level::DEBUG,
-            _ => tracing::Level::TRACE,
-        };
-        logging::init(self.log_format, level);
+    /// Logs from now on, what `quiet` lets through where nothing else was asked for.
+    pub(super) fn init_logging(&self, quiet: &str) {
+        logging::init(
+            self.log_format,
+            match self.verbose {
+                0 => quiet,
+                1 => "pushroll=debug",
+                _ => "pushroll=trace",
+            },
+        );
     }
 
     pub(super) async fn connect(&self) -> anyhow::Result<kube::Client> {

@@ -23,10 +23,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends logs to stderr from now on. A second call changes nothing.
-pub fn init(format: LogFormat, default_level: Level) {
+/// Sends logs to stderr from now on; `directives` say what of ours (`pushroll=info`). A second call changes nothing.
+pub fn init(format: LogFormat, directives: &str) {
     // kube logs every call that fails as an error; who made the call tells it better, and once.
-    let filter = EnvFilter::new(format!("warn,kube_client=off,pushroll={default_level}"));
+    let filter = EnvFilter::new(format!("warn,kube_client=off,{directives}"));
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     let _ = match format {
         LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
