@@ -26,6 +26,7 @@ mod events;
 mod exactly_once;
 mod freshness;
 mod index;
+mod large_documents;
 mod log;
 mod mount;
 mod openapi;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
     demo::tests(&mut suite);
     events::tests(&mut suite);
     outcomes::tests(&mut suite);
+    large_documents::tests(&mut suite);
     log::tests(&mut suite);
     outages::tests(&mut suite);
     payloads::tests(&mut suite);
