@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::Tier;
 use super::mount::{MountError, MountReader, Version};
 use super::resolver::Resolver;
-use super::status::TierStatus;
-use super::{LoadedIndex, Tier};
 use crate::index::document::Document;
 use crate::index::document::stored::Stored;
 
@@ -89,29 +88,14 @@ impl MountPoller {
         self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn loaded(&self, resolver: &Resolver, version: &Version, bytes: usize, document: Document) {
-        let mut warnings = document.warnings;
+    fn loaded(&self, resolver: &Resolver, version: &Version, bytes: usize, mut document: Document) {
         if matches!(version, Version::Plain(..)) {
-            warnings.push(format!(
+            document.warnings.push(format!(
                 "{} has no ..data: a subPath mount or a plain file, which the kubelet never updates; mount the whole \
                  ConfigMap as a directory",
                 self.reader.directory().display()
             ));
         }
-        let status =
-            TierStatus { as_of: document.head.as_of, document_bytes: Some(bytes), warnings, ..TierStatus::default() };
-        let covers_scope = resolver.is_covered_by(document.head.scope.as_ref());
-        resolver.tier_loaded(
-            status,
-            LoadedIndex {
-                index: document.index,
-                tier: Tier::Mount,
-                as_of: document.head.as_of,
-                covers_scope,
-                is_narrower: resolver.is_narrower(document.head.scope.as_ref()),
-                scan_began: None,
-                loaded_at: resolver.clock().now(),
-            },
-        );
+        resolver.document_loaded(Tier::Mount, bytes, document);
     }
 }

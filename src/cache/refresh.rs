@@ -179,26 +179,7 @@ impl Resolver {
         })?;
         match stored.document {
             Err(error) => self.tier_failed(Tier::ConfigMap, error.to_string()),
-            Ok(document) => {
-                let status = TierStatus {
-                    as_of: document.head.as_of,
-                    document_bytes: Some(stored.bytes),
-                    warnings: document.warnings,
-                    ..TierStatus::default()
-                };
-                self.tier_loaded(
-                    status,
-                    LoadedIndex {
-                        index: document.index,
-                        tier: Tier::ConfigMap,
-                        as_of: document.head.as_of,
-                        covers_scope: self.is_covered_by(document.head.scope.as_ref()),
-                        is_narrower: self.is_narrower(document.head.scope.as_ref()),
-                        scan_began: None,
-                        loaded_at: self.clock().now(),
-                    },
-                );
-            }
+            Ok(document) => self.document_loaded(Tier::ConfigMap, stored.bytes, document),
         }
         Ok(stored.object)
     }

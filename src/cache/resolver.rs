@@ -16,6 +16,7 @@ use super::{CurrentIndex, LoadedIndex, Tier};
 use crate::clock::{Clock, Clocks, PublisherClock};
 use crate::cluster::Cluster;
 use crate::index::Scope;
+use crate::index::document::{Document, Head};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{ReloadLabels, TierLabel};
 
@@ -204,14 +205,22 @@ impl Resolver {
         &self.config.scope
     }
 
-    /// Whether a document of that scope has seen all that is ours; one that does not say has not.
-    pub(super) fn is_covered_by(&self, scope: Option<&Scope>) -> bool {
-        scope.is_some_and(|scope| scope.covers(&self.config.scope))
-    }
-
-    /// Whether a document says that it has seen less than all that is ours.
-    pub(super) fn is_narrower(&self, scope: Option<&Scope>) -> bool {
-        scope.is_some_and(|scope| !scope.covers(&self.config.scope))
+    /// A tier has a document of `bytes`. One that does not say what it has seen has not seen all that is ours.
+    pub(super) fn document_loaded(&self, tier: Tier, bytes: usize, document: Document) {
+        let Head { as_of, scope } = document.head;
+        let covers_scope = scope.as_ref().map(|scope| scope.covers(&self.config.scope));
+        let status =
+            TierStatus { as_of, document_bytes: Some(bytes), warnings: document.warnings, ..TierStatus::default() };
+        let loaded = LoadedIndex {
+            index: document.index,
+            tier,
+            as_of,
+            covers_scope: covers_scope == Some(true),
+            is_narrower: covers_scope == Some(false),
+            scan_began: None,
+            loaded_at: self.clock().now(),
+        };
+        self.tier_loaded(status, loaded);
     }
 
     /// A tier has an index: it is offered, counted and shown.
