@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
 use super::request::{Call, Cluster};
 use crate::workload::WorkloadRef;
 
 /// A workload, as much of it as a restart decision looks at.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct WorkloadObject {
     /// `metadata`
     pub metadata: WorkloadMetadata,
@@ -20,7 +20,7 @@ pub struct WorkloadObject {
 }
 
 /// `metadata` of a workload.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadMetadata {
     /// The precondition of a PATCH.
@@ -30,37 +30,30 @@ pub struct WorkloadMetadata {
     /// Set while it is being deleted.
     #[serde(default)]
     pub deletion_timestamp: Option<Timestamp>,
-    /// The workload's own annotations, not its pods'.
-    #[serde(default)]
+    /// The workload's own annotations, not its pods', without `kubectl apply`'s copy of the whole object.
+    #[serde(default, deserialize_with = "without_last_applied")]
     pub annotations: BTreeMap<String, String>,
     /// The workload's own labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Who wrote which field, and when.
-    #[serde(default)]
+    /// Who wrote which field of the pod template, and when.
+    #[serde(default, deserialize_with = "of_pod_template")]
     pub managed_fields: Vec<ManagedFields>,
 }
 
-/// One entry of `metadata.managedFields`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// An entry of `metadata.managedFields` of the object itself (no subresource) that owns something in the pod template.
+#[derive(Debug, Clone)]
 pub struct ManagedFields {
     /// The field manager.
-    #[serde(default)]
     pub manager: String,
-    /// `status`, `scale`, or empty for the object itself.
-    #[serde(default)]
-    pub subresource: String,
     /// The API server's clock, renewed by whatever this manager changes.
-    #[serde(default)]
     pub time: Option<Timestamp>,
-    /// FieldsV1, parsed only where a decision needs it.
-    #[serde(default)]
-    pub fields_v1: Option<Box<RawValue>>,
+    /// The keys of the pod template's annotations that it owns.
+    pub template_annotations: Vec<String>,
 }
 
 /// `spec` of a workload; what a kind does not have is at its default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// Deployment only.
@@ -77,7 +70,7 @@ pub struct WorkloadSpec {
 }
 
 /// `spec.updateStrategy`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateStrategy {
     /// `RollingUpdate` or `OnDelete`.
@@ -89,7 +82,7 @@ pub struct UpdateStrategy {
 }
 
 /// `spec.updateStrategy.rollingUpdate` of a StatefulSet.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct RollingUpdate {
     /// Pods with a lower ordinal are not updated.
     #[serde(default)]
@@ -97,7 +90,7 @@ pub struct RollingUpdate {
 }
 
 /// `spec.template`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct PodTemplate {
     /// Its annotations: where `restartedAt` and our record stand.
     #[serde(default)]
@@ -107,7 +100,7 @@ pub struct PodTemplate {
 }
 
 /// `spec.template.metadata`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct PodTemplateMetadata {
     /// A change of these rolls the pods.
     #[serde(default)]
@@ -115,7 +108,7 @@ pub struct PodTemplateMetadata {
 }
 
 /// `spec.template.spec`, owned or borrowed from the bytes of a LIST.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSpec<S = String> {
     /// The containers.
@@ -130,7 +123,7 @@ pub struct PodSpec<S = String> {
 }
 
 /// A container, as far as its image goes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container<S = String> {
     /// The reference; may be absent where a mutating webhook fills it in.
@@ -140,14 +133,14 @@ pub struct Container<S = String> {
 }
 
 /// A volume, as far as it is an image (`spec.volumes[].image`, KEP-4639).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Volume<S = String> {
     /// Set for an image volume.
     pub image: Option<ImageVolume<S>>,
 }
 
 /// `spec.volumes[].image`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageVolume<S = String> {
     /// The reference.
@@ -176,6 +169,63 @@ impl<S: AsRef<str>> PodSpec<S> {
             Some(TemplateImage { image, pull_policy: policy.as_ref().map(AsRef::as_ref) })
         })
     }
+}
+
+/// As in the API: `fieldsV1` is a tree whose keys are `f:` and a field's name (Kubernetes: structured-merge-diff,
+/// `fieldpath/serialize.go`).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawManagedFields {
+    #[serde(default)]
+    manager: String,
+    #[serde(default)]
+    subresource: String,
+    #[serde(default)]
+    time: Option<Timestamp>,
+    #[serde(default)]
+    fields_v1: FieldsOfObject,
+}
+
+#[derive(Default, Deserialize)]
+struct FieldsOfObject {
+    #[serde(default, rename = "f:spec")]
+    spec: FieldsOfSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct FieldsOfSpec {
+    #[serde(default, rename = "f:template")]
+    template: Option<FieldsOfTemplate>,
+}
+
+#[derive(Deserialize)]
+struct FieldsOfTemplate {
+    #[serde(default, rename = "f:metadata")]
+    metadata: FieldsOfMetadata,
+}
+
+#[derive(Default, Deserialize)]
+struct FieldsOfMetadata {
+    #[serde(default, rename = "f:annotations")]
+    annotations: BTreeMap<String, IgnoredAny>,
+}
+
+fn of_pod_template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ManagedFields>, D::Error> {
+    let entries = Vec::<RawManagedFields>::deserialize(deserializer)?;
+    let of_object = entries.into_iter().filter(|entry| entry.subresource.is_empty());
+    let of_template = of_object.filter_map(|entry| {
+        let annotations = entry.fields_v1.spec.template?.metadata.annotations;
+        let keys = annotations.keys().filter_map(|key| key.strip_prefix("f:").map(str::to_owned));
+        Some(ManagedFields { manager: entry.manager, time: entry.time, template_annotations: keys.collect() })
+    });
+    Ok(of_template.collect())
+}
+
+/// It is as large as the object, nobody decides by it, and a watch keeps thousands of objects.
+fn without_last_applied<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let mut annotations = BTreeMap::deserialize(deserializer)?;
+    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    Ok(annotations)
 }
 
 impl Cluster {

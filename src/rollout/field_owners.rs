@@ -5,7 +5,6 @@
 //! `kubectl rollout undo` takes both; `pause`, `resume` and `scale` take neither.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::record::RECORD_ANNOTATION;
 use super::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
@@ -14,10 +13,7 @@ use crate::cluster::workloads::ManagedFields;
 
 /// The field managers of a workload's pod template.
 #[derive(Debug)]
-pub(super) struct TemplateOwners<'a> {
-    /// Each manager of the object itself (no subresource) that owns something in the pod template.
-    entries: Vec<(&'a ManagedFields, Value)>,
-}
+pub(super) struct TemplateOwners<'a>(&'a [ManagedFields]);
 
 /// A restart by someone else.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,20 +26,12 @@ pub(super) struct OtherWriter<'a> {
 
 impl<'a> TemplateOwners<'a> {
     pub(super) fn of(object: &'a WorkloadObject) -> Self {
-        let of_object = object.metadata.managed_fields.iter().filter(|entry| entry.subresource.is_empty());
-        let entries = of_object.filter_map(|entry| {
-            let fields: Value = serde_json::from_str(entry.fields_v1.as_ref()?.get()).ok()?;
-            Some((entry, fields.get("f:spec")?.get("f:template")?.clone()))
-        });
-        Self { entries: entries.collect() }
+        Self(&object.metadata.managed_fields)
     }
 
     /// Who owns an annotation of the pod template. Several, if they applied the same value.
     fn of_annotation(&self, key: &str) -> impl Iterator<Item = &'a ManagedFields> {
-        let field = format!("f:{key}");
-        self.entries.iter().filter_map(move |(entry, template)| {
-            template.get("f:metadata")?.get("f:annotations")?.get(&field).map(|_| *entry)
-        })
+        self.0.iter().filter(move |entry| entry.template_annotations.iter().any(|owned| owned == key))
     }
 
     /// Whether nobody has touched the pod template since our own restart: both annotations are ours alone, and
@@ -62,7 +50,7 @@ impl<'a> TemplateOwners<'a> {
             self.of_annotation(RECORD_ANNOTATION).filter(|entry| is_ours(entry)).filter_map(|e| e.time).max();
         ours_alone(RESTARTED_AT_ANNOTATION)
             && ours_alone(RECORD_ANNOTATION)
-            && self.entries.iter().filter(|(entry, _)| !is_ours(entry)).all(|(entry, _)| entry.time <= our_time)
+            && self.0.iter().filter(|entry| !is_ours(entry)).all(|entry| entry.time <= our_time)
     }
 
     /// Who else owns `restartedAt`, where we do not.
