@@ -5,12 +5,15 @@
 //! configmap the same document through the API        1 API call    ┐ one round of `refresh`:
 //! scan      a LIST of every kind, written back       3 API calls   ┘ single flight, an interval apart
 //!
+//! watch     LIST once, then events                   proven while it is live; keeper writes the ConfigMap from it
+//!
 //! all of them offer to CurrentIndex, which lookups read without a lock; proof says what an index proves
 //! ```
 //!
 //! It must not know HTTP, nor what is done to the workloads that it finds.
 
 pub mod configmap;
+mod keeper;
 pub mod mount;
 mod poller;
 pub mod proof;
@@ -18,6 +21,7 @@ mod refresh;
 pub mod resolver;
 pub mod scan;
 pub mod status;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +33,7 @@ use serde::Serialize;
 use crate::index::Index;
 
 pub use resolver::{Resolver, ResolverConfig};
+pub use watch::{WatchConfig, WatchLife};
 
 /// Where an index came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,6 +45,8 @@ pub enum Tier {
     ConfigMap,
     /// A LIST of every kind.
     Scan,
+    /// A list and watch of every kind.
+    Watch,
 }
 
 /// Clocks that are this far apart are not compared anywhere; a time that lies further ahead is no time.
@@ -62,6 +69,8 @@ pub struct LoadedIndex {
     pub scan_began: Option<Instant>,
     /// When it was loaded, by our clock.
     pub loaded_at: Timestamp,
+    /// Of the watch that it follows.
+    pub watch: Option<Arc<WatchLife>>,
 }
 
 /// The index that lookups see. Replaced whole; readers take no lock.
@@ -77,6 +86,7 @@ impl Tier {
             Self::Mount => "mount",
             Self::ConfigMap => "configmap",
             Self::Scan => "scan",
+            Self::Watch => "watch",
         }
     }
 }
@@ -101,16 +111,31 @@ impl CurrentIndex {
 }
 
 impl LoadedIndex {
-    /// A scan of our own never is: it began after all that was there was loaded, or nearly so, and must not
-    /// be shut out by a document from the future of an API server whose clock was set back.
+    /// Whether it follows a watch that is live: then it is proven for every push.
+    pub fn is_live(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_live())
+    }
+
+    /// [`LoadedIndex::as_of`], which moves on where it follows a watch.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        self.watch.as_ref().map_or(self.as_of, |watch| watch.as_of())
+    }
+
+    /// Nothing is newer than a live watch. Else a scan of our own is never outdone: it began after all that was
+    /// there was loaded, or nearly so, and must not be shut out by a document from the future of an API server whose
+    /// clock was set back.
     fn is_outdone_by(&self, other: &LoadedIndex) -> bool {
         let is_outdone = (self.is_narrower && other.covers_scope)
             || matches!((self.known_as_of(), other.known_as_of()), (Some(own), Some(others)) if own < others);
-        self.tier != Tier::Scan && is_outdone
+        match self.tier {
+            Tier::Watch => false,
+            Tier::Scan => other.is_live(),
+            Tier::Mount | Tier::ConfigMap => is_outdone || other.is_live(),
+        }
     }
 
     /// A time in the future, by hand or from a clock that was ahead, says nothing.
     fn known_as_of(&self) -> Option<Timestamp> {
-        self.as_of.filter(|as_of| as_of.duration_since(self.loaded_at) < FUTURE)
+        self.as_of().filter(|as_of| as_of.duration_since(self.loaded_at) < FUTURE)
     }
 }

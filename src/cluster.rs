@@ -4,7 +4,8 @@
 //! connect    kubeconfig or service account -> kube::Client
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
-//! config_maps  GET, create, PATCH of a ConfigMap
+//! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
+//! config_maps  GET, create, PATCH of a ConfigMap; leases: whose turn it is
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
@@ -12,11 +13,19 @@
 pub mod config_maps;
 pub mod connect;
 mod error;
+mod leases;
+mod pulse;
 mod request;
+mod watch;
+mod watched;
 mod workload_lists;
 pub mod workloads;
 
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;
+pub use leases::{LeaseTurn, Turn};
+pub use pulse::Pulse;
 pub use request::Cluster;
+pub use watch::{WatchEvent, WatchEvents};
+pub use watched::WatchedWorkloads;
 pub use workloads::WorkloadObject;

@@ -12,13 +12,13 @@
 //!   defaults       what the server fills in
 //!   validation     what it refuses
 //!   managed_fields who wrote what last
-//! list       selectors and pages
+//! list       selectors and pages; watch: changes as they come
 //! store      objects by key, and one revision counter for all of them
 //! kubelet    the `..data` swap of a mounted ConfigMap
 //! ```
 //!
 //! It must not know pushroll: no annotation keys, no cache format, nothing of `rollout` or `index`.
-//! There is no authorization (the bearer token *is* the user), no controller, no watch yet.
+//! There is no authorization (the bearer token *is* the user), no controller.
 
 mod defaults;
 #[cfg(unix)]
@@ -35,6 +35,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod validation;
+mod watch;
 mod write;
 
 use std::future::Future;
@@ -46,7 +47,6 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 #[cfg(unix)]
@@ -94,7 +94,7 @@ struct Shared {
     store: Mutex<Store>,
     calls: Mutex<Vec<(String, ApiCall)>>,
     denials: Mutex<Vec<Denial>>,
-    outage: watch::Sender<Option<Outage>>,
+    outage: tokio::sync::watch::Sender<Option<Outage>>,
     clock_offset_ms: AtomicI64,
 }
 
@@ -115,7 +115,7 @@ impl EmbeddedKubernetes {
             store: Mutex::new(Store::new()),
             calls: Mutex::default(),
             denials: Mutex::default(),
-            outage: watch::Sender::new(None),
+            outage: tokio::sync::watch::Sender::new(None),
             clock_offset_ms: AtomicI64::new(0),
         };
         let now = shared.now();
@@ -193,6 +193,12 @@ impl EmbeddedKubernetes {
     pub fn api_calls(&self, user: &str) -> Vec<ApiCall> {
         let calls = lock(&self.shared.calls);
         calls.iter().filter(|(caller, _)| caller == user).map(|(_, call)| call.clone()).collect()
+    }
+
+    /// Forgets the changes that watchers could ask for, as etcd's compaction does every few minutes: a watch from an
+    /// older revision is told 410.
+    pub fn compact(&self) {
+        self.shared.store().compact();
     }
 
     /// Takes the API server away from every request, or brings it back.

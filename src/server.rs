@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::cache::mount::MountReader;
-use crate::cache::{Resolver, ResolverConfig, configmap::CacheConfigMap};
+use crate::cache::{Resolver, ResolverConfig, WatchConfig, configmap::CacheConfigMap};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::answer::Poison;
@@ -58,6 +58,8 @@ pub struct ServeConfig {
     pub hold: Duration,
     /// How far apart clocks may be and still be compared.
     pub clock_margin: Duration,
+    /// Follow the cluster event by event.
+    pub watch: Option<WatchConfig>,
     /// Answer from whatever index is at hand.
     pub allow_stale: bool,
     /// Whether junk is acknowledged.
@@ -205,6 +207,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
             refresh_interval: config.refresh_interval,
             clock_margin: config.clock_margin,
             write_back: true,
+            watch: config.watch,
         },
         cluster.clone(),
         Arc::clone(&metrics),

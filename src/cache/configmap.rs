@@ -16,7 +16,7 @@ use crate::index::document::{Document, DocumentError, Head, Images};
 /// The field manager of what we write to the cache ConfigMap.
 const FIELD_MANAGER: &str = "pushroll";
 /// A document whose images are unchanged is written again for its head alone when that is this much older.
-const HEAD_REFRESH: Duration = Duration::from_secs(300);
+pub(super) const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// Nobody's scan takes longer.
 const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).
@@ -210,6 +210,14 @@ impl CacheConfigMap {
             }
         }
         Err(WriteError::Contended(self.to_string()))
+    }
+
+    /// Whether a write of this scan would change nothing.
+    ///
+    /// # Errors
+    /// What is stored must not be replaced.
+    pub fn is_kept(&self, stored: Option<&ConfigMapObject>, head: &Head, images: &Images) -> Result<bool, WriteError> {
+        self.judge(stored, head, images).map(|(_, must_write)| !must_write)
     }
 
     /// The document in its form; over what is there, without the other form's key: one write, one truth.

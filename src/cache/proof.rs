@@ -2,7 +2,8 @@
 //!
 //! A workload created after a push pulls the new image by itself; one created before it must be found. An
 //! index proves that nothing was missed when it covers the whole scope and its scan began after the push:
-//! either after we received it (causality, no clock), or after it was published, by the clocks.
+//! either after we received it (causality, no clock), or after it was published, by the clocks. An index that
+//! follows a live watch proves it for every push ([`super::watch`] says what that leaves open).
 //!
 //! The clocks are two: `as_of` is the API server's, the publish time is Pub/Sub's. They are compared only while
 //! both are known to agree with ours ([`Clocks`], [`PublisherClock`]); a clock that is minutes off, ours
@@ -40,7 +41,8 @@ impl Need {
             Self::Scan(after) => loaded.scan_began.is_some_and(|began| began >= after),
             Self::Proof { received, published } => {
                 loaded.covers_scope
-                    && (loaded.scan_began.is_some_and(|began| began >= received)
+                    && (loaded.is_live()
+                        || loaded.scan_began.is_some_and(|began| began >= received)
                         || publisher.agrees(clocks.now)
                             && loaded.as_of.is_some_and(|as_of| clocks.show_after(as_of, published)))
             }
@@ -70,6 +72,7 @@ mod tests {
             is_narrower: false,
             scan_began,
             loaded_at: at(0),
+            watch: None,
         }
     }
 

@@ -137,6 +137,11 @@ impl Refresher {
                 return;
             }
         };
+        if self.has_unmet(resolver)
+            && let Some(watch) = resolver.watch()
+        {
+            watch.begun().await;
+        }
         if !self.has_unmet(resolver) {
             self.report.send_replace(report);
             return;
@@ -173,7 +178,7 @@ impl Drop for OpenNeed<'_> {
 
 impl Resolver {
     /// Reads the ConfigMap and offers its document; gives the object, for the write that may follow.
-    async fn read_config_map(&self) -> Result<Option<ConfigMapObject>, ApiError> {
+    pub(super) async fn read_config_map(&self) -> Result<Option<ConfigMapObject>, ApiError> {
         let stored = self.config_map().read(self.cluster()).await.inspect_err(|error| {
             self.tier_failed(Tier::ConfigMap, format!("the ConfigMap {}: {error}", self.config_map()));
         })?;
@@ -195,11 +200,12 @@ impl Resolver {
                 is_narrower: false,
                 scan_began: Some(scan.began),
                 loaded_at: self.clock().now(),
+                watch: None,
             },
         )
     }
 
-    async fn write_back(&self, scan: &Scan, stored: Option<ConfigMapObject>) -> Result<Written, Arc<str>> {
+    pub(super) async fn write_back(&self, scan: &Scan, stored: Option<ConfigMapObject>) -> Result<Written, Arc<str>> {
         let written = self.config_map().write(self.cluster(), &scan.head, &scan.images, stored, false).await;
         match written {
             Ok(written) => {

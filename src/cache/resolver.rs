@@ -12,11 +12,12 @@ use super::poller::MountPoller;
 use super::proof::Need;
 use super::refresh::{Refresher, Write};
 use super::status::{Board, TierStatus, Tiers};
-use super::{CurrentIndex, LoadedIndex, Tier};
+use super::watch::{Watch, WatchConfig, WatchLife};
+use super::{CurrentIndex, LoadedIndex, Tier, keeper};
 use crate::clock::{Clock, Clocks, PublisherClock};
 use crate::cluster::Cluster;
-use crate::index::Scope;
 use crate::index::document::{Document, Head};
+use crate::index::{Index, Scope};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{ReloadLabels, TierLabel};
 
@@ -39,6 +40,8 @@ pub struct ResolverConfig {
     pub clock_margin: Duration,
     /// Whether a scan is written to the ConfigMap; a command that only looks does not write.
     pub write_back: bool,
+    /// Follow the cluster event by event.
+    pub watch: Option<WatchConfig>,
 }
 
 /// The chain, and the index that it keeps.
@@ -52,6 +55,7 @@ pub struct Resolver {
     refresher: Refresher,
     poller: MountPoller,
     publisher_clock: PublisherClock,
+    watch: Option<Watch>,
 }
 
 /// Why there is no index that is fresh enough.
@@ -71,7 +75,9 @@ impl Resolver {
         let poller = MountPoller::new(config.mount.clone(), config.mount_poll);
         let (current, board, refresher) = (CurrentIndex::default(), Board::default(), Refresher::new());
         let publisher_clock = PublisherClock::unknown();
-        Self { config, cluster, metrics, current, board, refresher, poller, publisher_clock }
+        let new_watch = |watch| Watch::new(watch, &config.scope, config.clock_margin, cluster.watched());
+        let watch = config.watch.clone().map(new_watch);
+        Self { config, cluster, metrics, current, board, refresher, poller, publisher_clock, watch }
     }
 
     /// The index as it is now: no lock, no call. `None` before the first.
@@ -150,6 +156,7 @@ impl Resolver {
             self.refresher.run(self, self.config.rebuild_interval, shutdown.clone()),
             shutdown.run_until_cancelled(self.start()),
             shutdown.run_until_cancelled(self.refresh_on_timer()),
+            self.run_watch(shutdown.clone()),
         );
     }
 
@@ -170,9 +177,25 @@ impl Resolver {
         }
     }
 
+    async fn run_watch(&self, shutdown: CancellationToken) {
+        let Some(watch) = &self.watch else { return };
+        let interval = self.config.rebuild_interval;
+        let keeper = async {
+            if self.config.write_back {
+                keeper::run(watch, self, interval, shutdown.clone()).await;
+            }
+        };
+        tokio::join!(watch.run(self, shutdown.clone()), keeper);
+    }
+
     /// Every tier as it is now.
     pub fn tiers(&self) -> Tiers {
-        self.board.tiers()
+        let mut tiers = self.board.tiers();
+        if let Some(watch) = &self.watch {
+            tiers.watch.live = Some(watch.life().is_live());
+            tiers.watch.as_of = watch.life().as_of();
+        }
+        tiers
     }
 
     /// Whether the mount is being looked at.
@@ -183,6 +206,10 @@ impl Resolver {
     /// The ConfigMap that holds the document.
     pub fn config_map(&self) -> &CacheConfigMap {
         &self.config.config_map
+    }
+
+    pub(super) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     pub(super) fn writes_back(&self) -> bool {
@@ -219,8 +246,30 @@ impl Resolver {
             is_narrower: covers_scope == Some(false),
             scan_began: None,
             loaded_at: self.clock().now(),
+            watch: None,
         };
         self.tier_loaded(status, loaded);
+    }
+
+    /// The watch has an index, which stays current as long as `life` is live.
+    pub(super) fn watched(&self, index: Index, life: &Arc<WatchLife>) -> Arc<LoadedIndex> {
+        let loaded = LoadedIndex {
+            index,
+            tier: Tier::Watch,
+            as_of: life.as_of(),
+            covers_scope: true,
+            is_narrower: false,
+            scan_began: None,
+            loaded_at: self.clock().now(),
+            watch: Some(Arc::clone(life)),
+        };
+        self.tier_loaded(TierStatus::default(), loaded)
+    }
+
+    /// Offers an index that was loaded before; those who wait look at it.
+    pub(super) fn offer_again(&self, loaded: Arc<LoadedIndex>) {
+        self.current.offer(loaded);
+        self.refresher.wake();
     }
 
     /// A tier has an index: it is offered, counted and shown.
@@ -236,6 +285,7 @@ impl Resolver {
             let tier = TierLabel { tier: tier.as_str() };
             self.metrics.index_as_of.get_or_create(&tier).set(as_of.as_millisecond() as f64 / 1000.0);
         }
+        let was_live = self.current().is_some_and(|current| current.is_live());
         let taken = self.current.offer(Arc::clone(&loaded));
         if taken {
             self.metrics.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
@@ -245,10 +295,12 @@ impl Resolver {
         let result = if taken { "loaded" } else { "older" };
         self.metrics.reloads.get_or_create(&ReloadLabels { tier: tier.as_str(), result }).inc();
         let as_of = as_of.map(tracing::field::display);
-        if taken {
+        let is_news = !was_live || tier != Tier::Watch;
+        if taken && is_news {
             tracing::info!(tier = tier.as_str(), images, workloads, as_of, "index loaded");
         } else {
-            tracing::debug!(tier = tier.as_str(), images, workloads, as_of, "older than the index in memory");
+            let what = if taken { "index loaded" } else { "older than the index in memory" };
+            tracing::debug!(tier = tier.as_str(), images, workloads, as_of, "{what}");
         }
         self.board.loaded(tier, status);
         // Those who wait for a fresher index look at this one, too.

@@ -25,6 +25,9 @@ pub struct TierStatus {
     /// Its last document says of itself that it is older than the index in memory, which stays.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub older_than_memory: bool,
+    /// Whether it is trusted now, unasked; of the watch alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
     /// What is odd about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -39,6 +42,8 @@ pub struct Tiers {
     pub configmap: TierStatus,
     /// The LISTs.
     pub scan: TierStatus,
+    /// The list and watch of every kind.
+    pub watch: TierStatus,
 }
 
 /// Where the tiers report.
@@ -105,6 +110,7 @@ impl Tiers {
             Tier::Mount => &mut self.mount,
             Tier::ConfigMap => &mut self.configmap,
             Tier::Scan => &mut self.scan,
+            Tier::Watch => &mut self.watch,
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) async fn resolver(
         refresh_interval: None,
         clock_margin,
         write_back: false,
+        watch: None,
     };
     let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));
     Ok((Arc::new(Resolver::new(config, cluster.clone(), metrics)), cluster))

@@ -66,5 +66,6 @@ pub(super) fn from_mount(global: &GlobalArgs) -> anyhow::Result<LoadedIndex> {
         is_narrower: false,
         scan_began: None,
         loaded_at: Clock::system().now(),
+        watch: None,
     })
 }

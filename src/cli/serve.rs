@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::{byte_size, duration, namespace_name, positive_duration};
 use super::{Answered, GlobalArgs};
+use crate::cache::WatchConfig;
 use crate::clock::Clock;
 use crate::delivery::answer::Poison;
 use crate::index::Scope;
@@ -45,6 +46,9 @@ pub(super) struct ServeArgs {
     /// Scan on a timer [default: off]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, env = "PUSHROLL_REFRESH_INTERVAL")]
     refresh_interval: Option<Duration>,
+    /// Follow the workloads by list and watch: no scan for a push, and no GET before a restart
+    #[arg(long, env = "PUSHROLL_WATCH", value_parser = FalseyValueParser::new())]
+    watch: bool,
     /// Answer from whatever index is at hand; a workload younger than it may be missed
     #[arg(long, env = "PUSHROLL_ALLOW_STALE", value_parser = FalseyValueParser::new())]
     allow_stale: bool,
@@ -133,6 +137,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         refresh_interval: args.refresh_interval,
         hold: args.hold,
         clock_margin: args.policy.clock_margin,
+        watch: args.watch.then(|| WatchConfig::new(identity())),
         allow_stale: args.allow_stale,
         poison: match args.poison {
             PoisonArg::Ack => Poison::Ack,
@@ -145,6 +150,12 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     };
     serve(config, client, Clock::system(), listeners, end).await?;
     Ok(Answered::Yes)
+}
+
+/// What tells this replica from the others: the pod's name, and this process of it.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "pushroll".to_owned());
+    format!("{host}_{}_{}", std::process::id(), Clock::system().now().as_millisecond())
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

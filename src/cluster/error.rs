@@ -72,7 +72,11 @@ impl ApiError {
             let message = excerpt(String::from_utf8_lossy(body).trim(), MESSAGE_CHARACTERS);
             return Self::Failed { code, message };
         }
-        let message = parsed.message;
+        Self::from_refusal(code, is_write, parsed.message)
+    }
+
+    /// From what a `Status` of the API server says.
+    pub(super) fn from_refusal(code: u16, is_write: bool, message: String) -> Self {
         match code {
             401 => Self::Unauthorized(message),
             403 if !is_write || is_rbac_refusal(&message) => Self::Forbidden(message),

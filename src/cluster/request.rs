@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 
 use super::error::ApiError;
+use super::watched::WatchedWorkloads;
 use crate::clock::{Clock, ServerClock};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::RequestLabels;
 
 /// Time limit of a GET or a write: well under Pub/Sub's default ack deadline of 10 s.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Time limit of one page of a LIST; a scan outlives the pushes that wait for it.
-const LIST_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// The API server, as far as pushroll talks to it. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub struct Cluster {
     clock: Clock,
     server_clock: Arc<ServerClock>,
     metrics: Arc<Metrics>,
+    watched: Arc<WatchedWorkloads>,
 }
 
 /// A call, described for the metrics as well.
@@ -45,7 +47,8 @@ pub(super) struct Call {
 impl Cluster {
     /// Talks through `client`; `clock` is ours, to be compared with the API server's.
     pub fn new(client: kube::Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { client, clock, server_clock: Arc::new(ServerClock::unknown()), metrics }
+        let (server_clock, watched) = (Arc::new(ServerClock::unknown()), Arc::default());
+        Self { client, clock, server_clock, metrics, watched }
     }
 
     /// The API server's clock, as of its last answer.
@@ -53,9 +56,18 @@ impl Cluster {
         &self.server_clock
     }
 
+    /// The workloads as a watch has last told of them; none where nothing is watched.
+    pub fn watched(&self) -> Arc<WatchedWorkloads> {
+        Arc::clone(&self.watched)
+    }
+
     /// Our clock.
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The client, for calls that are not of pushroll's main job.
@@ -90,34 +102,47 @@ impl Cluster {
         };
         let request = request.body(Body::from(body)).map_err(|error| ApiError::Unreadable(error.to_string()))?;
 
-        let sent = self.clock.now();
-        let response = self.client.send(request).await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
+        let response = self.send(request).await?;
         let status = response.status();
         *code = status.as_u16();
-        if let Some(date) = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
-            self.server_clock.observe(date, sent, self.clock.now());
-        }
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| ApiError::Unreachable(with_sources(&error)))?.to_bytes();
         if status.is_success() { Ok(body) } else { Err(ApiError::from_answer(status, is_write, &body)) }
     }
+
+    /// Sends the request, and learns the API server's clock from the head of the answer.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let sent = self.clock.now();
+        let response = self.client.send(request).await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
+        if let Some(date) = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
+            self.server_clock.observe(date, sent, self.clock.now());
+        }
+        Ok(response)
+    }
 }
 
 /// An error with what caused it: hyper's own text is only "client error (Connect)". kube's wrapper adds nothing.
-fn with_sources(error: &kube::Error) -> String {
-    let (mut text, mut source) = match error {
-        kube::Error::Service(cause) => (cause.to_string(), cause.source()),
-        error => (error.to_string(), std::error::Error::source(error)),
+pub(super) fn with_sources(error: &kube::Error) -> String {
+    let mut text = match error {
+        kube::Error::Service(cause) => cause.to_string(),
+        error => error.to_string(),
     };
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
+    for cause in sources(error).map(ToString::to_string) {
+        if !text.contains(&cause) {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            text.push_str(&cause);
         }
-        source = cause.source();
     }
     text
+}
+
+/// What caused an error, from the outside in.
+pub(super) fn sources(error: &kube::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let first: Option<&(dyn std::error::Error + 'static)> = match error {
+        kube::Error::Service(cause) => Some(&**cause),
+        error => std::error::Error::source(error),
+    };
+    std::iter::successors(first, |cause| cause.source())
 }
 
 impl std::fmt::Debug for Cluster {

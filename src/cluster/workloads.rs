@@ -23,6 +23,12 @@ pub struct WorkloadObject {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadMetadata {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its namespace.
+    #[serde(default)]
+    pub namespace: String,
     /// The precondition of a PATCH.
     pub resource_version: String,
     /// Tells an object from a later one of the same name.

@@ -207,7 +207,7 @@ impl Answer {
 impl Source {
     /// Of a loaded index.
     pub fn of(loaded: &LoadedIndex, authoritative: bool) -> Self {
-        Self { tier: loaded.tier, as_of: loaded.as_of, authoritative }
+        Self { tier: loaded.tier, as_of: loaded.as_of(), authoritative }
     }
 }
 

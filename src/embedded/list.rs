@@ -30,9 +30,16 @@ enum Requirement {
     Absent(String),
 }
 
+/// What a LIST or a WATCH is about.
+#[derive(Debug, Default)]
+pub(super) struct Selectors {
+    labels: Vec<Requirement>,
+    fields: Vec<Requirement>,
+}
+
 /// Answers a LIST. All its pages are of the moment of the first, as they are from etcd.
 pub(super) fn list(store: &mut Store, resource: &ResourceType, info: &RequestInfo) -> Result<List, Status> {
-    let asked_revision = parse_revision(info)?;
+    let asked_revision = info.revision()?;
     if asked_revision.is_some_and(|asked| asked > store.revision()) {
         return Err(Status::revision_too_large(asked_revision.unwrap_or_default(), store.revision()));
     }
@@ -45,15 +52,14 @@ pub(super) fn list(store: &mut Store, resource: &ResourceType, info: &RequestInf
     };
     // At revision 0 the watch cache answers, and it knows no pages.
     let limit = parse_limit(info)?.filter(|limit| *limit > 0 && asked_revision != Some(0));
-    let labels = parse_selector(info.option("labelSelector").unwrap_or_default())?;
-    let fields = parse_field_selector(info.option("fieldSelector").unwrap_or_default())?;
+    let selectors = Selectors::of(info)?;
 
     let prefix = Key::prefix(resource, info.namespace.as_deref());
     let mut items = Vec::new();
     let mut last = None;
     let mut remaining = 0_u64;
     for (name, object) in snapshot.list(&prefix, start.as_deref()) {
-        if !is_selected(object, &labels, &fields) {
+        if !selectors.select(object) {
             continue;
         }
         if limit.is_some_and(|limit| items.len() as u64 >= limit) {
@@ -66,7 +72,7 @@ pub(super) fn list(store: &mut Store, resource: &ResourceType, info: &RequestInf
     let mut metadata = json!({ "resourceVersion": snapshot.revision.to_string() });
     if let (Some(last), true) = (last, remaining > 0) {
         metadata["continue"] = json!(encode_continue(last, snapshot.revision));
-        if labels.is_empty() && fields.is_empty() {
+        if selectors.is_empty() {
             metadata["remainingItemCount"] = json!(remaining);
         }
         store.keep(snapshot);
@@ -78,13 +84,6 @@ fn parse_limit(info: &RequestInfo) -> Result<Option<u64>, Status> {
     let Some(text) = info.option("limit").filter(|text| !text.is_empty()) else { return Ok(None) };
     let parsed = text.parse().map(Some);
     parsed.map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
-}
-
-fn parse_revision(info: &RequestInfo) -> Result<Option<u64>, Status> {
-    let Some(text) = info.option("resourceVersion").filter(|text| !text.is_empty()) else { return Ok(None) };
-    let cause = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-    let message = format!("invalid resource version: resourceVersion: Invalid value: {text:?}: {cause}");
-    text.parse().map(Some).map_err(|_| Status::bad_request(message))
 }
 
 fn encode_continue(last: &str, revision: u64) -> String {
@@ -103,17 +102,6 @@ fn decode_continue(token: &str) -> Result<(String, u64), Status> {
         Some(b'{') | None => invalid(""),
         Some(byte) => invalid(&format!(": invalid character {:?} looking for beginning of value", char::from(*byte))),
     })
-}
-
-fn is_selected(object: &Value, labels: &[Requirement], fields: &[Requirement]) -> bool {
-    let metadata = &object["metadata"];
-    let field = |path: &str| match path {
-        "metadata.name" => metadata["name"].as_str(),
-        "metadata.namespace" => metadata["namespace"].as_str(),
-        _ => None,
-    };
-    labels.iter().all(|one| one.holds(|key| metadata["labels"][key].as_str()))
-        && fields.iter().all(|one| one.holds(field))
 }
 
 fn parse_field_selector(text: &str) -> Result<Vec<Requirement>, Status> {
@@ -143,6 +131,30 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
         c == ',' && depth == 0
     };
     text.split(at_top).map(str::trim).collect()
+}
+
+// === impl Selectors ===
+
+impl Selectors {
+    pub(super) fn of(info: &RequestInfo) -> Result<Self, Status> {
+        let labels = parse_selector(info.option("labelSelector").unwrap_or_default())?;
+        Ok(Self { labels, fields: parse_field_selector(info.option("fieldSelector").unwrap_or_default())? })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    pub(super) fn select(&self, object: &Value) -> bool {
+        let metadata = &object["metadata"];
+        let field = |path: &str| match path {
+            "metadata.name" => metadata["name"].as_str(),
+            "metadata.namespace" => metadata["namespace"].as_str(),
+            _ => None,
+        };
+        self.labels.iter().all(|one| one.holds(|key| metadata["labels"][key].as_str()))
+            && self.fields.iter().all(|one| one.holds(field))
+    }
 }
 
 // === impl List ===
@@ -220,7 +232,7 @@ mod tests {
 
     fn matches(selector: &str) -> bool {
         let object = json!({"metadata": {"labels": {"app": "web", "tier": "front"}}});
-        is_selected(&object, &parse_selector(selector).unwrap(), &[])
+        Selectors { labels: parse_selector(selector).unwrap(), ..Selectors::default() }.select(&object)
     }
 
     #[test]

@@ -100,6 +100,14 @@ impl RequestInfo {
         self.options.get(name).map(String::as_str)
     }
 
+    /// `?resourceVersion=`
+    pub(super) fn revision(&self) -> Result<Option<u64>, Status> {
+        let Some(text) = self.option("resourceVersion").filter(|text| !text.is_empty()) else { return Ok(None) };
+        let cause = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        let message = format!("invalid resource version: resourceVersion: Invalid value: {text:?}: {cause}");
+        text.parse().map(Some).map_err(|_| Status::bad_request(message))
+    }
+
     /// The kind asked for, when it is one that is served.
     pub(super) fn resource_type(&self) -> Result<&'static ResourceType, Status> {
         resource::find(&self.group, &self.version, &self.plural).ok_or_else(Status::no_such_path)

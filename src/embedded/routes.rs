@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -20,7 +20,7 @@ use super::resource::{self, ResourceType};
 use super::status::Status;
 use super::store::Key;
 use super::write::{Change, Write, Written};
-use super::{Outage, Shared, list};
+use super::{Outage, Shared, list, watch};
 
 /// `--max-request-body-bytes`, as a resource request's body is limited.
 pub(super) const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -42,6 +42,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let mut response = match shared.wait_out_outage().await {
         Some(status) => refusal(&status),
         None if !resource::is_served(&info.group, &info.version) || info.plural.is_empty() => plain_path(&parts),
+        None if info.verb == "watch" => {
+            let watched = info.resource_type().and_then(|resource| watch::watch(&shared, resource, &info));
+            watched.map_or_else(|status| refusal(&status), |body| json_response(StatusCode::OK, body))
+        }
         None => match answer(&shared, &info, &parts, body).await {
             Ok((code, body)) => json_response(code, body),
             Err(status) => refusal(&status),
@@ -72,7 +76,6 @@ async fn answer(shared: &Shared, info: &RequestInfo, parts: &Parts, body: Body) 
     }
     match info.verb.as_str() {
         "list" => list_objects(shared, resource, info),
-        "watch" => Err(Status::bad_request("watch is not supported by the embedded Kubernetes API")),
         "get" => get_object(shared, resource, info),
         "create" | "update" | "patch" | "delete" => write_object(shared, resource, info, parts, body).await,
         _ => Err(Status::method_not_allowed()),
@@ -204,7 +207,7 @@ fn refusal(status: &Status) -> Response {
     response
 }
 
-fn json_response(code: StatusCode, body: Vec<u8>) -> Response {
+fn json_response(code: StatusCode, body: impl IntoResponse) -> Response {
     (code, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 

@@ -161,6 +161,11 @@ impl Status {
         Self { details: Some(details), ..Self::new(504, "Timeout", message) }
     }
 
+    /// A watch from a revision whose changes are forgotten.
+    pub(super) fn revision_too_old(asked: u64, oldest: u64) -> Self {
+        Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
     /// The next page of a list that is no longer remembered.
     pub(super) fn continue_expired() -> Self {
         let message = "The provided continue parameter is too old to display a consistent list result. You can start a \

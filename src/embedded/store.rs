@@ -18,6 +18,9 @@ pub(super) struct Key(String);
 /// Lists whose next pages can still be asked for.
 const MOST_SNAPSHOTS: usize = 32;
 
+/// Changes that a watcher can still ask for.
+const MOST_CHANGES: usize = 1_000;
+
 /// Stored without `kind` and `apiVersion`, as the items of a JSON list are.
 type Objects = BTreeMap<Key, Arc<Value>>;
 
@@ -28,6 +31,21 @@ pub(super) struct Store {
     objects: Arc<Objects>,
     revision: watch::Sender<u64>,
     snapshots: VecDeque<Snapshot>,
+    /// The last changes, the oldest first, for watchers.
+    changes: VecDeque<Change>,
+    /// Changes up to this revision are forgotten.
+    compacted: u64,
+}
+
+/// A change of one object.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) revision: u64,
+    pub(super) key: Key,
+    /// `None`: it is new.
+    pub(super) before: Option<Arc<Value>>,
+    /// `None`: it was deleted.
+    pub(super) after: Option<Arc<Value>>,
 }
 
 /// All objects as they were at one revision.
@@ -68,7 +86,8 @@ impl fmt::Display for Key {
 
 impl Store {
     pub(super) fn new() -> Self {
-        Self { objects: Arc::default(), revision: watch::Sender::new(1), snapshots: VecDeque::new() }
+        let (revision, snapshots, changes) = (watch::Sender::new(1), VecDeque::new(), VecDeque::new());
+        Self { objects: Arc::default(), revision, snapshots, changes, compacted: 1 }
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -101,22 +120,50 @@ impl Store {
         self.snapshots.iter().find(|kept| kept.revision == revision).cloned()
     }
 
-    /// Writes an object at the next revision. The one place, with [`Self::delete`], where an event
-    /// for watchers would be logged.
+    /// The changes after `revision`; `None` where they are not all remembered any more.
+    pub(super) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
+        let is_known = revision >= self.compacted;
+        is_known.then(|| self.changes.iter().skip_while(move |change| change.revision <= revision))
+    }
+
+    /// Up to which revision changes are forgotten.
+    pub(super) fn compacted(&self) -> u64 {
+        self.compacted
+    }
+
+    /// Forgets all changes, as etcd's compaction does.
+    pub(super) fn compact(&mut self) {
+        self.compacted = self.revision();
+        self.changes.clear();
+    }
+
+    /// Writes an object at the next revision. With [`Self::delete`] the one place where objects change.
     pub(super) fn put(&mut self, key: Key, mut object: Value) -> Arc<Value> {
         let revision = self.revision() + 1;
         object["metadata"]["resourceVersion"] = json!(revision.to_string());
         let object = Arc::new(object);
-        Arc::make_mut(&mut self.objects).insert(key, Arc::clone(&object));
-        self.revision.send_replace(revision);
+        let before = Arc::make_mut(&mut self.objects).insert(key.clone(), Arc::clone(&object));
+        self.note(Change { revision, key, before, after: Some(Arc::clone(&object)) });
         object
     }
 
     /// Removes an object, which takes a revision as well.
     pub(super) fn delete(&mut self, key: &Key) -> Option<Arc<Value>> {
         let object = Arc::make_mut(&mut self.objects).remove(key)?;
-        self.revision.send_modify(|revision| *revision += 1);
+        let revision = self.revision() + 1;
+        self.note(Change { revision, key: key.clone(), before: Some(Arc::clone(&object)), after: None });
         Some(object)
+    }
+
+    fn note(&mut self, change: Change) {
+        let revision = change.revision;
+        self.changes.push_back(change);
+        if self.changes.len() > MOST_CHANGES
+            && let Some(forgotten) = self.changes.pop_front()
+        {
+            self.compacted = forgotten.revision;
+        }
+        self.revision.send_replace(revision);
     }
 
     /// Removes everything in a namespace.

@@ -19,15 +19,8 @@ use crate::image::ImageRef;
 /// What to do with a workload.
 #[derive(Debug)]
 pub enum Decision {
-    /// Restart it; the record to write in the same PATCH.
-    Restart {
-        /// The sentence of the answer.
-        reason: String,
-        /// What else a person should know.
-        warnings: Vec<Warning>,
-        /// The new record.
-        record: Record,
-    },
+    /// Restart it.
+    Restart(Restart),
     /// Leave it.
     Leave {
         /// `Current` or `Skipped`.
@@ -37,6 +30,17 @@ pub enum Decision {
         /// Why, for people.
         reason: String,
     },
+}
+
+/// A restart that is to be done.
+#[derive(Debug)]
+pub struct Restart {
+    /// The sentence of the answer.
+    pub reason: String,
+    /// What else a person should know.
+    pub warnings: Vec<Warning>,
+    /// The record to write in the same PATCH.
+    pub record: Record,
 }
 
 /// Decides for one workload, from the object as it is now.
@@ -87,11 +91,11 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     // What the pods pulled of the other images is certain only while nobody but us has touched the template.
     let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
     let runs = |tag_key: &str| pod.images().any(|i| parse(i.image).is_some_and(|i| i.tag_key() == Some(tag_key)));
-    Decision::Restart {
+    Decision::Restart(Restart {
         reason: restart_reason(&warnings, object),
         record: record.with(tag_key, push, clocks.margin, runs),
         warnings,
-    }
+    })
 }
 
 fn parse(image: &str) -> Option<ImageRef> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::decision::{Decision, decide};
+use super::decision::{Decision, Restart, decide};
 use super::events::EventWriter;
 use super::policy::{Policy, Refusal};
 use super::record::{RECORD_ANNOTATION, Record};
@@ -109,6 +109,17 @@ impl Shared {
         }
         // Never closed.
         let _permit = self.permits.acquire().await;
+        if let Some(watched) = self.cluster.watched().get(workload).filter(|_| mode == Mode::Apply) {
+            // Where a watch has told of it lately no GET is needed first: the precondition finds out what has changed
+            // since. What is not restarted rests on a fresh look.
+            if let Decision::Restart(restart) = self.decide(&watched, push) {
+                match self.carry_out(workload, &watched, push, restart).await {
+                    Ok(result) => return result,
+                    Err(ApiError::Conflict(_)) => {}
+                    Err(error) => return self.failed(workload, &error),
+                }
+            }
+        }
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(CONFLICT_PAUSE * u32::try_from(attempt).unwrap_or(1)).await;
@@ -126,40 +137,44 @@ impl Shared {
     /// [`ApiError::Conflict`]: look again. Any other: it has failed.
     async fn attempt(&self, workload: &WorkloadRef, push: &Push, mode: Mode) -> Result<WorkloadResult, ApiError> {
         let object = match self.cluster.get_workload(workload).await {
-            Err(ApiError::NotFound(_)) => {
-                return Ok(WorkloadResult::new(workload, Action::Skipped, Code::Gone, "it does not exist any more"));
-            }
+            Err(ApiError::NotFound(_)) => return Ok(gone(workload)),
             object => object?,
         };
+        match self.decide(&object, push) {
+            Decision::Leave { action, code, reason } => Ok(WorkloadResult::new(workload, action, code, reason)),
+            Decision::Restart(restart) if mode == Mode::DryRun => Ok(restarted(workload, restart)),
+            Decision::Restart(restart) => self.carry_out(workload, &object, push, restart).await,
+        }
+    }
+
+    fn decide(&self, object: &WorkloadObject, push: &Push) -> Decision {
         let now = self.cluster.clock().now();
         let clocks = Clocks { now, server: self.cluster.server_clock(), margin: self.clock_margin };
-        let (reason, warnings, record) = match decide(&object, push, &self.policy, clocks) {
-            Decision::Leave { action, code, reason } => return Ok(WorkloadResult::new(workload, action, code, reason)),
-            Decision::Restart { reason, warnings, record } => (reason, warnings, record),
-        };
-        if mode == Mode::Apply {
-            let patch = self.patch(&object, &record);
-            match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
-                Ok(()) => {}
-                Err(ApiError::NotFound(_)) => {
-                    return Ok(WorkloadResult::new(
-                        workload,
-                        Action::Skipped,
-                        Code::Gone,
-                        "it does not exist any more",
-                    ));
-                }
-                Err(error @ ApiError::Denied(_)) => {
-                    self.events.denied(workload, &object, push, &error);
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
+        decide(object, push, &self.policy, clocks)
+    }
+
+    /// # Errors
+    /// As of [`Self::attempt`].
+    async fn carry_out(
+        &self,
+        workload: &WorkloadRef,
+        object: &WorkloadObject,
+        push: &Push,
+        restart: Restart,
+    ) -> Result<WorkloadResult, ApiError> {
+        let patch = self.patch(object, &restart.record);
+        match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
+            Ok(()) => {}
+            Err(ApiError::NotFound(_)) => return Ok(gone(workload)),
+            Err(error @ ApiError::Denied(_)) => {
+                self.events.denied(workload, object, push, &error);
+                return Err(error);
             }
-            let since = self.cluster.clock().now().duration_since(push.time()).as_secs_f64();
-            self.metrics.publish_to_patch.observe(since.max(0.0));
+            Err(error) => return Err(error),
         }
-        let result = WorkloadResult::new(workload, Action::Restarted, Code::RunsImage, reason);
-        Ok(WorkloadResult { warnings, ..result })
+        let since = self.cluster.clock().now().duration_since(push.time()).as_secs_f64();
+        self.metrics.publish_to_patch.observe(since.max(0.0));
+        Ok(restarted(workload, restart))
     }
 
     /// One write: the restart, its record, and the precondition that nothing has changed since the decision.
@@ -184,6 +199,15 @@ impl Shared {
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())
     }
+}
+
+fn gone(workload: &WorkloadRef) -> WorkloadResult {
+    WorkloadResult::new(workload, Action::Skipped, Code::Gone, "it does not exist any more")
+}
+
+fn restarted(workload: &WorkloadRef, restart: Restart) -> WorkloadResult {
+    let result = WorkloadResult::new(workload, Action::Restarted, Code::RunsImage, restart.reason);
+    WorkloadResult { warnings: restart.warnings, ..result }
 }
 
 /// `now` as kubectl writes it: RFC 3339 to the second (in its local zone; a pod's is UTC). Never what is there

@@ -40,7 +40,7 @@ struct IndexStatus {
 pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
     let index = app.resolver.current().map(|loaded| IndexStatus {
         tier: loaded.tier,
-        as_of: loaded.as_of,
+        as_of: loaded.as_of(),
         loaded_at: loaded.loaded_at,
         covers_scope: loaded.covers_scope,
         images: loaded.index.images(),

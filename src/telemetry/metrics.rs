@@ -79,7 +79,7 @@ pub struct ReloadLabels {
 /// A call to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// `get`, `list`, `patch`, `create`.
+    /// `get`, `list`, `watch`, `patch`, `create`.
     pub verb: &'static str,
     /// `deployments`, ...
     pub resource: &'static str,

@@ -13,6 +13,7 @@ mod policies;
 mod preconditions;
 mod refusals;
 mod validation;
+mod watches;
 
 use serde_json::{Value, json};
 
@@ -33,6 +34,7 @@ pub fn tests(suite: &mut Suite) {
     preconditions::tests(suite);
     refusals::tests(suite);
     validation::tests(suite);
+    watches::tests(suite);
 }
 
 /// One workload of each kind, named after it.

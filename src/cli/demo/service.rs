@@ -121,6 +121,7 @@ impl DemoService {
             refresh_interval: None,
             hold: Duration::from_secs(8),
             clock_margin: Duration::from_secs(10),
+            watch: None,
             allow_stale: false,
             poison: Poison::Ack,
             max_body: 14 * 1024 * 1024,

@@ -71,7 +71,7 @@ fn decided_under(object: &WorkloadObject, push: &Push, policy: &Policy, server_a
     let date = at(1000 + server_ahead).to_zoned(jiff::tz::TimeZone::UTC);
     server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
     match decide(object, push, policy, Clocks { now, server: &server, margin: Duration::from_secs(10) }) {
-        Decision::Restart { reason, .. } => (Action::Restarted, Code::RunsImage, reason),
+        Decision::Restart(restart) => (Action::Restarted, Code::RunsImage, restart.reason),
         Decision::Leave { action, code, reason } => (action, code, reason),
     }
 }

@@ -45,6 +45,7 @@ impl Ground {
             refresh_interval: None,
             hold: Duration::from_secs(60),
             clock_margin: Duration::from_secs(10),
+            watch: None,
             allow_stale: false,
             poison: Poison::Ack,
             max_body: 1 << 20,

@@ -1,0 +1,93 @@
+//! Keeping the ConfigMap up to date from the watch: for the next cold start, and for whoever else reads it.
+//!
+//! At most once an interval, and by one replica at a time: a Lease says whose turn it is. It only saves work; the
+//! write's own precondition keeps an older index from replacing a newer one.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Tier;
+use super::configmap::HEAD_REFRESH;
+use super::resolver::Resolver;
+use super::scan::Scan;
+use super::watch::Watch;
+use crate::cluster::{ApiError, LeaseTurn, Turn};
+use crate::index::document::Head;
+
+/// For how long a replica that has written keeps its turn.
+const TURN: Duration = Duration::from_secs(15);
+/// After a failure, which the board shows.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Keeps the ConfigMap of `resolver` until `shutdown`, writing at most once an `interval`.
+pub(super) async fn run(watch: &Watch, resolver: &Resolver, interval: Duration, shutdown: CancellationToken) {
+    let config_map = resolver.config_map();
+    let turn = LeaseTurn::new(&config_map.namespace, &config_map.name, watch.identity().to_owned(), TURN);
+    let mut keeper = Keeper { watch, resolver, turn, is_told: false };
+    shutdown.run_until_cancelled(keeper.keep(interval)).await;
+}
+
+struct Keeper<'a> {
+    watch: &'a Watch,
+    resolver: &'a Resolver,
+    turn: LeaseTurn,
+    /// Whether it was said that there is no Lease to be had.
+    is_told: bool,
+}
+
+impl Keeper<'_> {
+    async fn keep(&mut self, interval: Duration) {
+        let mut versions = self.watch.versions();
+        while versions.changed().await.is_ok() {
+            // The head of a document that stays as it is gets older, and is renewed.
+            while let Some(wait) = self.write().await {
+                tokio::time::sleep(wait.max(interval)).await;
+            }
+            tokio::time::sleep(interval).await;
+            if versions.has_changed().is_ok_and(|changed| !changed) {
+                let _ = tokio::time::timeout(HEAD_REFRESH, versions.changed()).await;
+                versions.mark_changed();
+            }
+        }
+    }
+
+    /// Writes what the watch sees, if the ConfigMap does not have it. `Some`: look again after that time.
+    async fn write(&mut self) -> Option<Duration> {
+        let resolver = self.resolver;
+        if !self.watch.life().is_live() {
+            // Its next index wakes us.
+            return None;
+        }
+        let Ok(stored) = resolver.read_config_map().await else { return Some(RETRY) };
+        let head = Head { as_of: self.watch.life().as_of(), scope: Some(resolver.scope().clone()) };
+        let scan = Scan { images: self.watch.images(), head, began: std::time::Instant::now() };
+        match resolver.config_map().is_kept(stored.as_ref(), &scan.head, &scan.images) {
+            Ok(true) => return None,
+            Ok(false) => {}
+            Err(error) => {
+                resolver.tier_failed(Tier::ConfigMap, error.to_string());
+                return Some(RETRY);
+            }
+        }
+        match self.turn.take(resolver.cluster()).await {
+            Ok(Turn::Ours) => {}
+            Ok(Turn::Theirs(left)) => return Some(left),
+            Err(error @ ApiError::Forbidden(_)) => self.tell(&error),
+            Err(_) => return Some(RETRY),
+        }
+        match resolver.write_back(&scan, stored).await {
+            Ok(_) => None,
+            Err(_) => Some(RETRY),
+        }
+    }
+
+    fn tell(&mut self, error: &ApiError) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!(
+                "without a Lease every replica writes the ConfigMap {}: {error}",
+                self.resolver.config_map()
+            );
+        }
+    }
+}

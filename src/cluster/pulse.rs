@@ -1,0 +1,139 @@
+//! The pulse of a watch: when the API server last showed that it is still telling us, and what that proves.
+//!
+//! A watch without events looks just like one that hangs. Signs of life are the answer to a watch request (they
+//! last a few seconds and are opened again), an event, a bookmark: whatever bytes come.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+/// The pulse of the watch of one kind, in one namespace or in all.
+#[derive(Debug, Default)]
+pub struct Pulse(Mutex<Beat>);
+
+#[derive(Debug, Default)]
+struct Beat {
+    /// Counts the LISTs with which the watch was begun.
+    listing: u64,
+    /// Whether everything that the LIST gave, and what came since, stands in the index.
+    is_indexed: bool,
+    last_sign: Option<Instant>,
+    /// When the watch request that is open now was answered, by the API server's clock.
+    opened: Option<Timestamp>,
+    as_of: Option<Timestamp>,
+}
+
+impl Pulse {
+    /// The watch begins anew with a LIST, at a time by the API server's clock that has passed already.
+    pub(super) fn begin(&self, as_of: Option<Timestamp>) {
+        let mut beat = self.lock();
+        let listing = beat.listing + 1;
+        *beat = Beat { listing, as_of, ..Beat::default() };
+    }
+
+    /// A watch request was answered, at this time by the API server's clock: all that had happened when the one
+    /// before was answered has been told.
+    pub(super) fn opened(&self, at: Option<Timestamp>) {
+        let mut beat = self.lock();
+        if let Some(before) = beat.opened {
+            beat.as_of = Some(before);
+        }
+        beat.opened = at;
+        beat.last_sign = Some(Instant::now());
+    }
+
+    /// Bytes came.
+    pub(super) fn sign(&self) {
+        self.lock().last_sign = Some(Instant::now());
+    }
+
+    /// Which LIST this is, for [`Pulse::indexed`].
+    pub fn listing(&self) -> u64 {
+        self.lock().listing
+    }
+
+    /// The LIST is whole, which is a sign of life; says which it is.
+    pub fn listed(&self) -> u64 {
+        let mut beat = self.lock();
+        beat.last_sign = Some(Instant::now());
+        beat.listing
+    }
+
+    /// What that LIST gave stands in the index.
+    pub fn indexed(&self, listing: u64) {
+        let mut beat = self.lock();
+        beat.is_indexed |= beat.listing == listing;
+    }
+
+    /// The watch is broken: until the next LIST is in the index it proves nothing.
+    pub fn broken(&self) {
+        let mut beat = self.lock();
+        beat.listing += 1;
+        beat.is_indexed = false;
+    }
+
+    /// Whether the watch may be trusted to have told everything, up to some `patience` ago.
+    pub fn is_live(&self, patience: Duration) -> bool {
+        let beat = self.lock();
+        beat.is_indexed && beat.last_sign.is_some_and(|sign| sign.elapsed() < patience)
+    }
+
+    /// When the last sign of life came, in this watch.
+    pub fn last_sign(&self) -> Option<Instant> {
+        self.lock().last_sign
+    }
+
+    /// A time by the API server's clock before which nothing has escaped the watch.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        self.lock().as_of
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Beat> {
+        // Nothing that holds the lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_watch_is_live_once_its_list_is_in_the_index_and_it_was_answered() {
+        let pulse = Pulse::default();
+        assert!(!pulse.is_live(PATIENCE));
+        pulse.begin(Some(at(0)));
+        let listing = pulse.listed();
+        assert!(!pulse.is_live(PATIENCE), "not in the index yet");
+        pulse.indexed(listing);
+        assert!(pulse.is_live(PATIENCE));
+        assert!(!pulse.is_live(Duration::ZERO), "no sign of life within the patience");
+        pulse.broken();
+        assert!(!pulse.is_live(PATIENCE));
+        pulse.begin(None);
+        pulse.listed();
+        pulse.indexed(listing);
+        assert!(!pulse.is_live(PATIENCE), "an index of the LIST before says nothing of this one");
+    }
+
+    #[test]
+    fn what_a_watch_has_told_is_certain_when_the_next_is_open() {
+        let pulse = Pulse::default();
+        pulse.begin(Some(at(0)));
+        pulse.opened(Some(at(1)));
+        assert_eq!(pulse.as_of(), Some(at(0)));
+        pulse.opened(Some(at(9)));
+        assert_eq!(pulse.as_of(), Some(at(1)));
+        // The API server's clock was not to be trusted that time.
+        pulse.opened(None);
+        pulse.opened(Some(at(25)));
+        assert_eq!(pulse.as_of(), Some(at(9)));
+    }
+}

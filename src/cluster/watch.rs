@@ -1,0 +1,225 @@
+//! List and watch of a kind: kube's watcher, over a client of ours that limits times, counts calls and feels the
+//! [`Pulse`].
+//!
+//! kube's watcher swallows bookmarks and the end of a watch request, which are the signs of life of a quiet watch;
+//! the bytes of the answers show them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::client::Body;
+use kube::core::DynamicResourceScope;
+use kube::runtime::watcher::{self, watcher};
+use serde::{Deserialize, Deserializer};
+
+use super::error::ApiError;
+use super::pulse::Pulse;
+use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT};
+use super::workloads::WorkloadObject;
+use crate::telemetry::metrics::RequestLabels;
+use crate::workload::{WorkloadKind, WorkloadRef};
+
+/// What a watch tells, beginning with a LIST.
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// An object of the LIST.
+    Listed(WorkloadRef, Arc<WorkloadObject>),
+    /// The LIST is whole.
+    ListDone,
+    /// An object is new or has changed.
+    Applied(WorkloadRef, Arc<WorkloadObject>),
+    /// An object is gone.
+    Deleted(WorkloadRef),
+}
+
+/// Events, until the first error: then the watch is to be begun anew.
+pub type WatchEvents = BoxStream<'static, Result<WatchEvent, ApiError>>;
+
+/// An object as kube's watcher wants it: it looks at the resourceVersion.
+#[derive(Debug, Clone)]
+struct Watched {
+    metadata: ObjectMeta,
+    object: Arc<WorkloadObject>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Cluster {
+    /// Lists and watches a kind, in one namespace or in all. A watch request lasts `request`, in whole seconds, and
+    /// is opened again; `margin` is how far the API server's clock may be from ours for `pulse` to note its times.
+    pub fn watch_workloads(
+        &self,
+        kind: WorkloadKind,
+        namespace: Option<&str>,
+        pulse: &Arc<Pulse>,
+        request: Duration,
+        margin: Duration,
+    ) -> WatchEvents {
+        pulse.begin(self.server_clock().passed(margin));
+        let client = self.client_with_pulse(kind, Arc::clone(pulse), margin);
+        let api: Api<Watched> = match namespace {
+            None => Api::all_with(client, &kind),
+            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+        };
+        let seconds = u32::try_from(request.as_secs()).unwrap_or(u32::MAX).max(1);
+        let events = watcher(api, watcher::Config::default().timeout(seconds));
+        let events = events.filter_map(move |event| async move {
+            match event {
+                Ok(watcher::Event::Init) => None,
+                Ok(watcher::Event::InitApply(watched)) => {
+                    Some(Ok(WatchEvent::Listed(watched.workload(kind), watched.object)))
+                }
+                Ok(watcher::Event::InitDone) => Some(Ok(WatchEvent::ListDone)),
+                Ok(watcher::Event::Apply(watched)) => {
+                    Some(Ok(WatchEvent::Applied(watched.workload(kind), watched.object)))
+                }
+                Ok(watcher::Event::Delete(watched)) => Some(Ok(WatchEvent::Deleted(watched.workload(kind)))),
+                Err(error) => Some(Err(api_error(error))),
+            }
+        });
+        events.boxed()
+    }
+
+    fn client_with_pulse(&self, kind: WorkloadKind, pulse: Arc<Pulse>, margin: Duration) -> kube::Client {
+        let cluster = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (cluster, pulse) = (cluster.clone(), Arc::clone(&pulse));
+            async move {
+                let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|p| p == "watch=true"));
+                let verb = if is_watch { "watch" } else { "list" };
+                let mut labels = RequestLabels { verb, resource: kind.plural(), code: 0 };
+                let answer = if is_watch {
+                    cluster.open(request, &pulse, margin, &mut labels.code).await
+                } else {
+                    cluster.page(request, &mut labels.code).await
+                };
+                cluster.metrics().kubernetes_requests.get_or_create(&labels).inc();
+                answer
+            }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    /// Opens a watch request; its body is felt.
+    async fn open(
+        &self,
+        request: Request<Body>,
+        pulse: &Arc<Pulse>,
+        margin: Duration,
+        code: &mut u16,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
+        let answered = tokio::time::timeout(CALL_LIMIT, self.send(request)).await;
+        let response = answered.map_err(|_| ApiError::TimedOut(CALL_LIMIT))??;
+        *code = response.status().as_u16();
+        let is_open = response.status().is_success();
+        if is_open {
+            pulse.opened(self.server_clock().passed(margin));
+        }
+        let pulse = Arc::clone(pulse);
+        Ok(response.map(move |body| {
+            let felt = body.map_frame(move |frame| {
+                if is_open {
+                    pulse.sign();
+                }
+                frame
+            });
+            felt.map_err(BoxError::from).boxed_unsync()
+        }))
+    }
+
+    /// One page of the LIST, whole within its time limit.
+    async fn page(
+        &self,
+        request: Request<Body>,
+        code: &mut u16,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
+        let page = tokio::time::timeout(LIST_LIMIT, async {
+            let (parts, body) = self.send(request).await?.into_parts();
+            *code = parts.status.as_u16();
+            let body = body.collect().await.map_err(|error| ApiError::Unreachable(error.to_string()))?;
+            Ok(Response::from_parts(parts, Full::new(body.to_bytes()).map_err(BoxError::from).boxed_unsync()))
+        });
+        page.await.map_err(|_| ApiError::TimedOut(LIST_LIMIT))?
+    }
+}
+
+/// A broken connection, and what our client found, are in the sources; the API server's own refusals in a `Status`.
+fn api_error(error: watcher::Error) -> ApiError {
+    let refused = |status: &kube::core::Status| ApiError::from_refusal(status.code, false, status.message.clone());
+    let cause = match error {
+        watcher::Error::WatchError(status) => return refused(&status),
+        watcher::Error::NoResourceVersion => {
+            return ApiError::Unreadable("an object has no resourceVersion".to_owned());
+        }
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => cause,
+    };
+    match &cause {
+        kube::Error::Api(status) => refused(status),
+        kube::Error::SerdeError(error) => ApiError::Unreadable(error.to_string()),
+        cause => match super::request::sources(cause).find_map(|source| source.downcast_ref::<ApiError>()) {
+            Some(ApiError::TimedOut(limit)) => ApiError::TimedOut(*limit),
+            Some(ApiError::Unreachable(reason)) => ApiError::Unreachable(reason.clone()),
+            _ => ApiError::Unreachable(super::request::with_sources(cause)),
+        },
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    fn workload(&self, kind: WorkloadKind) -> WorkloadRef {
+        WorkloadRef::new(self.object.metadata.namespace.as_str(), kind, self.object.metadata.name.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Watched {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = WorkloadObject::deserialize(deserializer)?;
+        let metadata = ObjectMeta {
+            name: Some(object.metadata.name.clone()),
+            namespace: Some(object.metadata.namespace.clone()),
+            resource_version: Some(object.metadata.resource_version.clone()),
+            ..ObjectMeta::default()
+        };
+        Ok(Self { metadata, object: Arc::new(object) })
+    }
+}
+
+impl kube::Resource for Watched {
+    type DynamicType = WorkloadKind;
+    type Scope = DynamicResourceScope;
+
+    fn kind(kind: &WorkloadKind) -> Cow<'_, str> {
+        kind.as_str().into()
+    }
+
+    fn group(_: &WorkloadKind) -> Cow<'_, str> {
+        "apps".into()
+    }
+
+    fn version(_: &WorkloadKind) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural(kind: &WorkloadKind) -> Cow<'_, str> {
+        kind.plural().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
