@@ -41,6 +41,7 @@ mod shutdown;
 mod store;
 mod support;
 mod usage;
+mod watch;
 mod write_back;
 
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
     usage::tests(&mut suite);
+    watch::tests(&mut suite);
     openapi::tests(&mut suite);
     packaging::tests(&mut suite);
     suite.run()
