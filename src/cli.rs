@@ -5,10 +5,13 @@
 
 mod arguments;
 mod cluster_commands;
+mod completions;
 mod demo;
 mod explain;
 mod http_client;
 mod lookup;
+mod man;
+mod openapi;
 mod output;
 mod rebuild;
 mod replay;
@@ -47,6 +50,12 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// A key-value store over any ConfigMap
     Store(store::StoreArgs),
+    /// Prints the OpenAPI document of the HTTP endpoints
+    Openapi,
+    /// Prints a shell's completion script
+    Completions(completions::CompletionsArgs),
+    /// Prints the manual page of a command, or writes all of them to a directory
+    Man(man::ManArgs),
 }
 
 /// What a command came to, when nothing failed.
@@ -93,6 +102,9 @@ impl Cli {
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
             Command::Store(args) => single()?.block_on(store::run(&global, args)),
+            Command::Openapi => openapi::run(),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

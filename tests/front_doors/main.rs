@@ -34,6 +34,7 @@ mod outages;
 mod outcomes;
 mod packaging;
 mod payloads;
+mod printed;
 mod probes;
 mod restart;
 mod rolled;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     log::tests(&mut suite);
     outages::tests(&mut suite);
     payloads::tests(&mut suite);
+    printed::tests(&mut suite);
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
     usage::tests(&mut suite);
