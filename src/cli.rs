@@ -15,7 +15,9 @@ mod openapi;
 mod output;
 mod rebuild;
 mod replay;
+mod restart;
 mod serve;
+mod shown_answer;
 mod store;
 
 use std::process::ExitCode;
@@ -46,6 +48,8 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// What a push of an image would do, workload by workload, and why
     Explain(explain::ExplainArgs),
+    /// Restarts workloads now, as a person would: no push, no record
+    Restart(restart::RestartArgs),
     /// Sends a recorded or hand-written event to a running service
     Replay(replay::ReplayArgs),
     /// A key-value store over any ConfigMap
@@ -100,6 +104,7 @@ impl Cli {
             Command::Lookup(args) => single()?.block_on(lookup::run(&global, args)),
             Command::Rebuild(args) => single()?.block_on(rebuild::run(&global, args)),
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
+            Command::Restart(args) => single()?.block_on(restart::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
             Command::Store(args) => single()?.block_on(store::run(&global, args)),
             Command::Openapi => openapi::run(),

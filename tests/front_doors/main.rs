@@ -16,6 +16,7 @@ mod cli_explain;
 mod cli_lookup;
 mod cli_rebuild;
 mod cli_replay;
+mod cli_restart;
 mod clocks;
 mod conformance;
 mod contention;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
     cli_lookup::tests(&mut suite);
     cli_rebuild::tests(&mut suite);
     cli_replay::tests(&mut suite);
+    cli_restart::tests(&mut suite);
     demo::tests(&mut suite);
     events::tests(&mut suite);
     outcomes::tests(&mut suite);
