@@ -5,6 +5,7 @@
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
+//! rollouts   GET of one, for how far its rollout is
 //! config_maps  GET, create, PATCH of a ConfigMap; leases: whose turn it is
 //! ```
 //!
@@ -16,6 +17,7 @@ mod error;
 mod leases;
 mod pulse;
 mod request;
+pub mod rollouts;
 mod watch;
 mod watched;
 mod workload_lists;
