@@ -5,10 +5,12 @@
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! config_maps  GET, create, PATCH of a ConfigMap
+//! access     what we are permitted to do
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
 
+pub mod access;
 pub mod config_maps;
 pub mod connect;
 mod error;

@@ -153,7 +153,7 @@ impl CacheConfigMap {
     }
 
     /// The document as it stands in the object, in whichever form.
-    fn stored(&self, object: &ConfigMapObject) -> Option<Stored> {
+    pub fn stored(&self, object: &ConfigMapObject) -> Option<Stored> {
         if let Some(text) = object.data.get(&self.key) {
             return Some(Stored::Plain(text.clone().into_bytes()));
         }
@@ -163,6 +163,13 @@ impl CacheConfigMap {
         }
         // `kubectl create configmap --from-file` puts here what is not UTF-8.
         object.binary_data.get(&self.key).map(|base64| Stored::Plain(bytes(base64)))
+    }
+
+    /// What the ConfigMap holds besides the document, in whichever form: it takes of the same limit.
+    pub fn other_values_bytes(&self, object: Option<&ConfigMapObject>) -> usize {
+        let Some(object) = object else { return 0 };
+        let ours = [&self.key, &gzip_key(&self.key)].map(|key| object.value_bytes(key)).iter().sum();
+        object.values_bytes().saturating_sub(ours)
     }
 
     /// Writes what a scan has found, `stored` being the object as last read. A ConfigMap that is missing is

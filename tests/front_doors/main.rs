@@ -12,6 +12,7 @@ mod api_cost;
 mod bad_input;
 mod by_hand;
 mod chain;
+mod cli_check;
 mod cli_explain;
 mod cli_lookup;
 mod cli_rebuild;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
     admission::tests(&mut suite);
     rolled::tests(&mut suite);
     bad_input::tests(&mut suite);
+    cli_check::tests(&mut suite);
     cli_explain::tests(&mut suite);
     cli_lookup::tests(&mut suite);
     cli_rebuild::tests(&mut suite);

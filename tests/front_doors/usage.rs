@@ -31,6 +31,8 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["explain", "a b"], "image reference"),
         (vec!["rebuild", "--namespaces", "Not_A_Namespace"], "--namespaces"),
         (vec!["rebuild", "--namespaces", ""], "--namespaces"),
+        (vec!["check", "--max-age", "0s"], "longer than zero"),
+        (vec!["check", "--namespaces", "a,,b"], "--namespaces"),
         (vec!["replay"], "FILE"),
         (vec!["replay", "file", "--image", "nginx:1"], "--image"),
         (vec!["replay", "--digest", "sha256:x"], "--digest"),
@@ -66,7 +68,7 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
 async fn help_and_version_are_data() {
     let ran = run(&["--version"]).await;
     assert_eq!((ran.code, ran.stdout), (0, format!("pushroll {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["serve", "demo", "lookup", "rebuild", "explain", "replay"] {
+    for command in ["serve", "demo", "lookup", "rebuild", "check", "explain", "replay"] {
         let ran = run(&[command, "--help"]).await;
         assert!(
             ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&format!("Usage: pushroll {command}")),
