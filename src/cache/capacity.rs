@@ -36,3 +36,13 @@ pub fn describe(bytes: usize) -> String {
     let percent = bytes * 100 / CONFIG_MAP_BYTES_MAX;
     format!("{bytes} of the {CONFIG_MAP_BYTES_MAX} bytes that a ConfigMap holds ({percent} %)")
 }
+
+/// A warning that stays the same for as long as the level does: it is told once for each change of level.
+pub fn warning(bytes: usize) -> Option<String> {
+    let much = match Level::of(bytes) {
+        Level::Fits => return None,
+        Level::HalfFull => "half",
+        Level::NearlyFull | Level::TooLarge => "80 %",
+    };
+    Some(format!("the ConfigMap takes {much} or more of the {CONFIG_MAP_BYTES_MAX} bytes that it can hold: {REMEDY}"))
+}

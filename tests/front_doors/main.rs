@@ -22,6 +22,7 @@ mod conformance;
 mod contention;
 mod decisions;
 mod demo;
+mod document_size;
 mod doors;
 mod events;
 mod exactly_once;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     events::tests(&mut suite);
     outcomes::tests(&mut suite);
     large_documents::tests(&mut suite);
+    document_size::tests(&mut suite);
     log::tests(&mut suite);
     outages::tests(&mut suite);
     payloads::tests(&mut suite);
