@@ -26,6 +26,7 @@ mod document_size;
 mod doors;
 mod events;
 mod exactly_once;
+mod foreign_documents;
 mod freshness;
 mod index;
 mod large_documents;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     outcomes::tests(&mut suite);
     large_documents::tests(&mut suite);
     document_size::tests(&mut suite);
+    foreign_documents::tests(&mut suite);
     log::tests(&mut suite);
     outages::tests(&mut suite);
     payloads::tests(&mut suite);
