@@ -12,6 +12,7 @@
 //!
 //! It must not know HTTP, nor what is done to the workloads that it finds.
 
+pub mod capacity;
 pub mod configmap;
 mod keeper;
 pub mod mount;

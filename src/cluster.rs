@@ -7,10 +7,12 @@
 //! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
 //! rollouts   GET of one, for how far its rollout is
 //! config_maps  GET, create, PATCH of a ConfigMap; leases: whose turn it is
+//! access     what we are permitted to do
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
 
+pub mod access;
 pub mod config_maps;
 pub mod connect;
 mod error;
