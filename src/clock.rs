@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use publisher_clock::PublisherClock;
-pub use server_clock::ServerClock;
+pub use server_clock::{ServerClock, parse_date};
 
 /// A wall clock: the system's, or one that is off by a fixed time.
 #[derive(Debug, Clone, Copy, Default)]

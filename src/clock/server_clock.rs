@@ -27,7 +27,7 @@ impl ServerClock {
 
     /// Learns from an answer whose request left at `sent` and which came at `received`, by our clock.
     pub fn observe(&self, date: &str, sent: Timestamp, received: Timestamp) {
-        let Ok(date) = jiff::fmt::rfc2822::parse(date).map(|zoned| zoned.timestamp()) else { return };
+        let Some(date) = parse_date(date) else { return };
         let earliest = date.duration_since(received).abs();
         let latest = (date.duration_since(sent) + SignedDuration::from_secs(1)).abs();
         *self.lock() = Some(Observed { date, distance: earliest.max(latest) });
@@ -51,6 +51,11 @@ impl ServerClock {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Observed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time of a `Date` header; within a second after it the answer was begun.
+pub fn parse_date(date: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(date).ok().map(|zoned| zoned.timestamp())
 }
 
 #[cfg(test)]

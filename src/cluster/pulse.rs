@@ -16,6 +16,8 @@ pub struct Pulse(Mutex<Beat>);
 struct Beat {
     /// Counts the LISTs with which the watch was begun.
     listing: u64,
+    /// Whether its first page has come.
+    is_listing: bool,
     /// Whether everything that the LIST gave, and what came since, stands in the index.
     is_indexed: bool,
     last_sign: Option<Instant>,
@@ -25,11 +27,19 @@ struct Beat {
 }
 
 impl Pulse {
-    /// The watch begins anew with a LIST, at a time by the API server's clock that has passed already.
-    pub(super) fn begin(&self, as_of: Option<Timestamp>) {
+    /// The watch begins anew with a LIST.
+    pub(super) fn begin(&self) {
         let mut beat = self.lock();
         let listing = beat.listing + 1;
-        *beat = Beat { listing, as_of, ..Beat::default() };
+        *beat = Beat { listing, ..Beat::default() };
+    }
+
+    /// A page of the LIST was asked for at a time by the API server's clock; that of the first counts.
+    pub(super) fn listing_since(&self, at: Option<Timestamp>) {
+        let mut beat = self.lock();
+        if !std::mem::replace(&mut beat.is_listing, true) {
+            beat.as_of = at;
+        }
     }
 
     /// A watch request was answered, at this time by the API server's clock: all that had happened when the one
@@ -109,7 +119,7 @@ mod tests {
     fn a_watch_is_live_once_its_list_is_in_the_index_and_it_was_answered() {
         let pulse = Pulse::default();
         assert!(!pulse.is_live(PATIENCE));
-        pulse.begin(Some(at(0)));
+        pulse.begin();
         let listing = pulse.listed();
         assert!(!pulse.is_live(PATIENCE), "not in the index yet");
         pulse.indexed(listing);
@@ -117,7 +127,7 @@ mod tests {
         assert!(!pulse.is_live(Duration::ZERO), "no sign of life within the patience");
         pulse.broken();
         assert!(!pulse.is_live(PATIENCE));
-        pulse.begin(None);
+        pulse.begin();
         pulse.listed();
         pulse.indexed(listing);
         assert!(!pulse.is_live(PATIENCE), "an index of the LIST before says nothing of this one");
@@ -126,7 +136,9 @@ mod tests {
     #[test]
     fn what_a_watch_has_told_is_certain_when_the_next_is_open() {
         let pulse = Pulse::default();
-        pulse.begin(Some(at(0)));
+        pulse.begin();
+        pulse.listing_since(Some(at(0)));
+        pulse.listing_since(Some(at(1)));
         pulse.opened(Some(at(1)));
         assert_eq!(pulse.as_of(), Some(at(0)));
         pulse.opened(Some(at(9)));

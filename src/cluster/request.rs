@@ -114,11 +114,16 @@ impl Cluster {
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let sent = self.clock.now();
         let response = self.client.send(request).await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
-        if let Some(date) = response.headers().get(header::DATE).and_then(|date| date.to_str().ok()) {
+        if let Some(date) = date(&response) {
             self.server_clock.observe(date, sent, self.clock.now());
         }
         Ok(response)
     }
+}
+
+/// The `Date` header.
+pub(super) fn date<B>(response: &Response<B>) -> Option<&str> {
+    response.headers().get(header::DATE).and_then(|date| date.to_str().ok())
 }
 
 /// An error with what caused it: hyper's own text is only "client error (Connect)". kube's wrapper adds nothing.

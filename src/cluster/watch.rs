@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
@@ -22,8 +22,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
 use super::pulse::Pulse;
-use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT};
+use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, date};
 use super::workloads::WorkloadObject;
+use crate::clock::parse_date;
 use crate::telemetry::metrics::RequestLabels;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -54,7 +55,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
     /// Lists and watches a kind, in one namespace or in all. A watch request lasts `request`, in whole seconds, and
-    /// is opened again; `margin` is how far the API server's clock may be from ours for `pulse` to note its times.
+    /// is opened again. `margin` is how far the API server's clock may be from ours for `pulse` to note its times.
     pub fn watch_workloads(
         &self,
         kind: WorkloadKind,
@@ -63,7 +64,7 @@ impl Cluster {
         request: Duration,
         margin: Duration,
     ) -> WatchEvents {
-        pulse.begin(self.server_clock().passed(margin));
+        pulse.begin();
         let client = self.client_with_pulse(kind, Arc::clone(pulse), margin);
         let api: Api<Watched> = match namespace {
             None => Api::all_with(client, &kind),
@@ -99,7 +100,7 @@ impl Cluster {
                 let answer = if is_watch {
                     cluster.open(request, &pulse, margin, &mut labels.code).await
                 } else {
-                    cluster.page(request, &mut labels.code).await
+                    cluster.page(request, &pulse, margin, &mut labels.code).await
                 };
                 cluster.metrics().kubernetes_requests.get_or_create(&labels).inc();
                 answer
@@ -139,10 +140,17 @@ impl Cluster {
     async fn page(
         &self,
         request: Request<Body>,
+        pulse: &Pulse,
+        margin: Duration,
         code: &mut u16,
     ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
+        let asked = Instant::now();
         let page = tokio::time::timeout(LIST_LIMIT, async {
-            let (parts, body) = self.send(request).await?.into_parts();
+            let response = self.send(request).await?;
+            // What the API server's clock showed when we asked, at the least.
+            let date = date(&response).and_then(parse_date).filter(|_| self.server_clock().agrees_within(margin));
+            pulse.listing_since(date.and_then(|date| date.checked_sub(asked.elapsed()).ok()));
+            let (parts, body) = response.into_parts();
             *code = parts.status.as_u16();
             let body = body.collect().await.map_err(|error| ApiError::Unreachable(error.to_string()))?;
             Ok(Response::from_parts(parts, Full::new(body.to_bytes()).map_err(BoxError::from).boxed_unsync()))

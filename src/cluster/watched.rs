@@ -35,6 +35,23 @@ impl WatchedWorkloads {
         })
     }
 
+    /// Takes in what an object has become by our own PATCH at `resource_version`, ahead of the watch. Not where the
+    /// watch has told of it since: then that is as new, or it is gone.
+    pub(super) fn patched(
+        &self,
+        workload: &WorkloadRef,
+        resource_version: &str,
+        object: impl FnOnce() -> Option<WorkloadObject>,
+    ) {
+        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watched) = objects.get_mut(workload)
+            && watched.metadata.resource_version == resource_version
+            && let Some(object) = object()
+        {
+            *watched = Arc::new(object);
+        }
+    }
+
     /// Forgets one; says whether there was one.
     pub fn remove(&self, workload: &WorkloadRef) -> bool {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(workload).is_some()

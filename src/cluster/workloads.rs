@@ -247,7 +247,7 @@ impl Cluster {
         serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 
-    /// Merge patch of one workload, as `field_manager`.
+    /// Merge patch of one workload, as `field_manager`; what is watched of it follows at once.
     pub async fn patch_workload(
         &self,
         workload: &WorkloadRef,
@@ -256,7 +256,11 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        self.call(Call { verb: "patch", resource: workload.kind.plural(), uri, body }).await.map(drop)
+        let patched = self.call(Call { verb: "patch", resource: workload.kind.plural(), uri, body }).await?;
+        if let Some(version) = patch["metadata"]["resourceVersion"].as_str() {
+            self.watched().patched(workload, version, || serde_json::from_slice(&patched).ok());
+        }
+        Ok(())
     }
 }
 
