@@ -43,6 +43,7 @@ mod rolled;
 mod shutdown;
 mod store;
 mod support;
+mod tier_failures;
 mod usage;
 mod write_back;
 
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
     payloads::tests(&mut suite);
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
+    tier_failures::tests(&mut suite);
     usage::tests(&mut suite);
     openapi::tests(&mut suite);
     packaging::tests(&mut suite);
