@@ -16,6 +16,7 @@ pub mod capacity;
 pub mod configmap;
 mod keeper;
 pub mod mount;
+pub mod mount_lag;
 mod poller;
 pub mod proof;
 mod refresh;

@@ -182,6 +182,7 @@ impl Resolver {
         let stored = self.config_map().read(self.cluster()).await.inspect_err(|error| {
             self.tier_failed(Tier::ConfigMap, format!("the ConfigMap {}: {error}", self.config_map()));
         })?;
+        stored.object.iter().for_each(|object| self.compare_mount(object));
         match stored.document {
             Err(error) => self.tier_failed(Tier::ConfigMap, error.to_string()),
             Ok(mut document) => {

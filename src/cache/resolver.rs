@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::configmap::{CacheConfigMap, Written};
 use super::mount::MountReader;
+use super::mount_lag::MountLag;
 use super::poller::MountPoller;
 use super::proof::Need;
 use super::refresh::{Refresher, Write};
-use super::status::{Board, TierStatus, Tiers};
+use super::status::{Board, FailedTier, TierStatus, Tiers};
 use super::watch::{Watch, WatchConfig, WatchLife};
 use super::{CurrentIndex, LoadedIndex, Tier, keeper};
 use crate::clock::{Clock, Clocks, PublisherClock};
@@ -54,6 +55,7 @@ pub struct Resolver {
     board: Board,
     refresher: Refresher,
     poller: MountPoller,
+    mount_lag: MountLag,
     publisher_clock: PublisherClock,
     watch: Option<Watch>,
 }
@@ -74,10 +76,10 @@ impl Resolver {
     pub fn new(config: ResolverConfig, cluster: Cluster, metrics: Arc<Metrics>) -> Self {
         let poller = MountPoller::new(config.mount.clone(), config.mount_poll);
         let (current, board, refresher) = (CurrentIndex::default(), Board::default(), Refresher::new());
-        let publisher_clock = PublisherClock::unknown();
+        let (mount_lag, publisher_clock) = (MountLag::default(), PublisherClock::unknown());
         let new_watch = |watch| Watch::new(watch, &config.scope, config.clock_margin, cluster.watched());
         let watch = config.watch.clone().map(new_watch);
-        Self { config, cluster, metrics, current, board, refresher, poller, publisher_clock, watch }
+        Self { config, cluster, metrics, current, board, refresher, poller, mount_lag, publisher_clock, watch }
     }
 
     /// The index as it is now: no lock, no call. `None` before the first.
@@ -198,6 +200,11 @@ impl Resolver {
         tiers
     }
 
+    /// The tiers that give no index now, and why.
+    pub fn failed_tiers(&self) -> Vec<FailedTier> {
+        self.board.failed_tiers()
+    }
+
     /// Whether the mount is being looked at.
     pub fn is_alive(&self) -> bool {
         self.poller.beats()
@@ -214,6 +221,14 @@ impl Resolver {
 
     pub(super) fn writes_back(&self) -> bool {
         self.config.write_back
+    }
+
+    pub(super) fn mount_lag(&self) -> &MountLag {
+        &self.mount_lag
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.board
     }
 
     pub(super) fn cluster(&self) -> &Cluster {

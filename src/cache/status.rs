@@ -1,7 +1,8 @@
 //! How each tier is doing: for `/v1/status`, and for one log line whenever that changes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -46,14 +47,32 @@ pub struct Tiers {
     pub watch: TierStatus,
 }
 
+/// A tier that gives no index now, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedTier {
+    /// Which.
+    pub tier: Tier,
+    /// Why.
+    pub reason: String,
+}
+
 /// Where the tiers report.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Tiers>);
+pub struct Board {
+    tiers: Mutex<Tiers>,
+    /// Those of `tiers` that have an error: read for every answer, without a lock.
+    failed: ArcSwap<Vec<FailedTier>>,
+}
 
 impl Board {
     /// All tiers as they are now.
     pub fn tiers(&self) -> Tiers {
         self.lock().clone()
+    }
+
+    /// The tiers that give no index now.
+    pub fn failed_tiers(&self) -> Vec<FailedTier> {
+        self.failed.load().to_vec()
     }
 
     /// A tier gave an index.
@@ -74,12 +93,32 @@ impl Board {
         let recovered = slot.error.is_some();
         let news: Vec<_> = status.warnings.iter().filter(|warning| !slot.warnings.contains(warning)).cloned().collect();
         *slot = status;
+        if recovered {
+            self.failed.store(Arc::new(tiers.failed()));
+        }
         drop(tiers);
         for warning in news {
             tracing::warn!(tier = tier.as_str(), "{warning}");
         }
         if recovered {
             tracing::info!(tier = tier.as_str(), "works again");
+        }
+    }
+
+    /// Something about a tier that its documents do not tell: whether this warning stands. Logged when it begins to;
+    /// the tier's next document withdraws it.
+    pub fn set_warning(&self, tier: Tier, warning: &str, stands: bool) {
+        let mut tiers = self.lock();
+        let warnings = &mut tiers.slot(tier).warnings;
+        let stood = warnings.iter().any(|known| known == warning);
+        if stands && !stood {
+            warnings.push(warning.to_owned());
+        } else if !stands {
+            warnings.retain(|known| known != warning);
+        }
+        drop(tiers);
+        if stands && !stood {
+            tracing::warn!(tier = tier.as_str(), "{warning}");
         }
     }
 
@@ -90,6 +129,7 @@ impl Board {
         let is_news = slot.error.as_ref() != Some(&error);
         if is_news {
             slot.error = Some(error.clone());
+            self.failed.store(Arc::new(tiers.failed()));
         }
         drop(tiers);
         if is_news {
@@ -100,11 +140,22 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Tiers> {
         // Nothing that holds the lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tiers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tiers {
+    fn failed(&self) -> Vec<FailedTier> {
+        let tiers = [
+            (Tier::Mount, &self.mount),
+            (Tier::ConfigMap, &self.configmap),
+            (Tier::Scan, &self.scan),
+            (Tier::Watch, &self.watch),
+        ];
+        let failed = |(tier, status): (Tier, &TierStatus)| Some(FailedTier { tier, reason: status.error.clone()? });
+        tiers.into_iter().filter_map(failed).collect()
+    }
+
     fn slot(&mut self, tier: Tier) -> &mut TierStatus {
         match tier {
             Tier::Mount => &mut self.mount,

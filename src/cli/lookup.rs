@@ -28,7 +28,7 @@ pub(super) async fn run(global: &GlobalArgs, args: LookupArgs) -> anyhow::Result
     let loaded = if args.no_api { Arc::new(from_mount(global)?) } else { first_index(global).await? };
     let answer = LookupAnswer {
         image: args.image.as_written().to_owned(),
-        source: Source::of(&loaded, false),
+        source: Source::of(&loaded, false, Vec::new()),
         workloads: loaded.index.lookup(&args.image),
     };
     match global.output {

@@ -45,6 +45,7 @@ mod rolled;
 mod shutdown;
 mod store;
 mod support;
+mod tier_failures;
 mod usage;
 mod watch;
 mod write_back;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     printed::tests(&mut suite);
     probes::tests(&mut suite);
     shutdown::tests(&mut suite);
+    tier_failures::tests(&mut suite);
     usage::tests(&mut suite);
     watch::tests(&mut suite);
     openapi::tests(&mut suite);
