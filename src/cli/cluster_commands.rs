@@ -73,11 +73,8 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
     result
 }
 
-/// The first index of the chain: the mount, the ConfigMap, a scan.
+/// The first index of the chain: the ConfigMap, a scan (and the mount, should it come to life meanwhile).
 pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<Arc<LoadedIndex>> {
-    if let Ok(loaded) = super::lookup::from_mount(global) {
-        return Ok(Arc::new(loaded));
-    }
     let (resolver, _) = resolver(global, Scope::AllNamespaces, CLOCK_MARGIN).await?;
     Ok(with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?)
 }
