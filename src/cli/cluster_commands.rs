@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::GlobalArgs;
 use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
+use crate::cache::status::FailedTier;
 use crate::cache::{LoadedIndex, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -74,11 +75,11 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
     result
 }
 
-/// The first index of the chain: the mount, the ConfigMap, a scan.
-pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<Arc<LoadedIndex>> {
-    if let Ok(loaded) = super::lookup::from_mount(global) {
-        return Ok(Arc::new(loaded));
-    }
+/// The first index of the chain: the ConfigMap, a scan (and the mount, should it come to life meanwhile); and the
+/// tiers that gave none.
+pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
     let (resolver, _) = resolver(global, Scope::AllNamespaces, CLOCK_MARGIN).await?;
-    Ok(with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?)
+    resolver.load_mount().await;
+    let loaded = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
+    Ok((loaded, resolver.failed_tiers()))
 }
