@@ -53,11 +53,16 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
     result
 }
 
-/// The first index of the chain: the mount, the ConfigMap, a scan.
-pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<Arc<LoadedIndex>> {
+/// The first index of the chain: the mount, the ConfigMap, a scan of `scope`.
+pub(super) async fn first_index(global: &GlobalArgs, scope: Scope) -> anyhow::Result<Arc<LoadedIndex>> {
     if let Ok(loaded) = super::lookup::from_mount(global) {
         return Ok(Arc::new(loaded));
     }
-    let (resolver, _) = resolver(global, Scope::AllNamespaces, CLOCK_MARGIN).await?;
-    Ok(with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?)
+    let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
+    let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
+    // Else nobody would notice that each lookup costs a scan, or what it would take to need none.
+    if let Some(error) = resolver.tiers().configmap.error {
+        anstream::eprintln!("not from the cache: {error}");
+    }
+    Ok(found)
 }

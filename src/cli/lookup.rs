@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::arguments::namespace_name;
 use super::cluster_commands::first_index;
 use super::output::{OutputFormat, describe_source, print, print_json, print_names, table};
 use super::{Answered, GlobalArgs};
@@ -11,6 +12,7 @@ use crate::cache::{LoadedIndex, Tier};
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
+use crate::index::Scope;
 use crate::index::document::stored::Stored;
 use crate::server::LookupAnswer;
 use anyhow::Context as _;
@@ -22,10 +24,16 @@ pub(super) struct LookupArgs {
     /// Read the mount alone; never talk to the API server
     #[arg(long)]
     no_api: bool,
+    /// Where nothing is cached, scan these namespaces alone [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
+    namespaces: Vec<String>,
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: LookupArgs) -> anyhow::Result<Answered> {
-    let loaded = if args.no_api { Arc::new(from_mount(global)?) } else { first_index(global).await? };
+    let loaded = match args.no_api {
+        true => Arc::new(from_mount(global)?),
+        false => first_index(global, Scope::of(&args.namespaces)).await?,
+    };
     let answer = LookupAnswer {
         image: args.image.as_written().to_owned(),
         source: Source::of(&loaded, false),
