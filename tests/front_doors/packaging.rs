@@ -3,7 +3,9 @@
 //! The names of the base are those of a cluster, not of a test: the tests of the service share one application of it.
 //! The others move what they apply into namespaces of their own.
 
+mod cron_job;
 mod manifests;
+mod namespaced;
 mod permission;
 mod permissions;
 mod rendered;
@@ -16,4 +18,6 @@ pub fn tests(suite: &mut Suite) {
     rendered::tests(suite);
     permissions::tests(suite);
     roles::tests(suite);
+    cron_job::tests(suite);
+    namespaced::tests(suite);
 }

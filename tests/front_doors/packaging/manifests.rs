@@ -6,8 +6,10 @@ use std::sync::OnceLock;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use crate::support::command::Ran;
 use crate::support::control_plane::ADMIN;
 use crate::support::ground::Ground;
+use crate::support::service_account::LoggedIn;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
@@ -120,6 +122,19 @@ impl Manifests {
         &self.pod_template()["spec"]["containers"][0]
     }
 
+    /// The container of a CronJob.
+    pub(super) fn container_of_job(&self, name: &str) -> &Value {
+        &self.get("CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    }
+
+    /// Runs what a container runs, with its environment, as the account that its pod would be.
+    pub(super) async fn run_container(&self, container: &Value, account: &LoggedIn) -> Ran {
+        let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+        let environment = self.environment(container);
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        account.run_with(&arguments.collect::<Vec<_>>(), &environment).await
+    }
+
     /// The environment that a container of these has: its own variables, and those of the ConfigMaps it names.
     pub(super) fn environment(&self, container: &Value) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -147,16 +162,17 @@ fn visit(value: &mut Value, key: &str, change: &mut dyn FnMut(&mut Value)) {
     }
 }
 
-pub(super) struct Ran {
+/// What kubectl said.
+pub(super) struct Said {
     pub(super) stdout: String,
     pub(super) stderr: String,
 }
 
 /// Runs kubectl, which must succeed.
-pub(super) fn run(command: &mut Command) -> Ran {
+pub(super) fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let ran = Ran { stdout: text(output.stdout), stderr: text(output.stderr) };
+    let ran = Said { stdout: text(output.stdout), stderr: text(output.stderr) };
     assert!(output.status.success(), "{command:?}: {}", ran.stderr);
     ran
 }

@@ -29,7 +29,7 @@ pub(super) struct Roles {
     pub(super) roles: Vec<Value>,
 }
 
-pub(super) fn is_role(object: &Value) -> bool {
+fn is_role(object: &Value) -> bool {
     ["Role", "ClusterRole"].contains(&object["kind"].as_str().unwrap())
 }
 
@@ -103,6 +103,24 @@ impl Permission {
 }
 
 impl Roles {
+    /// Of the account `name`, all that these manifests bind it to; the API server goes by them when this returns.
+    pub(super) async fn of(ground: &Ground, objects: &[Value], namespace: &str, name: &str) -> Self {
+        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
+        let binds = |role: &Value, binding: &Value| {
+            binding["subjects"].as_array().is_some_and(|subjects| subjects.contains(&subject))
+                && binding["roleRef"]["kind"] == role["kind"]
+                && binding["roleRef"]["name"] == role["metadata"]["name"]
+                && binding["metadata"]["namespace"] == role["metadata"]["namespace"]
+        };
+        let roles = objects.iter().filter(|role| is_role(role) && objects.iter().any(|binding| binds(role, binding)));
+        let account = Account::service_account(namespace, name);
+        let roles = Self { ground: ground.clone(), account, roles: roles.cloned().collect() };
+        for permission in roles.permissions() {
+            roles.wait_until(&permission, true).await;
+        }
+        roles
+    }
+
     /// Each of them once, though two roles may have it.
     pub(super) fn permissions(&self) -> Vec<Permission> {
         let mut permissions = Vec::new();

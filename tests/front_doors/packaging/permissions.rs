@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::manifests::{CACHE, Manifests, NAMESPACE, run};
-use super::permission::{Account, Permission, Roles, is_role};
+use super::permission::{Account, Permission, Roles};
 use super::stage::{Stage, new_push};
 use crate::support::control_plane::{ADMIN, SERVICE_ACCOUNT};
 use crate::support::fixtures::config_map;
@@ -24,8 +24,7 @@ pub fn tests(suite: &mut Suite) {
 async fn each_permission_is_needed_and_enough(ground: Ground) {
     let base = Manifests::base_applied(&ground);
     assert_is_the_service_account(&ground);
-    let roles = base.objects.into_iter().filter(is_role).collect();
-    let roles = Roles { ground: ground.clone(), account: account(), roles };
+    let roles = Roles::of(&ground, &base.objects, NAMESPACE, "pushroll").await;
     let stage = Stage::set(ground).await;
     assert_nothing_else_is_permitted(&stage.ground).await;
     stage.play_everything().await;

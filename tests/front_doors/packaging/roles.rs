@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::manifests::{BASE, CACHE, Manifests, NAMESPACE};
-use super::permission::{Account, Permission, Roles, is_role};
+use super::permission::{Permission, Roles};
 use super::stage::used;
 use crate::support::command::Ran;
 use crate::support::fixtures::{collection, config_map, daemon_set, deployment, stateful_set};
@@ -98,11 +98,7 @@ impl Alone {
             ground.create(&workload).await;
         }
         let account = ground.log_in(&namespace, "pushroll").await;
-        let roles = granted.objects.into_iter().filter(is_role).collect();
-        let roles = Roles { account: Account::service_account(&namespace, "pushroll"), roles, ground };
-        for permission in roles.permissions() {
-            roles.wait_until(&permission, true).await;
-        }
+        let roles = Roles::of(&ground, &granted.objects, &namespace, "pushroll").await;
         Self { roles, account }
     }
 
