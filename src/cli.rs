@@ -5,14 +5,19 @@
 
 mod arguments;
 mod cluster_commands;
+mod completions;
 mod demo;
 mod explain;
 mod http_client;
 mod lookup;
+mod man;
+mod openapi;
 mod output;
 mod rebuild;
 mod replay;
+mod restart;
 mod serve;
+mod shown_answer;
 mod store;
 
 use std::process::ExitCode;
@@ -43,10 +48,18 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// What a push of an image would do, workload by workload, and why
     Explain(explain::ExplainArgs),
+    /// Restarts workloads now, as a person would: no push, no record
+    Restart(restart::RestartArgs),
     /// Sends a recorded or hand-written event to a running service
     Replay(replay::ReplayArgs),
     /// A key-value store over any ConfigMap
     Store(store::StoreArgs),
+    /// Prints the OpenAPI document of the HTTP endpoints
+    Openapi,
+    /// Prints a shell's completion script
+    Completions(completions::CompletionsArgs),
+    /// Prints the manual page of a command, or writes all of them to a directory
+    Man(man::ManArgs),
 }
 
 /// What a command came to, when nothing failed.
@@ -91,8 +104,12 @@ impl Cli {
             Command::Lookup(args) => single()?.block_on(lookup::run(&global, args)),
             Command::Rebuild(args) => single()?.block_on(rebuild::run(&global, args)),
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
+            Command::Restart(args) => single()?.block_on(restart::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
             Command::Store(args) => single()?.block_on(store::run(&global, args)),
+            Command::Openapi => openapi::run(),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

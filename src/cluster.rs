@@ -4,6 +4,7 @@
 //! connect    kubeconfig or service account -> kube::Client
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
+//! rollouts   GET of one, for how far its rollout is
 //! config_maps  GET, create, PATCH of a ConfigMap
 //! ```
 //!
@@ -13,6 +14,7 @@ pub mod config_maps;
 pub mod connect;
 mod error;
 mod request;
+pub mod rollouts;
 mod workload_lists;
 pub mod workloads;
 

@@ -11,6 +11,7 @@
 //! The server and the command line are two doors to this room. It must not know HTTP servers.
 
 pub mod answer;
+mod by_hand;
 mod first_receipt;
 
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ use crate::clock::Clock;
 use crate::event::{self, EnvelopeError, ImagePush, Message};
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, Code, Push, Restarter, WorkloadResult};
+use crate::rollout::{Push, Restarter, WorkloadResult};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{OutcomeLabel, TierLabel};
 use crate::workload::WorkloadRef;
@@ -117,26 +118,6 @@ impl Deliveries {
         answer.delivery_attempt = message.delivery_attempt;
         self.told(received, &answer);
         Ok(answer)
-    }
-
-    /// What a push of `image` at this moment would do, and who runs it by digest and so would not follow.
-    pub async fn explain(&self, image: &ImageRef) -> Answer {
-        let received = self.received();
-        let push =
-            Push { image: image.clone(), digest: None, published: None, received: received.time, message_id: None };
-        let resolved = self.resolve(received, &Arc::new(push), Mode::DryRun).await;
-        let pinned =
-            resolved.source.as_ref().map_or(&[][..], |loaded| loaded.index.pinned(image)).iter().map(|pinned| {
-                let reason = format!("it runs {}: a digest does not move with a tag", pinned.image);
-                WorkloadResult::new(&pinned.workload, Action::Skipped, Code::PinnedByDigest, reason)
-            });
-        let pinned: Vec<_> = pinned.collect();
-        let mut answer = self.answer(image.clone(), resolved, Mode::DryRun);
-        let is_known = |result: &WorkloadResult| answer.workloads.iter().any(|w| w.workload() == result.workload());
-        let new: Vec<_> = pinned.into_iter().filter(|result| !is_known(result)).collect();
-        answer.workloads.extend(new);
-        answer.workloads.sort_by_key(WorkloadResult::workload);
-        answer
     }
 
     /// The last answers, the newest first.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! restart   GET ─► decide ─► PATCH with the resourceVersion as precondition ─► 409: look again
-//!             decision   pure: the fresh object, the push, the policy, the clocks
+//!             decision   pure: the fresh object, the push (or what a person asks for), the policy, the clocks
 //!             record     our note of the push on the pod template
 //!             field_owners   who wrote an annotation last, by the API server's own bookkeeping
 //!             policy     which workloads may be touched at all
+//! follow    GET until the rollout has ended
 //! ```
 //!
 //! The index is a hint, the workload is the truth: every decision rests on a fresh object. It must not know
@@ -14,6 +15,7 @@
 pub mod decision;
 mod events;
 mod field_owners;
+pub mod follow;
 pub mod policy;
 pub mod record;
 pub mod restart;
@@ -25,11 +27,14 @@ use serde::Serialize;
 use crate::image::{Digest, ImageRef};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
+pub use decision::by_hand::ByHand;
 pub use policy::Policy;
 pub use restart::Restarter;
 
 /// What we restart for pushes as. Never a name that begins with `kubectl`: Flux strips those fields.
 pub const FIELD_MANAGER: &str = "pushroll";
+/// What we restart for people as.
+pub const BY_HAND_FIELD_MANAGER: &str = "pushroll-cli";
 /// As `kubectl rollout restart` sets it, on the pod template.
 pub const RESTARTED_AT_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
@@ -69,6 +74,8 @@ pub enum Action {
 pub enum Code {
     /// Restarted: it runs the image.
     RunsImage,
+    /// Restarted: a person named it.
+    Named,
     /// Current: restarted for this very push before.
     AlreadyRestarted,
     /// Current: restarted for a newer push of the image.
@@ -85,7 +92,7 @@ pub enum Code {
     PinnedByDigest,
     /// Skipped: it does not run the image any more.
     ImageChanged,
-    /// Skipped: it does not exist any more, or is being deleted.
+    /// Skipped (where a person named it: failed): it does not exist any more, or is being deleted.
     Gone,
     /// Skipped: `OnDelete` replaces no pod.
     OnDelete,
@@ -119,6 +126,12 @@ pub enum Warning {
     PullPolicy,
     /// The record on the workload could not be read and was written anew.
     UnreadableRecord,
+    /// Named by a person, though a push would leave it: it opts out.
+    OptedOut,
+    /// Named by a person, though a push would leave it: it is out of scope.
+    OutOfScope,
+    /// Named by a person: `OnDelete` replaces no pod.
+    OnDelete,
 }
 
 /// What came of one workload.

@@ -12,7 +12,7 @@
 mod accept;
 mod admin;
 mod lookup;
-mod openapi;
+pub(crate) mod openapi;
 mod probes;
 pub mod problem;
 mod push;

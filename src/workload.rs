@@ -7,6 +7,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::excerpt::excerpt;
+
+/// How much of a bad text its error quotes.
+const EXCERPT_CHARACTERS: usize = 120;
+
 /// A kind of workload that rolls its pods when its pod template changes (group `apps/v1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum WorkloadKind {
@@ -32,8 +37,13 @@ pub struct WorkloadRef {
 
 /// Why a text names no workload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no workload: expected NAMESPACE/KIND/NAME, KIND one of deployment, statefulset, daemonset")]
-pub struct WorkloadRefError(String);
+#[error(
+    "{text:?} names no workload: {problem}; expected NAMESPACE/KIND/NAME, KIND one of deployment, statefulset, daemonset"
+)]
+pub struct WorkloadRefError {
+    text: String,
+    problem: &'static str,
+}
 
 // === impl WorkloadKind ===
 
@@ -59,6 +69,15 @@ impl WorkloadKind {
         }
     }
 
+    /// As people abbreviate it: `deploy` (Kubernetes: `kubectl api-resources`).
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Deployment => "deploy",
+            Self::StatefulSet => "sts",
+            Self::DaemonSet => "ds",
+        }
+    }
+
     /// The resource's name in a URL: `deployments`.
     pub fn plural(self) -> &'static str {
         match self {
@@ -72,11 +91,13 @@ impl WorkloadKind {
 impl FromStr for WorkloadKind {
     type Err = ();
 
+    /// Every spelling that kubectl knows or prints: `Deployment`, `deployments`, `deploy`, `deployment.apps`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| text.eq_ignore_ascii_case(kind.as_str()) || text.eq_ignore_ascii_case(kind.plural()))
-            .ok_or(())
+        let name = text.strip_suffix(".apps").unwrap_or(text);
+        let is_called = |kind: &Self| {
+            [kind.as_str(), kind.plural(), kind.short_name()].iter().any(|n| n.eq_ignore_ascii_case(name))
+        };
+        Self::ALL.into_iter().find(is_called).ok_or(())
     }
 }
 
@@ -105,14 +126,32 @@ impl FromStr for WorkloadRef {
     type Err = WorkloadRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.split('/');
-        match (parts.next(), parts.next().and_then(|kind| kind.parse().ok()), parts.next(), parts.next()) {
-            (Some(namespace), Some(kind), Some(name), None) if !namespace.is_empty() && !name.is_empty() => {
-                Ok(Self::new(namespace, kind, name))
-            }
-            _ => Err(WorkloadRefError(text.to_owned())),
+        let refused = |problem| WorkloadRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem };
+        let parts: Vec<&str> = text.split('/').collect();
+        let [namespace, kind, name] = parts[..] else { return Err(refused("it has not three parts")) };
+        let kind = kind.parse().map_err(|()| refused("its kind is unknown"))?;
+        if !is_namespace_name(namespace) {
+            return Err(refused("its namespace is no name of one"));
         }
+        if !is_object_name(name) {
+            return Err(refused("its name has other characters than lower-case letters, digits, - and ."));
+        }
+        Ok(Self::new(namespace, kind, name))
     }
+}
+
+/// Whether a namespace can be called that: an RFC 1123 label.
+pub fn is_namespace_name(text: &str) -> bool {
+    text.len() <= 63 && !text.contains('.') && is_object_name(text)
+}
+
+/// Whether a workload can be called that: an RFC 1123 subdomain.
+fn is_object_name(text: &str) -> bool {
+    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -123,8 +162,13 @@ mod tests {
     fn a_name_is_read_back_as_it_is_shown() {
         let workload = WorkloadRef::new("shop", WorkloadKind::StatefulSet, "db");
         assert_eq!(workload.to_string(), "shop/statefulset/db");
-        assert_eq!("shop/StatefulSets/db".parse(), Ok(workload));
+        for kind in ["statefulset", "StatefulSet", "StatefulSets", "sts", "statefulset.apps", "statefulsets.apps"] {
+            assert_eq!(format!("shop/{kind}/db").parse(), Ok(workload.clone()), "{kind}");
+        }
         for text in ["", "web", "shop/web", "shop/pod/web", "shop/deployment/", "/deployment/web", "a/deployment/b/c"] {
+            assert!(text.parse::<WorkloadRef>().is_err(), "{text}");
+        }
+        for text in ["a b/ds/c", "a/ds/c?d", "a/ds/..", "a/ds/C", "a.b/ds/c", "a/ds/-c", "a/apps/c", "a/ds.batch/c"] {
             assert!(text.parse::<WorkloadRef>().is_err(), "{text}");
         }
     }

@@ -12,6 +12,7 @@ use crate::cache::mount::MountReader;
 use crate::cluster::connect::{ConnectOptions, connect};
 use crate::index::document::stored;
 use crate::telemetry::logging::{self, LogFormat};
+use crate::workload::is_namespace_name;
 
 /// Where a service account's namespace is mounted (Kubernetes: the `ServiceAccount` admission plugin).
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -111,10 +112,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// A namespace's name, an RFC 1123 label: one that is empty must not come to mean all of them, or none.
 pub(super) fn namespace_name(text: &str) -> Result<String, String> {
-    let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let is_label =
-        (1..=63).contains(&text.len()) && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-');
-    if is_label {
+    if is_namespace_name(text) {
         Ok(text.to_owned())
     } else {
         Err("expected the names of namespaces, separated by commas alone".to_owned())

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::GlobalArgs;
+use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
 use crate::cache::{LoadedIndex, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::delivery::{Deliveries, DeliveryConfig};
 use crate::index::Scope;
+use crate::rollout::Restarter;
 use crate::telemetry::Metrics;
 
 /// People are patient; a cluster of thousands of workloads takes seconds to scan.
@@ -19,6 +22,9 @@ pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(120);
 
 /// As `serve` has it by default.
 pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+
+/// Workloads worked on at once, as `serve` has it by default.
+pub(super) const CONCURRENCY: usize = 16;
 
 /// A chain over the cluster of the arguments, which writes nothing.
 pub(super) async fn resolver(
@@ -40,6 +46,20 @@ pub(super) async fn resolver(
     };
     let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));
     Ok((Arc::new(Resolver::new(config, cluster.clone(), metrics)), cluster))
+}
+
+/// What answers for an image by hand, and the chain that it rests on, which writes nothing.
+pub(super) async fn deliveries(
+    global: &GlobalArgs,
+    args: &PolicyArgs,
+) -> anyhow::Result<(Arc<Resolver>, Deliveries, Cluster)> {
+    let policy = args.policy();
+    let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
+    let metrics = Arc::new(Metrics::new());
+    let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false };
+    let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, Arc::clone(&metrics));
+    let deliveries = Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, metrics);
+    Ok((resolver, deliveries, cluster))
 }
 
 /// Runs `command` while the resolver serves it.

@@ -1,6 +1,6 @@
 //! How results are printed: a table for people, JSON for programs, names for pipes.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -22,8 +22,16 @@ pub(super) enum OutputFormat {
 
 /// Writes to stdout; a reader that has gone (`| head`) is no error.
 pub(super) fn print(text: &str) -> io::Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    write(anstream::stdout().lock(), text.as_bytes())
+}
+
+/// As [`print`], and as it is: no escape sequence is looked for.
+pub(super) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    write(io::stdout().lock(), bytes)
+}
+
+fn write(mut stdout: impl io::Write, bytes: &[u8]) -> io::Result<()> {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

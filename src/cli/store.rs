@@ -58,7 +58,7 @@ struct ConfigMapArgs {
 struct KeyArgs {
     #[command(flatten)]
     of: ConfigMapArgs,
-    /// The key: letters, digits, -, _ and .
+    /// The key: letters, digits, dots, - and _
     key: String,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
@@ -181,6 +182,11 @@ impl<S: AsRef<str>> PodSpec<S> {
 impl Cluster {
     /// GET of one workload.
     pub async fn get_workload(&self, workload: &WorkloadRef) -> Result<WorkloadObject, ApiError> {
+        self.get_workload_as(workload).await
+    }
+
+    /// GET of one workload, decoded to what the caller needs of it.
+    pub(super) async fn get_workload_as<T: DeserializeOwned>(&self, workload: &WorkloadRef) -> Result<T, ApiError> {
         let body =
             self.call(Call { verb: "get", resource: workload.kind.plural(), uri: path(workload), body: None }).await?;
         serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))

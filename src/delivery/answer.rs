@@ -144,13 +144,13 @@ impl Answer {
         Self { code, reason: Some(not_for_us.reason), ..Self::empty(Outcome::Ignored) }
     }
 
-    /// Of a push, from what was done to its workloads.
-    pub fn of_workloads(image: ImageRef, workloads: Vec<WorkloadResult>, mode: Mode) -> Self {
+    /// Of a push (or a person's request, which may name no image), from what was done to its workloads.
+    pub fn of_workloads(image: impl Into<Option<ImageRef>>, workloads: Vec<WorkloadResult>, mode: Mode) -> Self {
         let outcome = match mode {
             Mode::DryRun => Outcome::DryRun,
             Mode::Apply => Outcome::of(&workloads),
         };
-        Self { image: Some(image), workloads, ..Self::empty(outcome) }
+        Self { image: image.into(), workloads, ..Self::empty(outcome) }
     }
 
     fn empty(outcome: Outcome) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Pure: the object, the push, the policy and the clocks in; what to do and why out.
 
+pub mod by_hand;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +20,14 @@ use crate::image::ImageRef;
 /// What to do with a workload.
 #[derive(Debug)]
 pub enum Decision {
-    /// Restart it; the record to write in the same PATCH.
+    /// Restart it.
     Restart {
         /// The sentence of the answer.
         reason: String,
         /// What else a person should know.
         warnings: Vec<Warning>,
-        /// The new record.
-        record: Record,
+        /// The record to write in the same PATCH; a restart by hand leaves none, and the one that is there alone.
+        record: Option<Record>,
     },
     /// Leave it.
     Leave {
@@ -41,29 +42,10 @@ pub enum Decision {
 
 /// Decides for one workload, from the object as it is now.
 pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clocks<'_>) -> Decision {
-    if object.metadata.deletion_timestamp.is_some() {
-        return skip(Code::Gone, "it is being deleted");
-    }
-    match policy.refuses(object) {
-        Some(Refusal::OptedOut(reason)) => return skip(Code::OptedOut, reason),
-        Some(Refusal::OutOfScope(reason)) => return skip(Code::OutOfScope, reason),
-        None => {}
-    }
-    let pod = &object.spec.template.spec;
-    let followers: Vec<TemplateImage<'_>> = pod.images().filter(|image| follows(image, push)).collect();
-    if followers.is_empty() {
-        return runs_it_no_more(pod, push);
-    }
-    if followers.iter().all(|image| image.pull_policy == Some("Never")) {
-        return skip(Code::NeverPulls, "its imagePullPolicy is Never: a restart pulls nothing");
-    }
-    if object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete") {
-        return skip(
-            Code::OnDelete,
-            "its update strategy is OnDelete: a restart replaces no pod; delete its pods to update them",
-        );
-    }
-
+    let followers = match followers(object, &push.image, policy) {
+        Ok(followers) => followers,
+        Err(leave) => return leave,
+    };
     let annotations = &object.spec.template.metadata.annotations;
     let (record, record_is_readable) = match Record::decode(annotations.get(RECORD_ANNOTATION).map(String::as_str)) {
         Ok(record) => (record, true),
@@ -86,29 +68,65 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     }
     // What the pods pulled of the other images is certain only while nobody but us has touched the template.
     let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
+    let pod = &object.spec.template.spec;
     let runs = |tag_key: &str| pod.images().any(|i| parse(i.image).is_some_and(|i| i.tag_key() == Some(tag_key)));
     Decision::Restart {
-        reason: restart_reason(&warnings, object),
-        record: record.with(tag_key, push, clocks.margin, runs),
+        reason: restart_reason("runs the image", &warnings, object),
+        record: Some(record.with(tag_key, push, clocks.margin, runs)),
         warnings,
     }
+}
+
+/// The images by which a workload follows a tag.
+///
+/// # Errors
+/// What says, whoever asks for a restart of those that run it, that this one is to be left.
+fn followers<'a>(
+    object: &'a WorkloadObject,
+    image: &ImageRef,
+    policy: &Policy,
+) -> Result<Vec<TemplateImage<'a>>, Decision> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Err(skip(Code::Gone, "it is being deleted"));
+    }
+    match policy.refuses(object) {
+        Some(Refusal::OptedOut(reason)) => return Err(skip(Code::OptedOut, reason)),
+        Some(Refusal::OutOfScope(reason)) => return Err(skip(Code::OutOfScope, reason)),
+        None => {}
+    }
+    let pod = &object.spec.template.spec;
+    let followers: Vec<TemplateImage<'_>> = pod.images().filter(|candidate| follows(candidate, image)).collect();
+    if followers.is_empty() {
+        return Err(runs_it_no_more(pod, image));
+    }
+    if followers.iter().all(|image| image.pull_policy == Some("Never")) {
+        return Err(skip(Code::NeverPulls, "its imagePullPolicy is Never: a restart pulls nothing"));
+    }
+    if is_on_delete(object) {
+        let reason = "its update strategy is OnDelete: a restart replaces no pod; delete its pods to update them";
+        return Err(skip(Code::OnDelete, reason));
+    }
+    Ok(followers)
+}
+
+fn is_on_delete(object: &WorkloadObject) -> bool {
+    object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete")
 }
 
 fn parse(image: &str) -> Option<ImageRef> {
     image.parse().ok()
 }
 
-fn follows(image: &TemplateImage<'_>, push: &Push) -> bool {
-    parse(image.image).is_some_and(|image| image.tag_key().is_some() && image.tag_key() == push.image.tag_key())
+fn follows(candidate: &TemplateImage<'_>, image: &ImageRef) -> bool {
+    parse(candidate.image).is_some_and(|parsed| parsed.tag_key().is_some() && parsed.tag_key() == image.tag_key())
 }
 
-fn runs_it_no_more(pod: &PodSpec, push: &Push) -> Decision {
-    let pin = pod.images().find_map(|image| {
-        parse(image.image).filter(|image| image.digest().is_some() && image.same_repository(&push.image))
-    });
+fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Decision {
+    let is_pin = |parsed: &ImageRef| parsed.digest().is_some() && parsed.same_repository(image);
+    let pin = pod.images().find_map(|candidate| parse(candidate.image).filter(is_pin));
     match pin {
         Some(pin) => skip(Code::PinnedByDigest, format!("it runs {pin}: a digest does not move with a tag")),
-        None => skip(Code::ImageChanged, format!("it does not run {} any more", push.image)),
+        None => skip(Code::ImageChanged, format!("it does not run {image} any more")),
     }
 }
 
@@ -160,13 +178,15 @@ fn warnings(object: &WorkloadObject, followers: &[TemplateImage<'_>]) -> Vec<War
     .collect()
 }
 
-fn restart_reason(warnings: &[Warning], object: &WorkloadObject) -> String {
+fn restart_reason(why: &str, warnings: &[Warning], object: &WorkloadObject) -> String {
     let rolling_update = object.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0);
-    let mut reason = "runs the image".to_owned();
+    let mut reason = why.to_owned();
     for warning in warnings {
         reason.push_str("; ");
         match warning {
+            Warning::OptedOut | Warning::OutOfScope => reason.push_str("restarted all the same, because it was named"),
+            Warning::OnDelete => reason.push_str("its update strategy is OnDelete: delete its pods to replace them"),
             Warning::Paused => reason.push_str("paused: it rolls on resume"),
             Warning::ZeroReplicas => reason.push_str("has no replicas: its pods pull when it is scaled up"),
             Warning::Partition => {

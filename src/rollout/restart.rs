@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::decision::by_hand::{ByHand, decide_by_hand};
 use super::decision::{Decision, decide};
 use super::events::EventWriter;
 use super::policy::{Policy, Refusal};
 use super::record::{RECORD_ANNOTATION, Record};
-use super::{Action, Code, FIELD_MANAGER, Push, RESTARTED_AT_ANNOTATION, WorkloadResult};
+use super::{Action, BY_HAND_FIELD_MANAGER, Code, FIELD_MANAGER, Push, RESTARTED_AT_ANNOTATION, WorkloadResult};
 use crate::clock::Clocks;
 use crate::cluster::{ApiError, Cluster, WorkloadObject};
 use crate::telemetry::Metrics;
@@ -46,6 +47,15 @@ pub enum Mode {
     DryRun,
 }
 
+/// Who wants a restart.
+#[derive(Debug, Clone)]
+enum Cause {
+    /// A push: exactly once, with a record of it.
+    Push(Arc<Push>),
+    /// A person: now.
+    ByHand(Arc<ByHand>),
+}
+
 impl Restarter {
     /// At most `concurrency` workloads are worked on at once, over all pushes.
     pub fn new(
@@ -69,11 +79,32 @@ impl Restarter {
         mode: Mode,
         deadline: Instant,
     ) -> Vec<WorkloadResult> {
+        self.restart_each(workloads, &Cause::Push(Arc::clone(push)), mode, deadline).await
+    }
+
+    /// As [`Self::restart_all`], because a person asks for it: no push is looked at and no record is written.
+    pub async fn restart_by_hand(
+        &self,
+        workloads: &[WorkloadRef],
+        asked: ByHand,
+        mode: Mode,
+        deadline: Instant,
+    ) -> Vec<WorkloadResult> {
+        self.restart_each(workloads, &Cause::ByHand(Arc::new(asked)), mode, deadline).await
+    }
+
+    async fn restart_each(
+        &self,
+        workloads: &[WorkloadRef],
+        cause: &Cause,
+        mode: Mode,
+        deadline: Instant,
+    ) -> Vec<WorkloadResult> {
         let mut tasks = JoinSet::new();
         for workload in workloads {
-            let (shared, push, workload) = (Arc::clone(&self.0), Arc::clone(push), workload.clone());
+            let (shared, cause, workload) = (Arc::clone(&self.0), cause.clone(), workload.clone());
             tasks.spawn(async move {
-                let restarted = tokio::time::timeout_at(deadline.into(), shared.restart(&workload, &push, mode)).await;
+                let restarted = tokio::time::timeout_at(deadline.into(), shared.restart(&workload, &cause, mode)).await;
                 let result = restarted.unwrap_or_else(|_| {
                     WorkloadResult::new(&workload, Action::Failed, Code::TimedOut, "no time was left for it")
                 });
@@ -103,8 +134,11 @@ impl Restarter {
 }
 
 impl Shared {
-    async fn restart(&self, workload: &WorkloadRef, push: &Push, mode: Mode) -> WorkloadResult {
-        if let Some(Refusal::OptedOut(reason) | Refusal::OutOfScope(reason)) = self.policy.refuses_namespace(workload) {
+    async fn restart(&self, workload: &WorkloadRef, cause: &Cause, mode: Mode) -> WorkloadResult {
+        if !cause.names_the_workload()
+            && let Some(Refusal::OptedOut(reason) | Refusal::OutOfScope(reason)) =
+                self.policy.refuses_namespace(workload)
+        {
             return WorkloadResult::new(workload, Action::Skipped, Code::OutOfScope, reason);
         }
         // Never closed.
@@ -113,7 +147,7 @@ impl Shared {
             if attempt > 0 {
                 tokio::time::sleep(CONFLICT_PAUSE * u32::try_from(attempt).unwrap_or(1)).await;
             }
-            match self.attempt(workload, push, mode).await {
+            match self.attempt(workload, cause, mode).await {
                 Ok(result) => return result,
                 Err(ApiError::Conflict(_)) => {}
                 Err(error) => return self.failed(workload, &error),
@@ -124,54 +158,59 @@ impl Shared {
 
     /// # Errors
     /// [`ApiError::Conflict`]: look again. Any other: it has failed.
-    async fn attempt(&self, workload: &WorkloadRef, push: &Push, mode: Mode) -> Result<WorkloadResult, ApiError> {
+    async fn attempt(&self, workload: &WorkloadRef, cause: &Cause, mode: Mode) -> Result<WorkloadResult, ApiError> {
         let object = match self.cluster.get_workload(workload).await {
-            Err(ApiError::NotFound(_)) => {
-                return Ok(WorkloadResult::new(workload, Action::Skipped, Code::Gone, "it does not exist any more"));
-            }
+            Err(ApiError::NotFound(_)) => return Ok(cause.gone(workload)),
             object => object?,
         };
-        let now = self.cluster.clock().now();
-        let clocks = Clocks { now, server: self.cluster.server_clock(), margin: self.clock_margin };
-        let (reason, warnings, record) = match decide(&object, push, &self.policy, clocks) {
+        let (reason, warnings, record) = match self.decide(workload, &object, cause) {
             Decision::Leave { action, code, reason } => return Ok(WorkloadResult::new(workload, action, code, reason)),
             Decision::Restart { reason, warnings, record } => (reason, warnings, record),
         };
         if mode == Mode::Apply {
-            let patch = self.patch(&object, &record);
-            match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
+            let patch = self.patch(&object, record.as_ref());
+            match self.cluster.patch_workload(workload, cause.field_manager(), &patch).await {
                 Ok(()) => {}
-                Err(ApiError::NotFound(_)) => {
-                    return Ok(WorkloadResult::new(
-                        workload,
-                        Action::Skipped,
-                        Code::Gone,
-                        "it does not exist any more",
-                    ));
-                }
-                Err(error @ ApiError::Denied(_)) => {
-                    self.events.denied(workload, &object, push, &error);
+                Err(ApiError::NotFound(_)) => return Ok(cause.gone(workload)),
+                Err(error) => {
+                    if let (Cause::Push(push), ApiError::Denied(_)) = (cause, &error) {
+                        self.events.denied(workload, &object, push, &error);
+                    }
                     return Err(error);
                 }
-                Err(error) => return Err(error),
             }
-            let since = self.cluster.clock().now().duration_since(push.time()).as_secs_f64();
-            self.metrics.publish_to_patch.observe(since.max(0.0));
+            if let Cause::Push(push) = cause {
+                let since = self.cluster.clock().now().duration_since(push.time()).as_secs_f64();
+                self.metrics.publish_to_patch.observe(since.max(0.0));
+            }
         }
-        let result = WorkloadResult::new(workload, Action::Restarted, Code::RunsImage, reason);
+        let code = if cause.names_the_workload() { Code::Named } else { Code::RunsImage };
+        let result = WorkloadResult::new(workload, Action::Restarted, code, reason);
         Ok(WorkloadResult { warnings, ..result })
     }
 
+    fn decide(&self, workload: &WorkloadRef, object: &WorkloadObject, cause: &Cause) -> Decision {
+        match cause {
+            Cause::ByHand(asked) => decide_by_hand(workload, object, asked, &self.policy),
+            Cause::Push(push) => {
+                let now = self.cluster.clock().now();
+                let clocks = Clocks { now, server: self.cluster.server_clock(), margin: self.clock_margin };
+                decide(object, push, &self.policy, clocks)
+            }
+        }
+    }
+
     /// One write: the restart, its record, and the precondition that nothing has changed since the decision.
-    fn patch(&self, object: &WorkloadObject, record: &Record) -> serde_json::Value {
+    fn patch(&self, object: &WorkloadObject, record: Option<&Record>) -> serde_json::Value {
         let last = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
         let restarted_at = restarted_at(self.cluster.clock().now(), last.map(String::as_str));
+        let mut annotations = serde_json::json!({RESTARTED_AT_ANNOTATION: restarted_at});
+        if let Some(record) = record {
+            annotations[RECORD_ANNOTATION] = record.encode().into();
+        }
         serde_json::json!({
             "metadata": {"resourceVersion": object.metadata.resource_version},
-            "spec": {"template": {"metadata": {"annotations": {
-                RESTARTED_AT_ANNOTATION: restarted_at,
-                RECORD_ANNOTATION: record.encode(),
-            }}}},
+            "spec": {"template": {"metadata": {"annotations": annotations}}},
         })
     }
 
@@ -183,6 +222,28 @@ impl Shared {
             _ => Code::ApiError,
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())
+    }
+}
+
+impl Cause {
+    fn names_the_workload(&self) -> bool {
+        matches!(self, Self::ByHand(asked) if **asked == ByHand::Workload)
+    }
+
+    fn field_manager(&self) -> &'static str {
+        match self {
+            Self::Push(_) => FIELD_MANAGER,
+            Self::ByHand(_) => BY_HAND_FIELD_MANAGER,
+        }
+    }
+
+    /// An index may name what is no more; a person who does is wrong.
+    fn gone(&self, workload: &WorkloadRef) -> WorkloadResult {
+        if self.names_the_workload() {
+            WorkloadResult::new(workload, Action::Failed, Code::Gone, "it does not exist")
+        } else {
+            WorkloadResult::new(workload, Action::Skipped, Code::Gone, "it does not exist any more")
+        }
     }
 }
 

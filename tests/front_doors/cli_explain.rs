@@ -1,10 +1,8 @@
 //! `pushroll explain`: what a push would do, workload by workload, and why.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use crate::support::fixtures::{daemon_set, deployment, digest};
+use crate::support::fixtures::{codes, daemon_set, deployment, digest, expected};
 use crate::support::ground::Ground;
 use crate::support::http::get;
 use crate::support::suite::Suite;
@@ -13,17 +11,6 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("explain_gives_each_workload_its_reason", explain_gives_each_workload_its_reason);
     suite.on_both("explain_looks_at_the_workloads_themselves", explain_looks_at_the_workloads_themselves);
     suite.on_both("explain_of_an_image_that_nobody_runs_says_no", explain_of_an_image_that_nobody_runs_says_no);
-}
-
-/// Name to action and code.
-fn codes(answer: &Value) -> BTreeMap<String, (String, String)> {
-    let workloads = answer["workloads"].as_array().unwrap().iter();
-    let text = |workload: &Value, key: &str| workload[key].as_str().unwrap().to_owned();
-    workloads.map(|w| (text(w, "name"), (text(w, "action"), text(w, "code")))).collect()
-}
-
-fn expected(rows: &[(&str, &str, &str)]) -> BTreeMap<String, (String, String)> {
-    rows.iter().map(|(name, action, code)| ((*name).to_owned(), ((*action).to_owned(), (*code).to_owned()))).collect()
 }
 
 async fn explain_gives_each_workload_its_reason(ground: Ground) {

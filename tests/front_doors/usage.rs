@@ -31,6 +31,17 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["explain", "a b"], "image reference"),
         (vec!["rebuild", "--namespaces", "Not_A_Namespace"], "--namespaces"),
         (vec!["rebuild", "--namespaces", ""], "--namespaces"),
+        (vec!["restart"], "IMAGE"),
+        (vec!["restart", "nginx", "-w", "shop/deployment/web"], "cannot be used with"),
+        (vec!["restart", "Not an image"], "image reference"),
+        (vec!["restart", "-w", "web"], "NAMESPACE/KIND/NAME"),
+        (vec!["restart", "-w", "shop/pod/web"], "deployment, statefulset, daemonset"),
+        (vec!["restart", "-w", "shop/deployment/"], "NAMESPACE/KIND/NAME"),
+        (vec!["restart", "-w", "shop/deployment/web?x"], "lower-case letters"),
+        (vec!["restart", "-w", "Shop/deployment/web"], "namespace"),
+        (vec!["restart", "nginx", "--wait", "--dry-run"], "--dry-run"),
+        (vec!["restart", "nginx", "--wait", "--timeout", "0s"], "longer than zero"),
+        (vec!["restart", "nginx", "--selector", "=,"], "--selector"),
         (vec!["replay"], "FILE"),
         (vec!["replay", "file", "--image", "nginx:1"], "--image"),
         (vec!["replay", "--digest", "sha256:x"], "--digest"),
@@ -66,7 +77,7 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
 async fn help_and_version_are_data() {
     let ran = run(&["--version"]).await;
     assert_eq!((ran.code, ran.stdout), (0, format!("pushroll {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["serve", "demo", "lookup", "rebuild", "explain", "replay"] {
+    for command in ["serve", "demo", "lookup", "rebuild", "explain", "restart", "replay"] {
         let ran = run(&[command, "--help"]).await;
         assert!(
             ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&format!("Usage: pushroll {command}")),

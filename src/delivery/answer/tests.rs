@@ -1,3 +1,5 @@
+use std::str::FromStr as _;
+
 use super::*;
 use crate::rollout::Code;
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -7,7 +9,7 @@ fn workload(action: Action, code: Code) -> WorkloadResult {
 }
 
 fn answer(workloads: Vec<WorkloadResult>) -> Answer {
-    Answer::of_workloads("web:1".parse().unwrap(), workloads, Mode::Apply)
+    Answer::of_workloads(ImageRef::from_str("web:1").unwrap(), workloads, Mode::Apply)
 }
 
 /// DESIGN, decision 7: the outcome is the first that holds, and each outcome has one status.

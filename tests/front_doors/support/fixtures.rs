@@ -1,5 +1,6 @@
 //! Workloads and messages, as Kubernetes and Pub/Sub write them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
@@ -67,6 +68,18 @@ pub fn result_of(answer: &Value, manifest: &Value) -> Value {
     let results: Vec<_> = answer["workloads"].as_array().unwrap().iter().filter(is_it).collect();
     assert_eq!(results.len(), 1, "{metadata} in {answer}");
     results[0].clone()
+}
+
+/// Of an answer: name to action and code.
+pub fn codes(answer: &Value) -> BTreeMap<String, (String, String)> {
+    let workloads = answer["workloads"].as_array().unwrap().iter();
+    let text = |workload: &Value, key: &str| workload[key].as_str().unwrap().to_owned();
+    workloads.map(|w| (text(w, "name"), (text(w, "action"), text(w, "code")))).collect()
+}
+
+/// The same, written down.
+pub fn expected(rows: &[(&str, &str, &str)]) -> BTreeMap<String, (String, String)> {
+    rows.iter().map(|(name, action, code)| ((*name).to_owned(), ((*action).to_owned(), (*code).to_owned()))).collect()
 }
 
 /// A digest made of one repeated byte.

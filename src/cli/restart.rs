@@ -1,0 +1,134 @@
+//! `pushroll restart IMAGE`, `pushroll restart -w NAMESPACE/KIND/NAME`: now, as a person would. No push is looked at
+//! and no record is written.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::arguments::positive_duration;
+use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_running};
+use super::output::{OutputFormat, print_json};
+use super::serve::PolicyArgs;
+use super::shown_answer::{judge, show};
+use super::{Answered, GlobalArgs};
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::delivery::answer::Answer;
+use crate::image::ImageRef;
+use crate::rollout::follow::{Ending, Pace, Rollout, follow};
+use crate::rollout::restart::Mode;
+use crate::rollout::{Action, ByHand, Restarter};
+use crate::telemetry::Metrics;
+use crate::workload::WorkloadRef;
+
+/// Between two looks at a rollout.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("what").required(true).args(["image", "workloads"])),
+    after_help = "By image it leaves what a push would leave, and says why. What is named with -w is restarted even \
+        where it opts out or is out of scope.\n\nExit 3: nobody runs the image."
+)]
+pub(super) struct RestartArgs {
+    /// Those that run this image, such as nginx:1.27
+    image: Option<ImageRef>,
+    /// This workload, such as shop/deployment/web; may be given several times
+    #[arg(short, long = "workload", value_name = "NAMESPACE/KIND/NAME")]
+    workloads: Vec<WorkloadRef>,
+    /// Say what would be restarted, and restart nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until the rollouts have ended
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// With --wait: the longest wait
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+/// What is printed as JSON: a push's answer, and how the rollouts ended.
+#[derive(Serialize)]
+struct Restarted<'a> {
+    #[serde(flatten)]
+    answer: &'a Answer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollouts: Option<&'a [Rollout]>,
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Result<Answered> {
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Apply };
+    let (answer, cluster) = match &args.image {
+        Some(image) => by_image(global, image, &args.policy, mode).await?,
+        None => by_name(global, args.workloads, &args.policy, mode).await?,
+    };
+    let mut rollouts = None;
+    if global.output != OutputFormat::Json {
+        // At once: people see what is waited for.
+        show(global.output, &answer)?;
+    }
+    if args.wait {
+        rollouts = Some(follow_all(&cluster, &answer, args.timeout).await);
+    }
+    if global.output == OutputFormat::Json {
+        print_json(&Restarted { answer: &answer, rollouts: rollouts.as_deref() })?;
+    }
+    let is_bad = |rollout: &Rollout| matches!(rollout.ending, Ending::Failed | Ending::TimedOut);
+    let has_failed = rollouts.iter().flatten().any(is_bad);
+    judge(&answer).map(|answered| if has_failed { Answered::Failed } else { answered })
+}
+
+async fn by_image(
+    global: &GlobalArgs,
+    image: &ImageRef,
+    policy: &PolicyArgs,
+    mode: Mode,
+) -> anyhow::Result<(Answer, Cluster)> {
+    let (resolver, deliveries, cluster) = deliveries(global, policy).await?;
+    resolver.load_mount().await;
+    Ok((with_running(&resolver, deliveries.restart(image, mode)).await, cluster))
+}
+
+async fn by_name(
+    global: &GlobalArgs,
+    workloads: Vec<WorkloadRef>,
+    args: &PolicyArgs,
+    mode: Mode,
+) -> anyhow::Result<(Answer, Cluster)> {
+    let metrics = Arc::new(Metrics::new());
+    let cluster = Cluster::new(global.connect().await?, Clock::system(), Arc::clone(&metrics));
+    let restarter = Restarter::new(cluster.clone(), args.policy(), args.clock_margin, CONCURRENCY, metrics);
+    let once: Vec<WorkloadRef> = workloads.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let results = restarter.restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT).await;
+    Ok((Answer::of_workloads(None, results, mode), cluster))
+}
+
+/// Follows every rollout that was begun to its end, and tells each as it comes.
+async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Vec<Rollout> {
+    let deadline = Instant::now() + timeout;
+    let pace = Arc::new(Pace { interval: FOLLOW_INTERVAL, permits: Semaphore::new(CONCURRENCY) });
+    let mut following = JoinSet::new();
+    for restarted in answer.workloads.iter().filter(|workload| workload.action == Action::Restarted) {
+        let (cluster, pace, workload) = (cluster.clone(), Arc::clone(&pace), restarted.workload());
+        following.spawn(async move { follow(&cluster, &workload, &pace, deadline).await });
+    }
+    let mut rollouts = Vec::new();
+    while let Some(followed) = following.join_next().await {
+        match followed {
+            Ok(rollout) => {
+                anstream::eprintln!("{}: {}", rollout.workload, rollout.reason);
+                rollouts.push(rollout);
+            }
+            Err(panicked) => tracing::error!("following a rollout ended badly: {panicked}"),
+        }
+    }
+    rollouts.sort_by(|a, b| a.workload.cmp(&b.workload));
+    rollouts
+}

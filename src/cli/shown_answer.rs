@@ -1,0 +1,44 @@
+//! An answer about workloads on the command line: how it is shown, and which exit code it is.
+
+use super::Answered;
+use super::output::{OutputFormat, answer_table, describe_source, print, print_json, print_names};
+use crate::clock::Clock;
+use crate::delivery::answer::{Answer, Outcome};
+use crate::rollout::Action;
+
+/// In the format of `-o`: under `name` the names, and below a table what the answer rests on.
+pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> {
+    match format {
+        OutputFormat::Json => return print_json(answer),
+        OutputFormat::Name => {
+            return Ok(print_names(&answer.workloads.iter().map(|w| w.workload()).collect::<Vec<_>>())?);
+        }
+        OutputFormat::Table => {}
+    }
+    match &answer.image {
+        _ if !answer.workloads.is_empty() => print(&answer_table(answer))?,
+        Some(image) if !is_unknown(answer) => anstream::eprintln!("no workload runs {image}"),
+        _ => {}
+    }
+    if let Some(source) = &answer.source {
+        anstream::eprintln!("found {}", describe_source(source, Clock::system().now()));
+    }
+    Ok(())
+}
+
+/// The exit code, or the sentence on what failed as a whole.
+pub(super) fn judge(answer: &Answer) -> anyhow::Result<Answered> {
+    if let Some(reason) = answer.reason.as_ref().filter(|_| is_unknown(answer)) {
+        anyhow::bail!(reason.clone());
+    }
+    Ok(match answer.workloads.iter().any(|workload| workload.action == Action::Failed) {
+        true => Answered::Failed,
+        false if answer.workloads.is_empty() => Answered::No,
+        false => Answered::Yes,
+    })
+}
+
+/// Whether it is not known who runs the image.
+fn is_unknown(answer: &Answer) -> bool {
+    answer.outcome == Outcome::Failed && answer.reason.is_some()
+}

@@ -1,0 +1,97 @@
+//! How far the rollout of a workload is: the same GET as of a workload, decoded to what that question needs.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::request::Cluster;
+use super::workloads::UpdateStrategy;
+use crate::workload::WorkloadRef;
+
+/// A workload, as much of it as tells how far its rollout is.
+#[derive(Debug, Deserialize)]
+pub struct RolloutObject {
+    /// `metadata`
+    pub metadata: RolloutMetadata,
+    /// `spec`
+    pub spec: RolloutSpec,
+    /// What its controller has written, for `metadata.generation` or an earlier one.
+    #[serde(default)]
+    pub status: RolloutStatus,
+}
+
+/// `metadata`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutMetadata {
+    /// Counts the changes of `spec`.
+    #[serde(default)]
+    pub generation: i64,
+    /// Set while it is being deleted.
+    #[serde(default)]
+    pub deletion_timestamp: Option<Timestamp>,
+}
+
+/// `spec`; what a kind does not have is at its default.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutSpec {
+    /// Deployment only.
+    #[serde(default)]
+    pub paused: bool,
+    /// Absent on a DaemonSet.
+    #[serde(default)]
+    pub replicas: Option<i64>,
+    /// StatefulSet and DaemonSet.
+    #[serde(default)]
+    pub update_strategy: Option<UpdateStrategy>,
+}
+
+/// `status`; what a kind does not have is at its default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RolloutStatus {
+    /// Which generation the controller has seen.
+    pub observed_generation: i64,
+    /// Pods, old and new.
+    pub replicas: i64,
+    /// New pods.
+    pub updated_replicas: i64,
+    /// Pods that are ready, old and new.
+    pub ready_replicas: i64,
+    /// Pods that are available, old and new.
+    pub available_replicas: i64,
+    /// Deployment only.
+    pub conditions: Vec<RolloutCondition>,
+    /// StatefulSet: what its pods were.
+    pub current_revision: String,
+    /// StatefulSet: what its pods are to become.
+    pub update_revision: String,
+    /// DaemonSet: nodes that are to have a pod.
+    pub desired_number_scheduled: i64,
+    /// DaemonSet: nodes that have a new one.
+    pub updated_number_scheduled: i64,
+    /// DaemonSet: nodes whose pod is available.
+    pub number_available: i64,
+}
+
+/// One entry of `status.conditions`.
+#[derive(Debug, Deserialize)]
+pub struct RolloutCondition {
+    /// `Progressing`, `Available`, ...
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For programs.
+    #[serde(default)]
+    pub reason: String,
+    /// For people.
+    #[serde(default)]
+    pub message: String,
+}
+
+impl Cluster {
+    /// GET of one workload, for how far its rollout is.
+    pub async fn get_rollout(&self, workload: &WorkloadRef) -> Result<RolloutObject, ApiError> {
+        self.get_workload_as(workload).await
+    }
+}

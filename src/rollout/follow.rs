@@ -1,0 +1,180 @@
+//! Following a rollout to its end: GET now and then, and judge as `kubectl rollout status` does.
+//!
+//! Source: Kubernetes, `kubectl/pkg/polymorphichelpers/rollout_status.go`. Unlike kubectl it does not wait for what
+//! cannot come: a paused Deployment, and pods that only their deletion replaces.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::cluster::rollouts::RolloutObject;
+use crate::cluster::{ApiError, Cluster};
+use crate::workload::{WorkloadKind, WorkloadRef};
+
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Every pod is a new one, and available.
+    Complete,
+    /// It does not come to an end by itself: nothing was waited for.
+    NotFollowed,
+    /// It has failed, or the workload is gone.
+    Failed,
+    /// Not in time.
+    TimedOut,
+}
+
+/// A rollout that was followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rollout {
+    /// Whose.
+    #[serde(flatten)]
+    pub workload: WorkloadRef,
+    /// How it ended.
+    pub ending: Ending,
+    /// The sentence for people.
+    pub reason: String,
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// At its end.
+    Ended(Ending, String),
+    /// On its way: what is waited for.
+    Waiting(String),
+}
+
+/// How the API server is asked.
+#[derive(Debug)]
+pub struct Pace {
+    /// Between two looks at one workload.
+    pub interval: Duration,
+    /// How many looks at once, over all workloads.
+    pub permits: Semaphore,
+}
+
+/// Follows one rollout until it ends, at most until `deadline`.
+pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, deadline: Instant) -> Rollout {
+    let began = Instant::now();
+    let ended = |ending, reason| Rollout { workload: workload.clone(), ending, reason };
+    loop {
+        let looked = {
+            // Never closed.
+            let _permit = pace.permits.acquire().await;
+            cluster.get_rollout(workload).await
+        };
+        let waiting = match looked.map(|object| progress(workload.kind, &object)) {
+            Ok(Progress::Ended(ending, reason)) => return ended(ending, reason),
+            Ok(Progress::Waiting(waiting)) => waiting,
+            Err(ApiError::NotFound(_)) => return ended(Ending::Failed, "it was deleted meanwhile".to_owned()),
+            Err(error @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
+                return ended(Ending::Failed, error.to_string());
+            }
+            // The rollout goes on without us: the next look may succeed.
+            Err(error) => error.to_string(),
+        };
+        let now = Instant::now();
+        if now >= deadline {
+            let reason = format!("it has not rolled out within {:?}: {waiting}", rounded(deadline - began));
+            return ended(Ending::TimedOut, reason);
+        }
+        tokio::time::sleep_until((now + pace.interval).min(deadline).into()).await;
+    }
+}
+
+/// To a tenth of a second: `300s`.
+fn rounded(duration: Duration) -> Duration {
+    Duration::from_millis((duration.as_secs_f64() * 10.0).round() as u64 * 100)
+}
+
+/// How far the rollout is, from the object as it is now. Pure.
+pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Progress::Ended(Ending::Failed, "it is being deleted".to_owned());
+    }
+    let is_on_delete = object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete");
+    if is_on_delete {
+        return not_followed("its update strategy is OnDelete: its pods are replaced as they are deleted");
+    }
+    if object.spec.paused {
+        return not_followed("it is paused: it rolls on resume");
+    }
+    if object.status.observed_generation < object.metadata.generation {
+        return waiting("its controller has not seen the change yet");
+    }
+    match kind {
+        WorkloadKind::Deployment => deployment(object),
+        WorkloadKind::StatefulSet => stateful_set(object),
+        WorkloadKind::DaemonSet => daemon_set(object),
+    }
+}
+
+fn deployment(object: &RolloutObject) -> Progress {
+    let status = &object.status;
+    let progressing = status.conditions.iter().find(|condition| condition.kind == "Progressing");
+    if let Some(exceeded) = progressing.filter(|condition| condition.reason == "ProgressDeadlineExceeded") {
+        return Progress::Ended(Ending::Failed, format!("it has exceeded its progress deadline: {}", exceeded.message));
+    }
+    let wanted = object.spec.replicas.unwrap_or(1);
+    if status.updated_replicas < wanted {
+        return waiting(format!("{} of {wanted} pods are new", status.updated_replicas));
+    }
+    if status.replicas > status.updated_replicas {
+        return waiting(format!("{} old pods are still there", status.replicas - status.updated_replicas));
+    }
+    if status.available_replicas < status.updated_replicas {
+        return waiting(format!("{} of {} new pods are available", status.available_replicas, status.updated_replicas));
+    }
+    complete(format!("{wanted} of {wanted} pods are new and available"))
+}
+
+fn stateful_set(object: &RolloutObject) -> Progress {
+    let status = &object.status;
+    let wanted = object.spec.replicas.unwrap_or(1);
+    if status.ready_replicas < wanted {
+        return waiting(format!("{} of {wanted} pods are ready", status.ready_replicas));
+    }
+    let rolling_update = object.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0);
+    let to_update = (wanted - partition).max(0);
+    if status.updated_replicas < to_update {
+        return waiting(format!("{} of {to_update} pods are new", status.updated_replicas));
+    }
+    if partition > 0 {
+        return complete(format!("{to_update} pods are new; its partition keeps those below ordinal {partition}"));
+    }
+    if status.update_revision != status.current_revision {
+        return waiting(format!("{} of {wanted} pods are at its new revision", status.updated_replicas));
+    }
+    complete(format!("{wanted} of {wanted} pods are new and ready"))
+}
+
+fn daemon_set(object: &RolloutObject) -> Progress {
+    let status = &object.status;
+    let wanted = status.desired_number_scheduled;
+    if status.updated_number_scheduled < wanted {
+        return waiting(format!("{} of {wanted} pods are new", status.updated_number_scheduled));
+    }
+    if status.number_available < wanted {
+        return waiting(format!("{} of {wanted} new pods are available", status.number_available));
+    }
+    complete(format!("{wanted} of {wanted} pods are new and available"))
+}
+
+fn complete(reason: String) -> Progress {
+    Progress::Ended(Ending::Complete, reason)
+}
+
+fn not_followed(reason: &str) -> Progress {
+    Progress::Ended(Ending::NotFollowed, reason.to_owned())
+}
+
+fn waiting(what: impl Into<String>) -> Progress {
+    Progress::Waiting(what.into())
+}

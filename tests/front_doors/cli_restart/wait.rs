@@ -1,0 +1,108 @@
+//! `pushroll restart --wait`: each rollout to its end, or why not.
+
+use serde_json::{Value, json};
+
+use super::{name_of, was_restarted_by_hand};
+use crate::support::fixtures::{daemon_set, deployment, stateful_set};
+use crate::support::ground::Ground;
+use crate::support::suite::Suite;
+
+pub fn tests(suite: &mut Suite) {
+    suite.on_control_plane("restart_waits_until_every_pod_is_a_new_one", waits_until_every_pod_is_a_new_one);
+    suite.on_control_plane("a_rollout_that_fails_or_hangs_is_said", a_rollout_that_fails_or_hangs_is_said);
+    suite.on_both("restart_does_not_wait_for_what_cannot_come", does_not_wait_for_what_cannot_come);
+    suite.on_embedded("restart_waits_no_longer_than_told", waits_no_longer_than_told);
+}
+
+fn ending(answer: &Value, name: &str) -> (String, String) {
+    let rollouts = answer["rollouts"].as_array().unwrap();
+    let found: Vec<_> = rollouts.iter().filter(|rollout| rollout["name"] == name).collect();
+    assert_eq!(found.len(), 1, "{name} in {answer}");
+    let text = |key: &str| found[0][key].as_str().unwrap().to_owned();
+    (text("ending"), text("reason"))
+}
+
+async fn waits_until_every_pod_is_a_new_one(ground: Ground) {
+    let (namespace, image) = (ground.namespace(), ground.image("web"));
+    let mut workloads = [
+        deployment(namespace, "a-deployment", &image),
+        stateful_set(namespace, "a-stateful-set", &image),
+        daemon_set(namespace, "a-daemon-set", &image),
+    ];
+    let mut before = Vec::new();
+    for workload in &mut workloads {
+        if workload["kind"] != "DaemonSet" {
+            workload["spec"]["replicas"] = json!(2);
+        }
+        ground.create(workload).await;
+        ground.rolled_out(workload).await;
+        before.push(ground.pods(workload).await);
+    }
+    let ran = ground.run_as(&ground.fresh_user(), &["restart", &image, "--wait", "--timeout", "60s"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for (workload, before) in workloads.iter().zip(before) {
+        was_restarted_by_hand(&ground, workload).await;
+        let pods = ground.pods(workload).await;
+        assert!(pods.len() == before.len() && pods.is_disjoint(&before), "{workload}: {before:?} {pods:?}");
+        // Which returns at once where kubectl, too, finds it complete.
+        ground.rolled_out(workload).await;
+        let name = name_of(workload, &workload["kind"].as_str().unwrap().to_lowercase());
+        assert!(ran.stderr.contains(&format!("{name}: {0} of {0} pods are new", pods.len())), "{ran:?}");
+    }
+}
+
+async fn a_rollout_that_fails_or_hangs_is_said(ground: Ground) {
+    let (namespace, image) = (ground.namespace(), ground.image("web"));
+    let nowhere = |name: &str| {
+        let mut workload = deployment(namespace, name, &image);
+        workload["spec"]["template"]["spec"]["nodeSelector"] = json!({"nowhere": "yes"});
+        workload
+    };
+    let (mut fails, hangs) = (nowhere("fails"), nowhere("hangs"));
+    fails["spec"]["progressDeadlineSeconds"] = json!(1);
+    for workload in [&fails, &hangs] {
+        ground.create(workload).await;
+    }
+    let arguments = ["restart", &image, "--wait", "--timeout", "5s", "-o", "json"];
+    let ran = ground.run_as(&ground.fresh_user(), &arguments).await;
+    let answer = ran.json();
+    assert_eq!((ran.code, &answer["outcome"]), (1, &json!("restarted")), "{ran:?}");
+    let (how, why) = ending(&answer, "fails");
+    assert!(how == "failed" && why.contains("progress deadline"), "{answer}");
+    let (how, why) = ending(&answer, "hangs");
+    assert!(how == "timed_out" && why.contains("within 5s") && why.contains("pods"), "{answer}");
+    assert!(ran.stderr.contains(&format!("{}: {why}", name_of(&hangs, "deployment"))), "{ran:?}");
+}
+
+async fn does_not_wait_for_what_cannot_come(ground: Ground) {
+    let (namespace, image) = (ground.namespace(), ground.image("web"));
+    let mut paused = deployment(namespace, "paused", &image);
+    paused["spec"]["paused"] = json!(true);
+    let mut on_delete = stateful_set(namespace, "on-delete", &image);
+    on_delete["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    for workload in [&paused, &on_delete] {
+        ground.create(workload).await;
+    }
+    let (first, second) = (name_of(&paused, "deploy"), name_of(&on_delete, "sts"));
+    let arguments = ["restart", "-w", &first, "-w", &second, "--wait", "-o", "json"];
+    let ran = ground.run_as(&ground.fresh_user(), &arguments).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let answer = ran.json();
+    for (name, why) in [("paused", "rolls on resume"), ("on-delete", "as they are deleted")] {
+        let (how, reason) = ending(&answer, name);
+        assert!(how == "not_followed" && reason.contains(why), "{answer}");
+    }
+}
+
+/// Where there are no controllers, nothing ever rolls.
+async fn waits_no_longer_than_told(ground: Ground) {
+    let web = deployment(ground.namespace(), "web", &ground.image("web"));
+    ground.create(&web).await;
+    let name = name_of(&web, "deployment");
+    let arguments = ["restart", "-w", &name, "--wait", "--timeout", "200ms"];
+    let ran = ground.run_as(&ground.fresh_user(), &arguments).await;
+    assert!(ran.code == 1 && ran.stdout.contains("restarted"), "{ran:?}");
+    let says = format!("{name}: it has not rolled out within 200ms: its controller has not seen the change yet");
+    assert!(ran.stderr.contains(&says), "{ran:?}");
+    was_restarted_by_hand(&ground, &web).await;
+}
