@@ -10,6 +10,7 @@
 //!
 //! It must not know HTTP, nor what is done to the workloads that it finds.
 
+pub mod capacity;
 pub mod configmap;
 pub mod mount;
 mod poller;

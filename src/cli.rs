@@ -4,6 +4,7 @@
 //! answer is no. Only here are arguments and the environment read.
 
 mod arguments;
+mod check;
 mod cluster_commands;
 mod completions;
 mod demo;
@@ -46,6 +47,8 @@ enum Command {
     Lookup(lookup::LookupArgs),
     /// Scans the cluster and writes the cache ConfigMap
     Rebuild(rebuild::RebuildArgs),
+    /// Whether the cache is there, valid, fresh, within limits, mounted properly and writable (exit 3: it is not)
+    Check(check::CheckArgs),
     /// What a push of an image would do, workload by workload, and why
     Explain(explain::ExplainArgs),
     /// Restarts workloads now, as a person would: no push, no record
@@ -103,6 +106,7 @@ impl Cli {
             Command::Demo(args) => workers()?.block_on(demo::run(args)),
             Command::Lookup(args) => single()?.block_on(lookup::run(&global, args)),
             Command::Rebuild(args) => single()?.block_on(rebuild::run(&global, args)),
+            Command::Check(args) => single()?.block_on(check::run(&global, args)),
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
             Command::Restart(args) => single()?.block_on(restart::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),

@@ -6,10 +6,12 @@
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! rollouts   GET of one, for how far its rollout is
 //! config_maps  GET, create, PATCH of a ConfigMap
+//! access     what we are permitted to do
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
 
+pub mod access;
 pub mod config_maps;
 pub mod connect;
 mod error;

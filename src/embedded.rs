@@ -13,6 +13,7 @@
 //!   validation     what it refuses
 //!   managed_fields who wrote what last
 //! list       selectors and pages
+//! access     who asks what it may do may do anything
 //! store      objects by key, and one revision counter for all of them
 //! kubelet    the `..data` swap of a mounted ConfigMap
 //! ```
@@ -20,6 +21,7 @@
 //! It must not know pushroll: no annotation keys, no cache format, nothing of `rollout` or `index`.
 //! There is no authorization (the bearer token *is* the user), no controller, no watch yet.
 
+mod access;
 mod defaults;
 #[cfg(unix)]
 mod kubelet;

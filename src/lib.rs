@@ -9,6 +9,7 @@
 //!     event      envelope: bytes -> Message; artifact: Message -> ImagePush     pure
 //!     cache      mount, ConfigMap, scan: who runs the image, and is that proven?
 //!     rollout    GET, decide, PATCH: exactly once
+//!   check        is the cache there, valid, fresh, within limits, mounted, writable, true?  pure
 //!   cluster      the calls to the API server
 //!   index        image -> workloads, immutable; cache.json                      pure
 //!   image        ImageRef, Digest                                               pure
@@ -22,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod cache;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -3,6 +3,8 @@
 //! Several replicas and `pushroll rebuild` write it: each write has the resourceVersion it was decided on as
 //! precondition, and of two scans the newer stays.
 
+mod error;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
 use crate::index::document::stored::{Stored, gzip_key};
 use crate::index::document::{Document, DocumentError, Head, Images};
+
+pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
 const FIELD_MANAGER: &str = "pushroll";
@@ -47,77 +51,15 @@ pub enum Written {
     NewerKept,
 }
 
-/// Why the ConfigMap gives no index.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The call failed.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// There is none.
-    #[error("there is no ConfigMap {0}")]
-    Missing(String),
-    /// It has no such key.
-    #[error("the ConfigMap {config_map} has no key {key}")]
-    NoKey {
-        /// Which ConfigMap.
-        config_map: String,
-        /// Which key.
-        key: String,
-    },
-    /// The document cannot be used.
-    #[error("the ConfigMap {config_map}, {key}: {source}")]
-    Document {
-        /// Which ConfigMap.
-        config_map: String,
-        /// Which key.
-        key: String,
-        /// What is wrong with it.
-        source: DocumentError,
-    },
-}
-
-/// Why a scan was not written back.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// A call failed.
-    #[error("the ConfigMap {config_map} was not written: {source}")]
-    Api {
-        /// Which ConfigMap.
-        config_map: String,
-        /// Why.
-        source: ApiError,
-    },
-    /// It can never change.
-    #[error("the ConfigMap {0} is immutable: delete it, and `pushroll rebuild` makes it anew")]
-    Immutable(String),
-    /// The API would refuse it.
-    #[error(
-        "the document for the ConfigMap {config_map} has {bytes} bytes, more than the {CONFIG_MAP_BYTES_MAX} a \
-         ConfigMap holds: run one pushroll for each set of namespaces, each with --namespaces and a ConfigMap of its own"
-    )]
-    TooLarge {
-        /// Which ConfigMap.
-        config_map: String,
-        /// The document's size.
-        bytes: usize,
-    },
-    /// It holds what a newer pushroll wrote.
-    #[error("the ConfigMap {config_map} was not written: {reason}")]
-    TooNew {
-        /// Which ConfigMap.
-        config_map: String,
-        /// Which version.
-        reason: String,
-    },
-    /// It holds a scan of more namespaces than ours.
-    #[error(
-        "the ConfigMap {0} holds a scan of more namespaces than this one: give each pushroll with --namespaces a \
-         ConfigMap of its own (--cache-configmap), or delete this one if nobody else needs it"
-    )]
-    Narrower(String),
-    /// Overtaken at every attempt.
-    #[error("the ConfigMap {0} changed at every attempt to write it")]
-    Contended(String),
+/// What a write has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it came to.
+    pub written: Written,
+    /// Size of the document that is there now (in a dry run: that would be), as it is stored.
+    pub document_bytes: usize,
+    /// Size of all values of the ConfigMap.
+    pub values_bytes: usize,
 }
 
 /// A ConfigMap that was read: its document and the object, for a write that follows.
@@ -153,7 +95,7 @@ impl CacheConfigMap {
     }
 
     /// The document as it stands in the object, in whichever form.
-    fn stored(&self, object: &ConfigMapObject) -> Option<Stored> {
+    pub fn stored(&self, object: &ConfigMapObject) -> Option<Stored> {
         if let Some(text) = object.data.get(&self.key) {
             return Some(Stored::Plain(text.clone().into_bytes()));
         }
@@ -163,6 +105,13 @@ impl CacheConfigMap {
         }
         // `kubectl create configmap --from-file` puts here what is not UTF-8.
         object.binary_data.get(&self.key).map(|base64| Stored::Plain(bytes(base64)))
+    }
+
+    /// What the ConfigMap holds besides the document, in whichever form: it takes of the same limit.
+    pub fn other_values_bytes(&self, object: Option<&ConfigMapObject>) -> usize {
+        let Some(object) = object else { return 0 };
+        let ours = [&self.key, &gzip_key(&self.key)].map(|key| object.value_bytes(key)).iter().sum();
+        object.values_bytes().saturating_sub(ours)
     }
 
     /// Writes what a scan has found, `stored` being the object as last read. A ConfigMap that is missing is
@@ -177,7 +126,7 @@ impl CacheConfigMap {
         images: &Images,
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<Outcome, WriteError> {
         let document = Stored::of(Document::encode(head, images));
         let failed = |source| WriteError::Api { config_map: self.to_string(), source };
         for attempt in 0..ATTEMPTS {
@@ -185,11 +134,18 @@ impl CacheConfigMap {
                 stored = cluster.get_config_map(&self.namespace, &self.name).await.map_err(failed)?;
             }
             let (written, must_write) = self.judge(stored.as_ref(), head, images)?;
-            if !must_write || dry_run {
-                return Ok(written);
+            let others = self.other_values_bytes(stored.as_ref());
+            let of_object = |object: &ConfigMapObject| object.values_bytes().saturating_sub(others);
+            let document_bytes = if must_write { document.len() } else { stored.as_ref().map_or(0, of_object) };
+            let outcome = Outcome { written, document_bytes, values_bytes: document_bytes + others };
+            if !must_write {
+                return Ok(outcome);
             }
-            if document.len() > CONFIG_MAP_BYTES_MAX {
-                return Err(WriteError::TooLarge { config_map: self.to_string(), bytes: document.len() });
+            if outcome.values_bytes > CONFIG_MAP_BYTES_MAX {
+                return Err(WriteError::TooLarge { config_map: self.to_string(), bytes: outcome.values_bytes });
+            }
+            if dry_run {
+                return Ok(outcome);
             }
             let (namespace, name) = (&self.namespace, &self.name);
             let members = self.members(&document, stored.as_ref());
@@ -202,7 +158,7 @@ impl CacheConfigMap {
                 }
             };
             match done {
-                Ok(_) => return Ok(written),
+                Ok(_) => return Ok(outcome),
                 Err(ApiError::Conflict(_)) => {}
                 // Deleted between our GET and our PATCH: it is made anew. A namespace that is missing stays so.
                 Err(ApiError::NotFound(_)) if stored.is_some() => {}

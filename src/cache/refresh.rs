@@ -16,7 +16,7 @@ use super::proof::Need;
 use super::resolver::Resolver;
 use super::scan::{self, Scan};
 use super::status::TierStatus;
-use super::{LoadedIndex, Tier};
+use super::{LoadedIndex, Tier, capacity};
 use crate::cluster::{ApiError, ConfigMapObject};
 use crate::index::document;
 
@@ -179,7 +179,12 @@ impl Resolver {
         })?;
         match stored.document {
             Err(error) => self.tier_failed(Tier::ConfigMap, error.to_string()),
-            Ok(document) => self.document_loaded(Tier::ConfigMap, stored.bytes, document),
+            Ok(mut document) => {
+                document
+                    .warnings
+                    .extend(stored.object.as_ref().and_then(|object| capacity::warning(object.values_bytes())));
+                self.document_loaded(Tier::ConfigMap, stored.bytes, document);
+            }
         }
         Ok(stored.object)
     }
@@ -202,11 +207,17 @@ impl Resolver {
     async fn write_back(&self, scan: &Scan, stored: Option<ConfigMapObject>) -> Result<Written, Arc<str>> {
         let written = self.config_map().write(self.cluster(), &scan.head, &scan.images, stored, false).await;
         match written {
-            Ok(written) => {
-                if written == Written::Changed {
-                    self.tier_written(Tier::ConfigMap, scan.head.as_of);
+            Ok(outcome) => {
+                if outcome.written == Written::Changed {
+                    let status = TierStatus {
+                        as_of: scan.head.as_of,
+                        document_bytes: Some(outcome.document_bytes),
+                        warnings: capacity::warning(outcome.values_bytes).into_iter().collect(),
+                        ..TierStatus::default()
+                    };
+                    self.tier_written(Tier::ConfigMap, status);
                 }
-                Ok(written)
+                Ok(outcome.written)
             }
             Err(error) => {
                 let error = error.to_string();

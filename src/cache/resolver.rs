@@ -229,9 +229,7 @@ impl Resolver {
         let tier = loaded.tier;
         let (images, workloads, as_of) = (loaded.index.images(), loaded.index.workloads(), loaded.as_of);
         status.loaded_at = Some(loaded.loaded_at);
-        if let Some(bytes) = status.document_bytes {
-            self.metrics.cache_document_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        }
+        self.measure(&status);
         if let Some(as_of) = as_of {
             let tier = TierLabel { tier: tier.as_str() };
             self.metrics.index_as_of.get_or_create(&tier).set(as_of.as_millisecond() as f64 / 1000.0);
@@ -256,9 +254,16 @@ impl Resolver {
         loaded
     }
 
-    /// A tier was written from a scan: shown.
-    pub(super) fn tier_written(&self, tier: Tier, as_of: Option<Timestamp>) {
-        self.board.written(tier, as_of);
+    /// A tier was written from a scan: measured and shown.
+    pub(super) fn tier_written(&self, tier: Tier, status: TierStatus) {
+        self.measure(&status);
+        self.board.written(tier, status);
+    }
+
+    fn measure(&self, status: &TierStatus) {
+        if let Some(bytes) = status.document_bytes {
+            self.metrics.cache_document_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
     }
 
     /// A tier has none: counted and shown; the index in memory stays.

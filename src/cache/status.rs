@@ -53,26 +53,26 @@ impl Board {
 
     /// A tier gave an index.
     pub fn loaded(&self, tier: Tier, status: TierStatus) {
-        for warning in &status.warnings {
-            tracing::warn!(tier = tier.as_str(), "{warning}");
-        }
-        let mut tiers = self.lock();
-        let slot = tiers.slot(tier);
-        let recovered = slot.error.is_some();
-        *slot = status;
-        drop(tiers);
-        if recovered {
-            tracing::info!(tier = tier.as_str(), "works again");
-        }
+        self.replace(tier, |_| status);
     }
 
     /// A tier was written: whatever was wrong with it is no more.
-    pub fn written(&self, tier: Tier, as_of: Option<Timestamp>) {
+    pub fn written(&self, tier: Tier, status: TierStatus) {
+        self.replace(tier, |before| TierStatus { loaded_at: before.loaded_at, ..status });
+    }
+
+    /// Logs what is new: a warning that stands already was told.
+    fn replace(&self, tier: Tier, status: impl FnOnce(&TierStatus) -> TierStatus) {
         let mut tiers = self.lock();
         let slot = tiers.slot(tier);
+        let status = status(slot);
         let recovered = slot.error.is_some();
-        *slot = TierStatus { as_of, loaded_at: slot.loaded_at, ..TierStatus::default() };
+        let news: Vec<_> = status.warnings.iter().filter(|warning| !slot.warnings.contains(warning)).cloned().collect();
+        *slot = status;
         drop(tiers);
+        for warning in news {
+            tracing::warn!(tier = tier.as_str(), "{warning}");
+        }
         if recovered {
             tracing::info!(tier = tier.as_str(), "works again");
         }

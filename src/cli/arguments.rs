@@ -1,6 +1,6 @@
 //! Arguments that all commands share, and how values are written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +16,9 @@ use crate::workload::is_namespace_name;
 
 /// Where a service account's namespace is mounted (Kubernetes: the `ServiceAccount` admission plugin).
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Where the cache is mounted unless told otherwise.
+const CACHE_DIR: &str = "/etc/cache";
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -45,9 +48,9 @@ pub(crate) struct GlobalArgs {
     /// Its key
     #[arg(long, global = true, value_name = "KEY", default_value = "cache.json", env = "PUSHROLL_CACHE_KEY")]
     pub(super) cache_key: String,
-    /// Where that ConfigMap is mounted
-    #[arg(long, global = true, value_name = "DIR", default_value = "/etc/cache", env = "PUSHROLL_CACHE_DIR")]
-    pub(super) cache_dir: PathBuf,
+    /// Where that ConfigMap is mounted [default: /etc/cache]
+    #[arg(long, global = true, value_name = "DIR", env = "PUSHROLL_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
     pub(super) output: OutputFormat,
@@ -96,8 +99,17 @@ impl GlobalArgs {
         }
     }
 
+    pub(super) fn cache_dir(&self) -> &Path {
+        self.cache_dir.as_deref().unwrap_or(Path::new(CACHE_DIR))
+    }
+
     pub(super) fn mount(&self) -> MountReader {
-        MountReader::new(&self.cache_dir, stored::keys(&self.cache_key))
+        MountReader::new(self.cache_dir(), stored::keys(&self.cache_key))
+    }
+
+    /// As [`Self::mount`], where one is to be expected: it was named, or it is there.
+    pub(super) fn expected_mount(&self) -> Option<MountReader> {
+        (self.cache_dir.is_some() || self.cache_dir().exists()).then(|| self.mount())
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn from_mount(global: &GlobalArgs) -> anyhow::Result<LoadedIndex> {
     let file = global.mount().read()?;
     let document = Stored::found_under(&file.key, file.bytes)
         .decode()
-        .with_context(|| format!("the document mounted at {} is unusable", global.cache_dir.display()))?;
+        .with_context(|| format!("the document mounted at {} is unusable", global.cache_dir().display()))?;
     for warning in &document.warnings {
         tracing::warn!("{warning}");
     }

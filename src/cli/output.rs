@@ -2,9 +2,11 @@
 
 use std::io;
 
+use anstyle::AnsiColor::{self, Cyan, Green, Red, Yellow};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::check::Severity;
 use crate::delivery::answer::{Answer, Source};
 use crate::rollout::Action;
 use crate::workload::WorkloadRef;
@@ -72,13 +74,30 @@ pub(super) fn answer_table(answer: &Answer) -> String {
 
 /// Colour; taken away where stdout is no terminal.
 pub(super) fn style(action: Action, text: &str) -> String {
-    use anstyle::AnsiColor::{Cyan, Green, Red, Yellow};
-    let color = match action {
-        Action::Restarted => Green,
-        Action::Current => Cyan,
-        Action::Skipped => Yellow,
-        Action::Failed => Red,
-    };
+    coloured(
+        match action {
+            Action::Restarted => Green,
+            Action::Current => Cyan,
+            Action::Skipped => Yellow,
+            Action::Failed => Red,
+        },
+        text,
+    )
+}
+
+/// As [`style`].
+pub(super) fn style_severity(severity: Severity, text: &str) -> String {
+    coloured(
+        match severity {
+            Severity::Ok => Green,
+            Severity::Warning => Yellow,
+            Severity::Error => Red,
+        },
+        text,
+    )
+}
+
+fn coloured(color: AnsiColor, text: &str) -> String {
     let style = color.on_default();
     format!("{style}{text}{style:#}")
 }

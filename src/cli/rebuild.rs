@@ -10,7 +10,7 @@ use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
 use crate::cache::configmap::Written;
-use crate::cache::scan;
+use crate::cache::{capacity, scan};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::index::Scope;
@@ -44,7 +44,11 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
         tracing::info!("{error}");
     }
     let scan = scan::scan(&cluster, &Scope::of(&args.namespaces), CLOCK_MARGIN).await?;
-    let result = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
+    let outcome = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
+    if let Some(warning) = capacity::warning(outcome.values_bytes) {
+        anstream::eprintln!("pushroll: {warning}");
+    }
+    let result = outcome.written;
     let workloads: std::collections::BTreeSet<_> = scan.images.values().flatten().collect();
     let rebuilt =
         Rebuilt { result, config_map: config_map.to_string(), images: scan.images.len(), workloads: workloads.len() };

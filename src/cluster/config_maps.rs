@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -31,6 +32,43 @@ pub struct ConfigMapObject {
 pub struct ConfigMapMetadata {
     /// The precondition of a PATCH.
     pub resource_version: String,
+    /// Annotations, of whomever.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Who wrote what, and when.
+    #[serde(default)]
+    managed_fields: Vec<ManagedFields>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManagedFields {
+    #[serde(default)]
+    time: Option<Timestamp>,
+}
+
+impl ConfigMapObject {
+    /// All values together, as the API counts them against its limit: keys are not counted, and other values than
+    /// text as they are without base64.
+    pub fn values_bytes(&self) -> usize {
+        self.data.values().map(String::len).sum::<usize>()
+            + self.binary_data.values().map(|base64| decoded_len(base64)).sum::<usize>()
+    }
+
+    /// The value of one key, counted in the same way; 0 where there is none.
+    pub fn value_bytes(&self, key: &str) -> usize {
+        self.data.get(key).map_or(0, String::len) + self.binary_data.get(key).map_or(0, |base64| decoded_len(base64))
+    }
+
+    /// When anything of it was last changed, by the API server's clock. `None` where nobody keeps book of it.
+    pub fn changed_at(&self) -> Option<Timestamp> {
+        self.metadata.managed_fields.iter().filter_map(|fields| fields.time).max()
+    }
+}
+
+/// Of base64, without decoding it.
+fn decoded_len(base64: &str) -> usize {
+    let padding = base64.bytes().rev().take_while(|byte| *byte == b'=').count();
+    (base64.len() / 4 * 3).saturating_sub(padding)
 }
 
 impl Cluster {

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -20,7 +21,7 @@ use super::resource::{self, ResourceType};
 use super::status::Status;
 use super::store::Key;
 use super::write::{Change, Write, Written};
-use super::{Outage, Shared, list};
+use super::{Outage, Shared, access, list};
 
 /// `--max-request-body-bytes`, as a resource request's body is limited.
 pub(super) const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
@@ -41,6 +42,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
 
     let mut response = match shared.wait_out_outage().await {
         Some(status) => refusal(&status),
+        None if access::is_review(&info) => match read(body).await.and_then(|body| access::review(&body)) {
+            Ok(review) => json_response(StatusCode::CREATED, review),
+            Err(status) => refusal(&status),
+        },
         None if !resource::is_served(&info.group, &info.version) || info.plural.is_empty() => plain_path(&parts),
         None => match answer(&shared, &info, &parts, body).await {
             Ok((code, body)) => json_response(code, body),
@@ -108,7 +113,7 @@ async fn write_object(
     if verb == "create" || verb == "update" {
         refuse_unless_json(&media_type)?;
     }
-    let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Status::body_too_large())?;
+    let body = read(body).await?;
     let manager = info.field_manager(parts);
     let name = info.name.as_deref().unwrap_or_default();
     let is_guarded = resource.is_workload() && info.subresource.is_none();
@@ -140,6 +145,10 @@ async fn write_object(
         Written::Created(object) => (StatusCode::CREATED, typed(resource, &object)),
         Written::Updated(object) => (StatusCode::OK, typed(resource, &object)),
     })
+}
+
+async fn read(body: Body) -> Result<Bytes, Status> {
+    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Status::body_too_large())
 }
 
 fn media_type(parts: &Parts) -> String {

@@ -130,7 +130,7 @@ impl Metrics {
         registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
         registry.register(
             "cache_document_bytes",
-            "Size of the cache document last read or written",
+            "Size of the cache document last read or written, as it is stored: compressed where it is",
             self.cache_document_bytes.clone(),
         );
         registry.register(

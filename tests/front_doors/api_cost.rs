@@ -182,6 +182,10 @@ async fn each_command_has_its_api_calls(ground: Ground) {
     assert_eq!(stdout, "unchanged\n");
     run("lookup", &["lookup", &image], sorted(["get configmaps"], [])).await;
     run("explain", &explain, look(&["get configmaps", "get deployments"])).await;
+    // A review for each thing that a rebuild needs; told once.
+    let reviewed = ["create selfsubjectaccessreviews", "get configmaps"];
+    run("check", &["check"], sorted(reviewed, [])).await;
+    run("check --deep", &["check", "--deep"], look(&reviewed)).await;
 
     ground.create(&deployment(namespace, "other", &ground.image("other"))).await;
     let stdout = run("rebuild --dry-run of a change", &dry_run, look(&["get configmaps"])).await;

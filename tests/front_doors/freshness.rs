@@ -170,7 +170,7 @@ async fn a_scan_that_is_forbidden_is_a_503_that_says_why(ground: Ground) {
 }
 
 /// Permits `user` what these rules say, in the test's namespace.
-async fn allow(ground: &Ground, user: &str, rules: Value) {
+pub async fn allow(ground: &Ground, user: &str, rules: Value) {
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", ground.namespace());
     let name = json!({"name": user});
     let role = json!({"metadata": name, "rules": rules});

@@ -1,5 +1,6 @@
 //! What the tests stand on. See `suite` for how a test is written, `ground` for where it runs.
 
+pub mod believable;
 pub mod command;
 pub mod control_plane;
 pub mod documents;

@@ -42,6 +42,8 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["restart", "nginx", "--wait", "--dry-run"], "--dry-run"),
         (vec!["restart", "nginx", "--wait", "--timeout", "0s"], "longer than zero"),
         (vec!["restart", "nginx", "--selector", "=,"], "--selector"),
+        (vec!["check", "--max-age", "0s"], "longer than zero"),
+        (vec!["check", "--namespaces", "a,,b"], "--namespaces"),
         (vec!["replay"], "FILE"),
         (vec!["replay", "file", "--image", "nginx:1"], "--image"),
         (vec!["replay", "--digest", "sha256:x"], "--digest"),
@@ -77,7 +79,7 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
 async fn help_and_version_are_data() {
     let ran = run(&["--version"]).await;
     assert_eq!((ran.code, ran.stdout), (0, format!("pushroll {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["serve", "demo", "lookup", "rebuild", "explain", "restart", "replay"] {
+    for command in ["serve", "demo", "lookup", "rebuild", "check", "explain", "restart", "replay"] {
         let ran = run(&[command, "--help"]).await;
         assert!(
             ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&format!("Usage: pushroll {command}")),

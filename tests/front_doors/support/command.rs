@@ -46,12 +46,13 @@ pub async fn run_with(arguments: &[&str], environment: &[(&str, &str)], stdin: &
 }
 
 impl Ground {
-    /// Runs `pushroll` against this ground as `user`, with the test's namespace and no mount unless one is named.
+    /// Runs `pushroll` against this ground as `user`, with the test's namespace and no mount unless one is named;
+    /// `check` is named none, for it finds fault with one that is not there.
     pub async fn run_as(&self, user: &str, arguments: &[&str]) -> Ran {
         let kubeconfig = self.kubeconfig(user);
         let no_mount = self.directory().join("no-mount");
         let mut all = vec!["--kubeconfig", kubeconfig.to_str().unwrap(), "-n", self.namespace()];
-        if !arguments.contains(&"--cache-dir") {
+        if !arguments.contains(&"--cache-dir") && !arguments.contains(&"check") {
             all.extend(["--cache-dir", no_mount.to_str().unwrap()]);
         }
         // Global options stand before or after the command.

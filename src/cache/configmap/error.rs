@@ -1,0 +1,79 @@
+//! What can go wrong with the cache ConfigMap, each with what to do.
+
+use super::CONFIG_MAP_BYTES_MAX;
+use crate::cache::capacity::REMEDY;
+use crate::cluster::ApiError;
+use crate::index::document::DocumentError;
+
+/// Why the ConfigMap gives no index.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The call failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// There is none.
+    #[error("there is no ConfigMap {0}")]
+    Missing(String),
+    /// It has no such key.
+    #[error("the ConfigMap {config_map} has no key {key}")]
+    NoKey {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Which key.
+        key: String,
+    },
+    /// The document cannot be used.
+    #[error("the ConfigMap {config_map}, {key}: {source}")]
+    Document {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Which key.
+        key: String,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+}
+
+/// Why a scan was not written back.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A call failed.
+    #[error("the ConfigMap {config_map} was not written: {source}")]
+    Api {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Why.
+        source: ApiError,
+    },
+    /// It can never change.
+    #[error("the ConfigMap {0} is immutable: delete it, and `pushroll rebuild` makes it anew")]
+    Immutable(String),
+    /// The API would refuse it.
+    #[error(
+        "the ConfigMap {config_map} was not written: its values would take {bytes} bytes, more than the \
+         {CONFIG_MAP_BYTES_MAX} that a ConfigMap holds: {REMEDY}"
+    )]
+    TooLarge {
+        /// Which ConfigMap.
+        config_map: String,
+        /// What its values would take, those of others included.
+        bytes: usize,
+    },
+    /// It holds what a newer pushroll wrote.
+    #[error("the ConfigMap {config_map} was not written: {reason}")]
+    TooNew {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Which version.
+        reason: String,
+    },
+    /// It holds a scan of more namespaces than ours.
+    #[error(
+        "the ConfigMap {0} holds a scan of more namespaces than this one: give each pushroll with --namespaces a \
+         ConfigMap of its own (--cache-configmap), or delete this one if nobody else needs it"
+    )]
+    Narrower(String),
+    /// Overtaken at every attempt.
+    #[error("the ConfigMap {0} changed at every attempt to write it")]
+    Contended(String),
+}

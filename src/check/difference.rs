@@ -1,0 +1,111 @@
+//! What the document lists against what a scan has found, workload by workload.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{Code, Facts, Finding};
+use crate::index::Scope;
+use crate::index::document::Images;
+use crate::workload::WorkloadRef;
+
+/// How many names are told of each kind of difference.
+const NAMES_MAX: usize = 5;
+
+/// Where the document and the cluster differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// In the cluster, and not in the document.
+    pub missing: Names,
+    /// In the document, and no longer in the cluster.
+    pub gone: Names,
+    /// In both, and running other images than the document says.
+    pub changed: Names,
+}
+
+/// Some workloads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Names {
+    /// How many.
+    pub count: usize,
+    /// The first few.
+    pub first: Vec<WorkloadRef>,
+}
+
+impl Difference {
+    /// Of what a document lists, as far as it lies in `scope`, and what a scan of `scope` has found.
+    pub fn between(listed: &Images, scanned: &Images, scope: &Scope) -> Self {
+        let (listed, scanned) = (by_workload(listed), by_workload(scanned));
+        let mut difference = Self::default();
+        for (workload, images) in &listed {
+            let is_ours = match scope {
+                Scope::AllNamespaces => true,
+                Scope::Namespaces(namespaces) => namespaces.contains(&*workload.namespace),
+            };
+            match scanned.get(workload) {
+                None if is_ours => difference.gone.add(workload),
+                Some(runs) if runs != images => difference.changed.add(workload),
+                None | Some(_) => {}
+            }
+        }
+        for workload in scanned.keys().filter(|workload| !listed.contains_key(*workload)) {
+            difference.missing.add(workload);
+        }
+        difference
+    }
+}
+
+impl Names {
+    fn add(&mut self, workload: &WorkloadRef) {
+        self.count += 1;
+        if self.first.len() < NAMES_MAX {
+            self.first.push(workload.clone());
+        }
+    }
+
+    /// `3 are gone (a/deployment/b, ...)`; nothing where there are none.
+    fn told(&self, one: &str, many: &str) -> Option<String> {
+        let names = self.first.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let more = if self.count > self.first.len() { ", ..." } else { "" };
+        match self.count {
+            0 => None,
+            1 => Some(format!("1 {one} ({names})")),
+            count => Some(format!("{count} {many} ({names}{more})")),
+        }
+    }
+}
+
+fn by_workload(images: &Images) -> BTreeMap<&WorkloadRef, BTreeSet<&str>> {
+    let mut workloads: BTreeMap<&WorkloadRef, BTreeSet<&str>> = BTreeMap::new();
+    for (image, run) in images {
+        for workload in run {
+            workloads.entry(workload).or_default().insert(image);
+        }
+    }
+    workloads
+}
+
+pub(super) fn finding(facts: &Facts) -> Option<Finding> {
+    let scanned = facts.scanned.as_ref()?;
+    // What cannot be read at all is a finding already.
+    facts.read.document.as_ref().ok()?;
+    let differs = |how: &str| {
+        let reason = format!("the document differs from the cluster: {how}");
+        Finding::error(Code::Differs, reason).remedy("`pushroll rebuild` writes what runs")
+    };
+    let Some(difference) = &scanned.difference else {
+        return Some(differs("it has entries that this pushroll cannot read"));
+    };
+    let told: Vec<String> = [
+        difference.missing.told("workload of the cluster is not in it", "workloads of the cluster are not in it"),
+        difference.gone.told("in it is gone", "in it are gone"),
+        difference.changed.told("runs other images than it says", "run other images than it says"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    Some(match told.as_slice() {
+        [] => Finding::ok(Code::Same, "the document lists what runs in the cluster".to_owned()),
+        told => differs(&told.join("; ")),
+    })
+}

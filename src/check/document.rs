@@ -1,0 +1,167 @@
+//! The ConfigMap and its document: there, readable, of what age and scope, how large, changeable.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::{Code, Facts, Finding, Severity};
+use crate::cache::capacity::{self, Level};
+use crate::cache::configmap::ReadError;
+use crate::cluster::ConfigMapObject;
+use crate::index::Scope;
+use crate::index::document::stored::Stored;
+use crate::index::document::{Document, DocumentError};
+
+/// All annotations of an object together (Kubernetes: `TotalAnnotationSizeLimitB`).
+const ANNOTATIONS_BYTES_MAX: usize = 262_144;
+/// Where `kubectl apply` keeps the object as it was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Clocks tell a second or two apart; more is a clock that is wrong.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+const REBUILD: &str = "`pushroll rebuild` writes it";
+
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match &facts.read.document {
+        Err(error) => findings.push(unusable(error)),
+        Ok(document) => {
+            findings.push(valid(facts, document));
+            findings.extend(left_out(document));
+            findings.push(age(facts, document));
+            findings.extend(narrower(facts, document));
+        }
+    }
+    findings.extend(size(facts));
+    if let Some(object) = &facts.read.object {
+        findings.extend(last_applied(facts, object));
+        if object.immutable {
+            let reason = format!("the ConfigMap {} is immutable: it can never change", facts.config_map);
+            let remedy = format!("{}, then `pushroll rebuild`, and restart the pods that mount it", delete(facts));
+            findings.push(Finding::warning(Code::Immutable, reason).remedy(remedy));
+        }
+    }
+    findings
+}
+
+/// `kubectl -n NAMESPACE delete configmap NAME`
+fn delete(facts: &Facts) -> String {
+    let (namespace, name) = facts.config_map.split_once('/').unwrap_or_default();
+    format!("`kubectl -n {namespace} delete configmap {name}`")
+}
+
+fn unusable(error: &ReadError) -> Finding {
+    let (code, remedy) = match error {
+        ReadError::Missing(_) => (Code::Missing, REBUILD),
+        ReadError::NoKey { .. } => (Code::NoKey, "name the key with --cache-key, or let `pushroll rebuild` write it"),
+        ReadError::Document { source: DocumentError::TooNew { .. }, .. } => (Code::TooNew, "upgrade this pushroll"),
+        ReadError::Document { .. } | ReadError::Api(_) => (Code::Invalid, "`pushroll rebuild` writes it anew"),
+    };
+    Finding::error(code, error.to_string()).remedy(remedy)
+}
+
+fn valid(facts: &Facts, document: &Document) -> Finding {
+    let form = match facts.stored {
+        Some(Stored::Gzip(_)) => "compressed",
+        Some(Stored::Plain(_)) | None => "plain",
+    };
+    let seen = match &document.head.scope {
+        None => "a scope it does not name".to_owned(),
+        Some(Scope::AllNamespaces) => "all namespaces".to_owned(),
+        Some(Scope::Namespaces(namespaces)) => {
+            format!("the namespaces {}", namespaces.iter().cloned().collect::<Vec<_>>().join(", "))
+        }
+    };
+    let (images, workloads) = (document.index.images(), document.index.workloads());
+    Finding::ok(
+        Code::Valid,
+        format!(
+            "the ConfigMap {} holds {images} images and {workloads} workloads of {seen} in {} bytes, {form}",
+            facts.config_map, facts.read.bytes
+        ),
+    )
+}
+
+fn left_out(document: &Document) -> Option<Finding> {
+    let first = document.warnings.first()?;
+    let reason = match document.warnings.len() {
+        1 => first.clone(),
+        count => format!("{count} or more entries are of no use, the first: {first}"),
+    };
+    Some(Finding::warning(Code::LeftOut, reason).remedy("mend them, or let `pushroll rebuild` write it anew"))
+}
+
+fn age(facts: &Facts, document: &Document) -> Finding {
+    let Some(as_of) = document.head.as_of else {
+        let severity = if facts.max_age.is_some() { Severity::Error } else { Severity::Warning };
+        let reason = "the document does not say when it was true: no push can rely on it alone".to_owned();
+        return Finding::new(severity, Code::UnknownAge, reason).remedy("`pushroll rebuild` writes one that says it");
+    };
+    let age = facts.now.duration_since(as_of);
+    if age < -AHEAD_MAX {
+        let reason = format!("the document says it was true at {as_of}, which is in the future");
+        return Finding::warning(Code::FromTheFuture, reason).remedy("look after the clocks, then `pushroll rebuild`");
+    }
+    let seconds = age.as_secs().max(0);
+    let told = format!("as of {as_of}, {seconds} s ago");
+    match facts.max_age {
+        Some(max_age) if age > SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX) => {
+            let reason = format!("{told}: older than --max-age, {} s", max_age.as_secs());
+            Finding::error(Code::Stale, reason).remedy("`pushroll rebuild` writes a new one")
+        }
+        Some(_) | None => Finding::ok(Code::Fresh, told),
+    }
+}
+
+fn narrower(facts: &Facts, document: &Document) -> Option<Finding> {
+    let wanted = facts.scope.as_ref()?;
+    let has = document.head.scope.as_ref()?;
+    let reason = "the document covers fewer namespaces than --namespaces names".to_owned();
+    let finding = || Finding::error(Code::Narrower, reason).remedy("`pushroll rebuild` with the same --namespaces");
+    (!has.covers(wanted)).then(finding)
+}
+
+/// Of the document as it stands, or as the next rebuild would write it, whichever is larger.
+fn size(facts: &Facts) -> Option<Finding> {
+    let now = facts.read.object.as_ref().map(ConfigMapObject::values_bytes);
+    let next = facts.scanned.as_ref().map(|scanned| scanned.next_bytes);
+    let bytes = now.max(next)?;
+    let (verb, told) = (if next > now { "would take" } else { "take" }, capacity::describe(bytes));
+    let reason = format!("the values of {} {verb} {told}", facts.config_map);
+    Some(match Level::of(bytes) {
+        Level::Fits => Finding::ok(Code::Fits, reason),
+        Level::HalfFull => Finding::warning(Code::HalfFull, reason).remedy(format!("in time, {}", capacity::REMEDY)),
+        Level::NearlyFull => Finding::warning(Code::NearlyFull, reason).remedy(format!("soon, {}", capacity::REMEDY)),
+        Level::TooLarge => Finding::error(Code::TooLarge, reason).remedy(capacity::REMEDY),
+    })
+}
+
+/// Whether `kubectl apply` still takes it: it keeps all that it applies, quotes escaped, in one annotation.
+fn last_applied(facts: &Facts, object: &ConfigMapObject) -> Option<Finding> {
+    let (namespace, name) = facts.config_map.split_once('/')?;
+    let mut applied = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"annotations": {}, "name": name, "namespace": namespace},
+    });
+    for (member, values) in [("data", &object.data), ("binaryData", &object.binary_data)] {
+        if !values.is_empty() {
+            applied[member] = json!(values);
+        }
+    }
+    let others = object.metadata.annotations.iter().filter(|(key, _)| *key != LAST_APPLIED);
+    let others: usize = others.map(|(key, value)| key.len() + value.len()).sum();
+    // kubectl ends it with a line break.
+    let bytes = others + LAST_APPLIED.len() + applied.to_string().len() + 1;
+    if bytes <= ANNOTATIONS_BYTES_MAX / 5 * 4 {
+        return None;
+    }
+    let verb = if bytes > ANNOTATIONS_BYTES_MAX { "fails" } else { "will soon fail" };
+    let reason = format!(
+        "`kubectl apply` of this ConfigMap {verb}: it keeps what it applies in an annotation, {bytes} of \
+         {ANNOTATIONS_BYTES_MAX} bytes; `pushroll rebuild` does not"
+    );
+    // Only those who do use it need to be warned.
+    let is_applied = object.metadata.annotations.contains_key(LAST_APPLIED);
+    let severity = if is_applied { Severity::Warning } else { Severity::Ok };
+    let remedy = "by hand, `kubectl create configmap ... --dry-run=client -o yaml | kubectl replace -f -`";
+    Some(Finding::new(severity, Code::LastAppliedLimit, reason).remedy(remedy))
+}

@@ -1,0 +1,87 @@
+//! The mount: there, as the kubelet makes it, and of the same document as the ConfigMap.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Code, Facts, Finding, KUBELET_DELAY_MAX, Mount};
+use crate::cache::mount::{MountError, MountedFile, Version};
+use crate::index::document::Document;
+use crate::index::document::stored::Stored;
+
+pub(super) fn finding(facts: &Facts) -> Option<Finding> {
+    let Mount { directory, read } = facts.mount.as_ref()?;
+    let file = match read {
+        Ok(file) => file,
+        Err(error) => return Some(unreadable(error)),
+    };
+    let mounted = Stored::found_under(&file.key, file.bytes.clone());
+    let document = match mounted.clone().decode() {
+        Ok(document) => document,
+        Err(error) => {
+            let reason = format!("the document mounted at {directory} is unusable: {error}");
+            let remedy = "`pushroll rebuild` writes the ConfigMap anew, and the kubelet shows it within 80 s";
+            return Some(Finding::error(Code::MountInvalid, reason).remedy(remedy));
+        }
+    };
+    Some(match &facts.stored {
+        Some(stored) if *stored != mounted => behind(facts, directory, file, &document),
+        _ if is_plain(file) => subpath(directory, "it shows what the ConfigMap held when the pod began"),
+        None => Finding::warning(
+            Code::MountBehind,
+            format!("{directory} shows a document that the ConfigMap {} does not hold", facts.config_map),
+        ),
+        Some(_) => Finding::ok(Code::Mounted, format!("{directory} shows the same document as the ConfigMap")),
+    })
+}
+
+fn unreadable(error: &MountError) -> Finding {
+    let (code, remedy) = match error {
+        MountError::NoDirectory(_) => {
+            (Code::NotMounted, "mount the whole ConfigMap there as a directory, `optional: true`")
+        }
+        MountError::NoKey { .. } => (
+            Code::MountEmpty,
+            "`pushroll rebuild` fills the ConfigMap, and the kubelet shows it within 80 s; where it does not, restart \
+             the pod",
+        ),
+        MountError::Io { .. } => (Code::MountInvalid, "mount it so that this process may read it"),
+    };
+    Finding::error(code, error.to_string()).remedy(remedy)
+}
+
+fn is_plain(file: &MountedFile) -> bool {
+    matches!(file.version, Version::Plain(..))
+}
+
+fn subpath(directory: &str, what: &str) -> Finding {
+    let reason =
+        format!("{directory} has no ..data: a subPath mount or a plain file, which the kubelet never updates; {what}");
+    Finding::warning(Code::SubpathMount, reason)
+        .remedy("mount the whole ConfigMap as a directory, without subPath, and restart the pod")
+}
+
+/// The two differ. Which of them moved on, and for how long, the ConfigMap's bookkeeping tells.
+fn behind(facts: &Facts, directory: &str, file: &MountedFile, document: &Document) -> Finding {
+    if is_plain(file) {
+        return subpath(directory, "it shows another document than the ConfigMap");
+    }
+    let stored_as_of = facts.read.document.as_ref().ok().and_then(|document| document.head.as_of);
+    let by = match (stored_as_of, document.head.as_of) {
+        (Some(stored), Some(mounted)) if stored > mounted => {
+            format!("{} s older than the ConfigMap's", stored.duration_since(mounted).as_secs())
+        }
+        _ => "another than the ConfigMap's".to_owned(),
+    };
+    let changed_at = facts.read.object.as_ref().and_then(crate::cluster::ConfigMapObject::changed_at);
+    let Some(ago) = changed_at.map(|changed_at: Timestamp| facts.now.duration_since(changed_at)) else {
+        return Finding::warning(Code::MountBehind, format!("{directory} shows a document that is {by}"));
+    };
+    let seconds = ago.as_secs().max(0);
+    let reason = format!("{directory} shows a document that is {by}, which was last changed {seconds} s ago");
+    if ago <= SignedDuration::try_from(KUBELET_DELAY_MAX).unwrap_or(SignedDuration::MAX) {
+        return Finding::ok(Code::MountBehind, reason).remedy("wait: the kubelet takes up to 80 s");
+    }
+    Finding::warning(Code::MountStuck, reason).remedy(
+        "the mount is no longer updated, or is of another ConfigMap: restart the pod, and look at its volumes (a \
+         ConfigMap that was immutable, or was deleted and made anew, is not followed)",
+    )
+}

@@ -1,0 +1,151 @@
+//! `pushroll check`: whether the cache is as it should be. The facts are gathered here, [`crate::check`] judges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+use super::arguments::{namespace_name, positive_duration};
+use super::cluster_commands::CLOCK_MARGIN;
+use super::output::{OutputFormat, print, print_json, style_severity, table};
+use super::{Answered, GlobalArgs};
+use crate::cache::configmap::CacheConfigMap;
+use crate::cache::scan;
+use crate::check::{Difference, Facts, Finding, Mount, Permission, Scanned, Severity, findings, worst};
+use crate::clock::Clock;
+use crate::cluster::access::Access;
+use crate::cluster::{Cluster, ConfigMapObject};
+use crate::index::Scope;
+use crate::index::document::Document;
+use crate::index::document::stored::Stored;
+use crate::telemetry::Metrics;
+use crate::workload::WorkloadKind;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// An older document is an error [default: any age is good]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    max_age: Option<Duration>,
+    /// Scan the cluster, too, and say how the document differs from it
+    #[arg(long)]
+    deep: bool,
+    /// Only these namespaces [default: those that the document says it covers]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
+    namespaces: Vec<String>,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    config_map: &'a str,
+    severity: Severity,
+    findings: &'a [Finding],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<&'a Difference>,
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: CheckArgs) -> anyhow::Result<Answered> {
+    let client = global.connect().await?;
+    let config_map = global.config_map(&client);
+    let cluster = Cluster::new(client, Clock::system(), Arc::new(Metrics::new()));
+    let facts = gather(global, &args, &config_map, &cluster).await?;
+    let findings = findings(&facts);
+    let severity = worst(&findings);
+    let difference = facts.scanned.as_ref().and_then(|scanned| scanned.difference.as_ref());
+    match global.output {
+        OutputFormat::Json => {
+            print_json(&Checked { config_map: &facts.config_map, severity, findings: &findings, difference })?;
+        }
+        OutputFormat::Name => {
+            let told = findings.iter().filter(|finding| finding.severity > Severity::Ok);
+            print(&told.map(|finding| format!("{}\n", finding.code.as_str())).collect::<String>())?;
+        }
+        OutputFormat::Table => print(&table(["SEVERITY", "CODE", "FINDING"], findings.iter().flat_map(rows)))?,
+    }
+    Ok(if severity == Severity::Error { Answered::No } else { Answered::Yes })
+}
+
+fn rows(finding: &Finding) -> impl Iterator<Item = [String; 3]> {
+    let severity = style_severity(finding.severity, finding.severity.as_str());
+    let first = [severity, finding.code.as_str().to_owned(), finding.reason.clone()];
+    let remedy = finding.remedy.as_ref().map(|remedy| [String::new(), String::new(), format!("-> {remedy}")]);
+    std::iter::once(first).chain(remedy)
+}
+
+async fn gather(
+    global: &GlobalArgs,
+    args: &CheckArgs,
+    config_map: &CacheConfigMap,
+    cluster: &Cluster,
+) -> anyhow::Result<Facts> {
+    let read = config_map.read(cluster).await.with_context(|| format!("the ConfigMap {config_map}"))?;
+    let stored = read.object.as_ref().and_then(|object| config_map.stored(object));
+    // The times that are judged are the API server's; how far its clock is from ours does not matter.
+    let now = cluster.server_clock().passed(Duration::MAX).unwrap_or_else(|| cluster.clock().now());
+    let asked = (!args.namespaces.is_empty()).then(|| Scope::of(&args.namespaces));
+    let of_document = read.document.as_ref().ok().and_then(|document| document.head.scope.clone());
+    let scope = asked.clone().or(of_document).unwrap_or(Scope::AllNamespaces);
+    let mut access = Vec::new();
+    for needed in needed(config_map, read.object.as_ref(), &scope) {
+        let permission = match cluster.is_permitted(&needed).await {
+            Ok(true) => Permission::Granted,
+            Ok(false) => Permission::Refused,
+            Err(error) => Permission::Unknown(error.to_string()),
+        };
+        access.push((needed, permission));
+    }
+    let mount = global
+        .expected_mount()
+        .map(|reader| Mount { directory: reader.directory().display().to_string(), read: reader.read() });
+    let scanned = match args.deep {
+        true => Some(look_deep(cluster, config_map, &scope, read.object.as_ref(), stored.as_ref()).await?),
+        false => None,
+    };
+    let (config_map, max_age) = (config_map.to_string(), args.max_age);
+    Ok(Facts { config_map, read, stored, now, max_age, scope: asked, mount, access, scanned })
+}
+
+/// What a rebuild asks the API server for.
+fn needed(config_map: &CacheConfigMap, object: Option<&ConfigMapObject>, scope: &Scope) -> Vec<Access> {
+    let of_config_map = |verb, name: Option<&String>| Access {
+        verb,
+        group: "",
+        resource: "configmaps",
+        namespace: Some(config_map.namespace.clone()),
+        name: name.cloned(),
+    };
+    let write = match object {
+        None => of_config_map("create", None),
+        Some(_) => of_config_map("patch", Some(&config_map.name)),
+    };
+    let namespaces: Vec<Option<String>> = match scope {
+        Scope::AllNamespaces => vec![None],
+        Scope::Namespaces(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+    };
+    let lists = namespaces.iter().flat_map(|namespace| {
+        WorkloadKind::ALL.map(|kind| Access {
+            verb: "list",
+            group: "apps",
+            resource: kind.plural(),
+            namespace: namespace.clone(),
+            name: None,
+        })
+    });
+    std::iter::once(write).chain(lists).collect()
+}
+
+async fn look_deep(
+    cluster: &Cluster,
+    config_map: &CacheConfigMap,
+    scope: &Scope,
+    object: Option<&ConfigMapObject>,
+    stored: Option<&Stored>,
+) -> anyhow::Result<Scanned> {
+    let found = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let listed = stored.cloned().and_then(Stored::images);
+    let difference = listed.map(|listed| Difference::between(&listed, &found.images, scope));
+    let next = Stored::of(Document::encode(&found.head, &found.images)).len();
+    Ok(Scanned { difference, next_bytes: next + config_map.other_values_bytes(object) })
+}

@@ -1,0 +1,71 @@
+//! What we may do: the API server's own answer, without doing it.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::ApiError;
+use super::request::{Call, Cluster};
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+/// Something to be permitted, as RBAC names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// `get`, `list`, `patch`, `create`.
+    pub verb: &'static str,
+    /// The API group; empty for the core.
+    pub group: &'static str,
+    /// The plural.
+    pub resource: &'static str,
+    /// `None`: in all namespaces.
+    pub namespace: Option<String>,
+    /// `None`: all of them, or one that has no name yet.
+    pub name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Review {
+    status: ReviewStatus,
+}
+
+#[derive(Deserialize)]
+struct ReviewStatus {
+    #[serde(default)]
+    allowed: bool,
+}
+
+impl Cluster {
+    /// Whether we may (`SelfSubjectAccessReview`; every authenticated user may ask, by the role `system:basic-user`).
+    pub async fn is_permitted(&self, access: &Access) -> Result<bool, ApiError> {
+        let attributes = json!({
+            "verb": access.verb, "group": access.group, "resource": access.resource,
+            "namespace": access.namespace.as_deref().unwrap_or_default(),
+            "name": access.name.as_deref().unwrap_or_default(),
+        });
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        });
+        let body = Some(("application/json", review.to_string().into_bytes()));
+        let call = Call { verb: "create", resource: "selfsubjectaccessreviews", uri: REVIEWS.to_owned(), body };
+        let answer: Result<Review, _> = serde_json::from_slice(&self.call(call).await?);
+        answer.map(|review| review.status.allowed).map_err(|error| ApiError::Unreadable(error.to_string()))
+    }
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { verb, group, resource, namespace, name } = self;
+        write!(f, "{verb} {resource}")?;
+        if !group.is_empty() {
+            write!(f, ".{group}")?;
+        }
+        if let Some(name) = name {
+            write!(f, " {name}")?;
+        }
+        match namespace {
+            Some(namespace) => write!(f, " in the namespace {namespace}"),
+            None => f.write_str(" in all namespaces"),
+        }
+    }
+}
