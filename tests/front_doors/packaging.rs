@@ -3,6 +3,7 @@
 //! The names of the base are those of a cluster, not of a test: the tests of the service share one application of it.
 //! The others move what they apply into namespaces of their own.
 
+mod argo;
 mod cron_job;
 mod manifests;
 mod namespaced;
@@ -20,4 +21,5 @@ pub fn tests(suite: &mut Suite) {
     roles::tests(suite);
     cron_job::tests(suite);
     namespaced::tests(suite);
+    argo::tests(suite);
 }

@@ -14,7 +14,6 @@ pub struct LoggedIn {
     pub user: String,
     /// In the account's namespace, as a pod is.
     pub kubeconfig: PathBuf,
-    no_mount: PathBuf,
 }
 
 impl Ground {
@@ -28,14 +27,14 @@ impl Ground {
         let path = self.directory().join(format!("{namespace}.{name}.kubeconfig"));
         std::fs::write(&path, kubeconfig.to_string()).unwrap();
         let user = format!("system:serviceaccount:{namespace}:{name}");
-        LoggedIn { user, kubeconfig: path, no_mount: self.directory().join("no-mount") }
+        LoggedIn { user, kubeconfig: path }
     }
 }
 
 impl LoggedIn {
-    /// Runs `pushroll` as this account, without a mount.
+    /// Runs `pushroll` as this account, without a mount: none is named, and there is none where it looks by default.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_with(arguments, &[("PUSHROLL_CACHE_DIR", self.no_mount.to_str().unwrap())]).await
+        self.run_with(arguments, &[]).await
     }
 
     /// As [`Self::run`], with these environment variables and no others.
