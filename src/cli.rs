@@ -21,6 +21,7 @@ mod serve;
 mod shown_answer;
 mod store;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -65,6 +66,24 @@ enum Command {
     Man(man::ManArgs),
 }
 
+/// The command line, with `lookup` alone. What it takes, [`Cli`] takes for the same.
+#[derive(Debug, Parser)]
+#[command(name = "pushroll", version, propagate_version = true)]
+struct LookupCli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: LookupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LookupCommand {
+    Lookup(lookup::LookupArgs),
+}
+
+/// That one tier has no index is how the chain works; a command says what came of it in the end.
+const QUIET: &str = "pushroll=warn,pushroll::cache=error";
+
 /// What a command came to, when nothing failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answered {
@@ -77,17 +96,28 @@ pub(crate) enum Answered {
 }
 
 impl Cli {
+    /// The command line of this process; where it is none, says so and exits.
+    pub fn of_process() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        // A third of the time of a lookup would go into describing the other commands to clap.
+        match LookupCli::try_parse_from(&arguments) {
+            Ok(LookupCli { global, command: LookupCommand::Lookup(args) }) => {
+                Self { global, command: Command::Lookup(args) }
+            }
+            Err(_) => Self::parse_from(arguments),
+        }
+    }
+
     /// Runs the command. Whatever failed is one sentence on stderr.
     pub fn run(self) -> ExitCode {
-        // One TLS provider, chosen before anything can ask for one: rustls panics where it finds none or two.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        self.global.init_logging(match self.command {
-            Command::Serve(_) => "pushroll=info",
+        match self.command {
+            Command::Serve(_) => self.global.init_logging("pushroll=info"),
             // It tells its own story.
-            Command::Demo(_) => "pushroll=error",
-            // That one tier has no index is how the chain works; a command says what came of it in the end.
-            _ => "pushroll=warn,pushroll::cache=error",
-        });
+            Command::Demo(_) => self.global.init_logging("pushroll=error"),
+            // Once it knows that it has something to log.
+            Command::Lookup(_) => {}
+            _ => self.global.init_logging(QUIET),
+        }
         match self.dispatch() {
             Ok(Answered::Yes) => ExitCode::SUCCESS,
             Ok(Answered::Failed) => ExitCode::from(1),
@@ -104,7 +134,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => workers()?.block_on(serve::run(&global, *args)),
             Command::Demo(args) => workers()?.block_on(demo::run(args)),
-            Command::Lookup(args) => single()?.block_on(lookup::run(&global, args)),
+            Command::Lookup(args) => lookup::run(&global, &args),
             Command::Rebuild(args) => single()?.block_on(rebuild::run(&global, args)),
             Command::Check(args) => single()?.block_on(check::run(&global, args)),
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
@@ -129,10 +159,49 @@ fn sentence(error: &anyhow::Error) -> String {
 
 /// For the service: a thread a core.
 fn workers() -> std::io::Result<tokio::runtime::Runtime> {
+    choose_tls_provider();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// For a command that makes a few calls and ends.
 fn single() -> std::io::Result<tokio::runtime::Runtime> {
+    choose_tls_provider();
     tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// One TLS provider, chosen before anything can ask for one: rustls panics where it finds none or two.
+fn choose_tls_provider() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_to_a_lookup_is_the_long_one() {
+        let lines = [
+            "lookup nginx",
+            "lookup nginx --no-api --cache-dir /m -o name -vv",
+            "--cache-dir /m -n shop lookup --no-api -o json nginx:1 --kubeconfig /k --context c",
+            "lookup -- nginx",
+            "lookup --cache-key lookup lookup",
+        ];
+        for line in lines {
+            let arguments: Vec<&str> = ["pushroll"].into_iter().chain(line.split(' ')).collect();
+            let short = LookupCli::try_parse_from(&arguments).unwrap();
+            let long = Cli::try_parse_from(&arguments).unwrap();
+            let LookupCommand::Lookup(args) = short.command;
+            assert_eq!(
+                format!("{:?}", (short.global, Command::Lookup(args))),
+                format!("{:?}", (long.global, long.command))
+            );
+        }
+        for line in
+            ["lookup", "lookup a b", "lookup nginx --frobnicate", "rebuild", "man lookup", "lookup --help", "-V"]
+        {
+            let arguments = ["pushroll"].into_iter().chain(line.split(' '));
+            assert!(LookupCli::try_parse_from(arguments).is_err(), "{line}");
+        }
+    }
 }

@@ -164,6 +164,20 @@ impl ImageRef {
         self.repository() == other.repository()
     }
 
+    /// As parsing `text`, but only what is of this very repository is kept: `None` for a reference to another.
+    ///
+    /// # Errors
+    /// The text is not an image reference.
+    pub(crate) fn parse_if_of_same_repository(&self, text: &str) -> Result<Option<Self>, ImageRefError> {
+        // The normal form keeps the end of the path as it is written.
+        let (_, name) = self.repository().rsplit_once('/').unwrap_or_default();
+        let refused = |problem| ImageRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem };
+        if !parts(text).map_err(refused)?.path.ends_with(name) {
+            return Ok(None);
+        }
+        text.parse().map(|parsed| Some(parsed).filter(|parsed: &Self| parsed.same_repository(self)))
+    }
+
     fn identity(&self) -> (&str, Option<&Digest>) {
         (&self.normal, self.digest.as_ref())
     }
@@ -177,14 +191,35 @@ impl FromStr for ImageRef {
     }
 }
 
+/// The parts of a reference, as written.
+struct Parts<'a> {
+    host: Option<&'a str>,
+    path: &'a str,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
 fn parse(text: &str) -> Result<ImageRef, &'static str> {
+    let Parts { host, path, tag, digest } = parts(text)?;
+    let mut normal = normal::repository(host, path);
+    let repository_bytes = normal.len();
+    if let Some(tag) = tag.or((digest.is_none()).then_some("latest")) {
+        normal.push(':');
+        normal.push_str(tag);
+    }
+    let digest = digest.map(|digest| Digest(digest.to_ascii_lowercase().into()));
+    Ok(ImageRef { written: text.into(), normal: normal.into(), repository_bytes, digest })
+}
+
+/// Takes a reference apart; what is wrong with it is found here.
+fn parts(text: &str) -> Result<Parts<'_>, &'static str> {
     if text.is_empty() {
         return Err("it is empty");
     }
     let (name_and_tag, digest) = match text.split_once('@') {
         None => (text, None),
         Some((name, digest)) => match digest_problem(digest) {
-            None => (name, Some(Digest(digest.to_ascii_lowercase().into()))),
+            None => (name, Some(digest)),
             Some(problem) => return Err(problem),
         },
     };
@@ -200,14 +235,7 @@ fn parse(text: &str) -> Result<ImageRef, &'static str> {
         normal::check_host(host)?;
     }
     normal::check_path(path)?;
-
-    let mut normal = normal::repository(host, path);
-    let repository_bytes = normal.len();
-    if let Some(tag) = tag.or((digest.is_none()).then_some("latest")) {
-        normal.push(':');
-        normal.push_str(tag);
-    }
-    Ok(ImageRef { written: text.into(), normal: normal.into(), repository_bytes, digest })
+    Ok(Parts { host, path, tag, digest })
 }
 
 /// The tag stands after the last colon behind the last slash: `localhost:5000/a` has none.

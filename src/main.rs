@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    pushroll::cli::Cli::parse().run()
+    pushroll::cli::Cli::of_process().run()
 }

@@ -73,11 +73,8 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
     result
 }
 
-/// The first index of the chain: the mount, the ConfigMap, a scan of `scope`.
+/// The first index of the chain: the ConfigMap, a scan of `scope` (and the mount, should it come to life meanwhile).
 pub(super) async fn first_index(global: &GlobalArgs, scope: Scope) -> anyhow::Result<Arc<LoadedIndex>> {
-    if let Ok(loaded) = super::lookup::from_mount(global) {
-        return Ok(Arc::new(loaded));
-    }
     let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
     let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
     // Else nobody would notice that each lookup costs a scan, or what it would take to need none.

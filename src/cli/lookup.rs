@@ -1,14 +1,12 @@
 //! `pushroll lookup IMAGE`: who runs it.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::arguments::namespace_name;
 use super::cluster_commands::first_index;
 use super::output::{OutputFormat, describe_source, print, print_json, print_names, table};
 use super::{Answered, GlobalArgs};
-use crate::cache::{LoadedIndex, Tier};
+use crate::cache::Tier;
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
@@ -29,23 +27,54 @@ pub(super) struct LookupArgs {
     namespaces: Vec<String>,
 }
 
-pub(super) async fn run(global: &GlobalArgs, args: LookupArgs) -> anyhow::Result<Answered> {
-    let loaded = match args.no_api {
-        true => Arc::new(from_mount(global)?),
-        false => first_index(global, Scope::of(&args.namespaces)).await?,
+pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answered> {
+    let answer = match in_mount(global, &args.image) {
+        Err(error) if args.no_api => return Err(error),
+        Err(_) => super::single()?.block_on(in_cluster(global, args))?,
+        Ok(answer) => answer,
     };
-    let answer = LookupAnswer {
+    show(global.output, &args.image, &answer)?;
+    Ok(if answer.workloads.is_empty() { Answered::No } else { Answered::Yes })
+}
+
+/// Workflows ask this again and again, each time in a process of its own: no index is built, nor a client, nor is
+/// anything set up that only they need.
+fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswer> {
+    let file = global.mount().read()?;
+    let looked_up = Stored::found_under(&file.key, file.bytes)
+        .look_up(image)
+        .with_context(|| format!("the document mounted at {} is unusable", global.cache_dir().display()))?;
+    if !looked_up.warnings.is_empty() {
+        global.init_logging(super::QUIET);
+    }
+    for warning in &looked_up.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(LookupAnswer {
+        image: image.as_written().to_owned(),
+        source: Source { tier: Tier::Mount, as_of: looked_up.head.as_of, authoritative: false },
+        workloads: looked_up.workloads,
+    })
+}
+
+async fn in_cluster(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<LookupAnswer> {
+    global.init_logging(super::QUIET);
+    let loaded = first_index(global, Scope::of(&args.namespaces)).await?;
+    Ok(LookupAnswer {
         image: args.image.as_written().to_owned(),
         source: Source::of(&loaded, false),
         workloads: loaded.index.lookup(&args.image),
-    };
-    match global.output {
-        OutputFormat::Json => print_json(&answer)?,
+    })
+}
+
+fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow::Result<()> {
+    match format {
+        OutputFormat::Json => print_json(answer)?,
         OutputFormat::Name => print_names(&answer.workloads)?,
         OutputFormat::Table => {
             let source = describe_source(&answer.source, Clock::system().now());
             if answer.workloads.is_empty() {
-                anstream::eprintln!("no workload runs {} ({source})", args.image);
+                anstream::eprintln!("no workload runs {image} ({source})");
             } else {
                 print(&table(
                     ["NAMESPACE", "KIND", "NAME"],
@@ -55,24 +84,5 @@ pub(super) async fn run(global: &GlobalArgs, args: LookupArgs) -> anyhow::Result
             }
         }
     }
-    Ok(if answer.workloads.is_empty() { Answered::No } else { Answered::Yes })
-}
-
-pub(super) fn from_mount(global: &GlobalArgs) -> anyhow::Result<LoadedIndex> {
-    let file = global.mount().read()?;
-    let document = Stored::found_under(&file.key, file.bytes)
-        .decode()
-        .with_context(|| format!("the document mounted at {} is unusable", global.cache_dir().display()))?;
-    for warning in &document.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(LoadedIndex {
-        as_of: document.head.as_of,
-        index: document.index,
-        tier: Tier::Mount,
-        covers_scope: false,
-        is_narrower: false,
-        scan_began: None,
-        loaded_at: Clock::system().now(),
-    })
+    Ok(())
 }

@@ -11,6 +11,7 @@
 //!
 //! Pure: bytes in, bytes out.
 
+pub mod single;
 pub mod stored;
 #[cfg(test)]
 mod tests;
@@ -214,12 +215,12 @@ pub fn index_of(images: &Images) -> Index {
 }
 
 impl RawEntry<'_> {
+    fn kind(&self) -> Option<WorkloadKind> {
+        self.kind.as_deref().map_or_else(|| Some(WorkloadKind::default()), |kind| kind.parse().ok())
+    }
+
     fn workload(&self) -> Option<WorkloadRef> {
-        let kind = match self.kind.as_deref() {
-            None => WorkloadKind::default(),
-            Some(kind) => kind.parse().ok()?,
-        };
-        Some(WorkloadRef::new(&*self.namespace, kind, &*self.name))
+        Some(WorkloadRef::new(&*self.namespace, self.kind()?, &*self.name))
     }
 }
 

@@ -8,7 +8,9 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
+use super::single::{LookedUp, look_up};
 use super::{Document, DocumentError, Images};
+use crate::image::ImageRef;
 
 /// Plain documents up to this size; larger ones are compressed. `kubectl apply` cannot hold more either: it keeps
 /// the object in an annotation of at most 262,144 bytes.
@@ -84,6 +86,14 @@ impl Stored {
     /// [`DocumentError`] where nothing of it can be used.
     pub fn decode(self) -> Result<Document, DocumentError> {
         Document::decode(&self.into_json()?)
+    }
+
+    /// What it says of one image, without an index of the others.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn look_up(self, image: &ImageRef) -> Result<LookedUp, DocumentError> {
+        look_up(&self.into_json()?, image)
     }
 
     /// What it lists; `None` where it cannot be read.
