@@ -13,6 +13,7 @@
 pub mod capacity;
 pub mod configmap;
 pub mod mount;
+pub mod mount_lag;
 mod poller;
 pub mod proof;
 mod refresh;

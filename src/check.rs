@@ -21,10 +21,6 @@ use crate::index::document::stored::Stored;
 pub use code::Code;
 pub use difference::{Difference, Names};
 
-/// The kubelet shows a change within its sync period and the age of its cache, 80 s in all by default; what is not
-/// there by now does not come.
-pub const KUBELET_DELAY_MAX: Duration = Duration::from_secs(180);
-
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -184,7 +184,7 @@ impl Deliveries {
     fn answer(&self, image: ImageRef, resolved: Resolved, mode: Mode) -> Answer {
         let Resolved { source, proven, results, unproven } = resolved;
         let mut answer = Answer::of_workloads(image, results, mode);
-        answer.source = source.as_deref().map(|loaded| Source::of(loaded, proven));
+        answer.source = source.as_deref().map(|loaded| Source::of(loaded, proven, self.resolver.failed_tiers()));
         if let Some(unproven) = unproven {
             answer.outcome = Outcome::Failed;
             answer.code = Some(AnswerCode::NotProven);

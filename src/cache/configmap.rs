@@ -151,7 +151,9 @@ impl CacheConfigMap {
             let members = self.members(&document, stored.as_ref());
             let done = match &stored {
                 None => cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await,
-                Some(object) if object.immutable => return Err(WriteError::Immutable(self.to_string())),
+                Some(object) if object.immutable => {
+                    return Err(WriteError::Immutable { namespace: namespace.clone(), name: name.clone() });
+                }
                 Some(object) => {
                     let version = &object.metadata.resource_version;
                     cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(version), members).await

@@ -59,12 +59,14 @@ impl MountPoller {
         let reader = self.reader.clone();
         let loaded = tokio::task::spawn_blocking(move || {
             let file = reader.read()?;
-            let bytes = file.bytes.len();
-            let document = Stored::found_under(&file.key, file.bytes).decode().map_err(|error| error.to_string());
-            Ok::<_, MountError>((file.version, bytes, document))
+            let stored = Stored::found_under(&file.key, file.bytes);
+            let (bytes, fingerprint) = (stored.len(), stored.fingerprint());
+            let document = stored.decode().map_err(|error| error.to_string());
+            Ok::<_, MountError>((file.version, bytes, fingerprint, document))
         });
         match loaded.await {
-            Ok(Ok((version, bytes, document))) => {
+            Ok(Ok((version, bytes, fingerprint, document))) => {
+                resolver.mount_lag().shown(fingerprint);
                 *self.judged() = Some(version.clone());
                 match document {
                     Ok(document) => self.loaded(resolver, &version, bytes, document),

@@ -177,6 +177,7 @@ impl Resolver {
         let stored = self.config_map().read(self.cluster()).await.inspect_err(|error| {
             self.tier_failed(Tier::ConfigMap, format!("the ConfigMap {}: {error}", self.config_map()));
         })?;
+        stored.object.iter().for_each(|object| self.compare_mount(object));
         match stored.document {
             Err(error) => self.tier_failed(Tier::ConfigMap, error.to_string()),
             Ok(mut document) => {
@@ -216,12 +217,14 @@ impl Resolver {
                         ..TierStatus::default()
                     };
                     self.tier_written(Tier::ConfigMap, status);
+                } else {
+                    self.board().not_written(Tier::ConfigMap, None);
                 }
                 Ok(outcome.written)
             }
             Err(error) => {
                 let error = error.to_string();
-                self.tier_failed(Tier::ConfigMap, error.clone());
+                self.board().not_written(Tier::ConfigMap, Some(error.clone()));
                 Err(error.into())
             }
         }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::configmap::{CacheConfigMap, Written};
 use super::mount::MountReader;
+use super::mount_lag::MountLag;
 use super::poller::MountPoller;
 use super::proof::Need;
 use super::refresh::{Refresher, Write};
-use super::status::{Board, TierStatus, Tiers};
+use super::status::{Board, FailedTier, TierStatus, Tiers};
 use super::{CurrentIndex, LoadedIndex, Tier};
 use crate::clock::{Clock, Clocks, PublisherClock};
 use crate::cluster::Cluster;
@@ -51,6 +52,7 @@ pub struct Resolver {
     board: Board,
     refresher: Refresher,
     poller: MountPoller,
+    mount_lag: MountLag,
     publisher_clock: PublisherClock,
 }
 
@@ -70,8 +72,8 @@ impl Resolver {
     pub fn new(config: ResolverConfig, cluster: Cluster, metrics: Arc<Metrics>) -> Self {
         let poller = MountPoller::new(config.mount.clone(), config.mount_poll);
         let (current, board, refresher) = (CurrentIndex::default(), Board::default(), Refresher::new());
-        let publisher_clock = PublisherClock::unknown();
-        Self { config, cluster, metrics, current, board, refresher, poller, publisher_clock }
+        let (mount_lag, publisher_clock) = (MountLag::default(), PublisherClock::unknown());
+        Self { config, cluster, metrics, current, board, refresher, poller, mount_lag, publisher_clock }
     }
 
     /// The index as it is now: no lock, no call. `None` before the first.
@@ -175,6 +177,11 @@ impl Resolver {
         self.board.tiers()
     }
 
+    /// The tiers that give no index now, and why.
+    pub fn failed_tiers(&self) -> Vec<FailedTier> {
+        self.board.failed_tiers()
+    }
+
     /// Whether the mount is being looked at.
     pub fn is_alive(&self) -> bool {
         self.poller.beats()
@@ -187,6 +194,14 @@ impl Resolver {
 
     pub(super) fn writes_back(&self) -> bool {
         self.config.write_back
+    }
+
+    pub(super) fn mount_lag(&self) -> &MountLag {
+        &self.mount_lag
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.board
     }
 
     pub(super) fn cluster(&self) -> &Cluster {

@@ -1,7 +1,8 @@
 //! How each tier is doing: for `/v1/status`, and for one log line whenever that changes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -22,6 +23,9 @@ pub struct TierStatus {
     /// Why it gives none now; an index from before is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why it could not be written the last time; it may be read all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_error: Option<String>,
     /// Its last document says of itself that it is older than the index in memory, which stays.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub older_than_memory: bool,
@@ -41,9 +45,22 @@ pub struct Tiers {
     pub scan: TierStatus,
 }
 
+/// A tier that gives no index now, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedTier {
+    /// Which.
+    pub tier: Tier,
+    /// Why.
+    pub reason: String,
+}
+
 /// Where the tiers report.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Tiers>);
+pub struct Board {
+    tiers: Mutex<Tiers>,
+    /// Those of `tiers` that have an error: read for every answer, without a lock.
+    failed: ArcSwap<Vec<FailedTier>>,
+}
 
 impl Board {
     /// All tiers as they are now.
@@ -51,9 +68,14 @@ impl Board {
         self.lock().clone()
     }
 
+    /// The tiers that give no index now.
+    pub fn failed_tiers(&self) -> Vec<FailedTier> {
+        self.failed.load().to_vec()
+    }
+
     /// A tier gave an index.
     pub fn loaded(&self, tier: Tier, status: TierStatus) {
-        self.replace(tier, |_| status);
+        self.replace(tier, |before| TierStatus { write_error: before.write_error.clone(), ..status });
     }
 
     /// A tier was written: whatever was wrong with it is no more.
@@ -67,14 +89,47 @@ impl Board {
         let slot = tiers.slot(tier);
         let status = status(slot);
         let recovered = slot.error.is_some();
+        let written_again = slot.write_error.is_some() && status.write_error.is_none();
         let news: Vec<_> = status.warnings.iter().filter(|warning| !slot.warnings.contains(warning)).cloned().collect();
         *slot = status;
+        if recovered {
+            self.failed.store(Arc::new(tiers.failed()));
+        }
         drop(tiers);
         for warning in news {
             tracing::warn!(tier = tier.as_str(), "{warning}");
         }
-        if recovered {
+        if recovered || written_again {
             tracing::info!(tier = tier.as_str(), "works again");
+        }
+    }
+
+    /// A write of a tier failed, or (`None`) there was nothing to write. Logged once for each different error.
+    pub fn not_written(&self, tier: Tier, error: Option<String>) {
+        let mut tiers = self.lock();
+        let slot = tiers.slot(tier);
+        let news = error.clone().filter(|error| slot.write_error.as_ref() != Some(error));
+        slot.write_error = error;
+        drop(tiers);
+        if let Some(error) = news {
+            tracing::warn!(tier = tier.as_str(), "{error}");
+        }
+    }
+
+    /// Something about a tier that its documents do not tell: whether this warning stands. Logged when it begins to;
+    /// the tier's next document withdraws it.
+    pub fn set_warning(&self, tier: Tier, warning: &str, stands: bool) {
+        let mut tiers = self.lock();
+        let warnings = &mut tiers.slot(tier).warnings;
+        let stood = warnings.iter().any(|known| known == warning);
+        if stands && !stood {
+            warnings.push(warning.to_owned());
+        } else if !stands {
+            warnings.retain(|known| known != warning);
+        }
+        drop(tiers);
+        if stands && !stood {
+            tracing::warn!(tier = tier.as_str(), "{warning}");
         }
     }
 
@@ -85,6 +140,7 @@ impl Board {
         let is_news = slot.error.as_ref() != Some(&error);
         if is_news {
             slot.error = Some(error.clone());
+            self.failed.store(Arc::new(tiers.failed()));
         }
         drop(tiers);
         if is_news {
@@ -95,11 +151,17 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Tiers> {
         // Nothing that holds the lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tiers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Tiers {
+    fn failed(&self) -> Vec<FailedTier> {
+        let tiers = [(Tier::Mount, &self.mount), (Tier::ConfigMap, &self.configmap), (Tier::Scan, &self.scan)];
+        let failed = |(tier, status): (Tier, &TierStatus)| Some(FailedTier { tier, reason: status.error.clone()? });
+        tiers.into_iter().filter_map(failed).collect()
+    }
+
     fn slot(&mut self, tier: Tier) -> &mut TierStatus {
         match tier {
             Tier::Mount => &mut self.mount,

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Code, Facts, Finding, KUBELET_DELAY_MAX, Mount};
+use super::{Code, Facts, Finding, Mount};
 use crate::cache::mount::{MountError, MountedFile, Version};
+use crate::cache::mount_lag::KUBELET_DELAY_MAX;
 use crate::index::document::Document;
 use crate::index::document::stored::Stored;
 

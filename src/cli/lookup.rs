@@ -62,7 +62,7 @@ async fn in_cluster(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Lo
     let loaded = first_index(global, Scope::of(&args.namespaces)).await?;
     Ok(LookupAnswer {
         image: args.image.as_written().to_owned(),
-        source: Source::of(&loaded, false),
+        source: Source::of(&loaded, false, Vec::new()),
         workloads: loaded.index.lookup(&args.image),
     })
 }

@@ -8,6 +8,7 @@ mod tests;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use crate::cache::status::FailedTier;
 use crate::cache::{LoadedIndex, Tier};
 use crate::event::{NotForUs, NotForUsCode};
 use crate::image::{Digest, ImageRef};
@@ -65,6 +66,9 @@ pub struct Source {
     pub as_of: Option<Timestamp>,
     /// Whether it is proven: in a push's answer for that push, in a lookup for now.
     pub authoritative: bool,
+    /// The tiers that give no index now, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_tiers: Vec<FailedTier>,
 }
 
 /// What came of a delivery.
@@ -206,8 +210,8 @@ impl Answer {
 
 impl Source {
     /// Of a loaded index.
-    pub fn of(loaded: &LoadedIndex, authoritative: bool) -> Self {
-        Self { tier: loaded.tier, as_of: loaded.as_of, authoritative }
+    pub fn of(loaded: &LoadedIndex, authoritative: bool, failed_tiers: Vec<FailedTier>) -> Self {
+        Self { tier: loaded.tier, as_of: loaded.as_of, authoritative, failed_tiers }
     }
 }
 

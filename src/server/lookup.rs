@@ -56,7 +56,7 @@ pub(super) async fn lookup(State(app): State<Arc<App>>, Parameters(query): Param
     let authoritative = app.resolver.meets(Some(&loaded), &now);
     Json(LookupAnswer {
         image: image.as_written().to_owned(),
-        source: Source::of(&loaded, authoritative),
+        source: Source::of(&loaded, authoritative, app.resolver.failed_tiers()),
         workloads: loaded.index.lookup(&image),
     })
     .into_response()

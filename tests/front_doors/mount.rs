@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use pushroll::cache::mount::MountReader;
+use pushroll::embedded::ProjectedVolume;
 use serde_json::{Value, json};
 
 use crate::support::documents::{document, names, scanned_document};
@@ -23,6 +25,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("a_plain_file_is_followed_and_warned_about", a_plain_file_is_followed_and_warned_about);
     suite.on_both("a_document_older_than_memory_is_not_taken", a_document_older_than_memory_is_not_taken);
     suite.on_both("thousands_of_swaps_tear_no_lookup", thousands_of_swaps_tear_no_lookup);
+    suite.plain("a_hundred_thousand_swaps_tear_no_read", a_hundred_thousand_swaps_tear_no_read);
 }
 
 /// Who runs the image, by a document of this name's own.
@@ -214,4 +217,42 @@ async fn thousands_of_swaps_tear_no_lookup(ground: Ground) {
     assert_eq!(warnings(&service), [""; 0]);
     assert_eq!(service.metric(r#"pushroll_reloads_total{tier="mount",result="failed"}"#).await, 0.0);
     assert!(service.metric(r#"pushroll_reloads_total{tier="mount",result="loaded"}"#).await > 10.0);
+}
+
+const SWAPS: usize = 100_000;
+/// Of 8 bytes each.
+const LINES: usize = 256;
+
+/// The library's reader, under the kubelet's swap as often as it goes: never half a file, never two in one, never an
+/// error, and never an older one than was seen before.
+async fn a_hundred_thousand_swaps_tear_no_read() {
+    // In memory where there is such a place: it is the swap that is tested, not the disk.
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let directory = tempfile::tempdir_in(parent).unwrap();
+    let mut volume = ProjectedVolume::create(directory.path()).unwrap();
+    let mut show = move |number: usize| {
+        let content = format!("{number:07}\n").repeat(LINES).into_bytes();
+        volume.write(&[("cache.json".to_owned(), content)].into()).unwrap();
+    };
+    show(0);
+    let done = Arc::new(AtomicBool::new(false));
+    let (reader, is_done) = (MountReader::new(directory.path(), ["cache.json"]), Arc::clone(&done));
+    let reading = std::thread::spawn(move || {
+        let (mut last, mut seen) = (0, 0_usize);
+        while !is_done.load(Ordering::Relaxed) {
+            let content = reader.read().unwrap().bytes;
+            // Each line the same as the one before.
+            assert!(content.len() == LINES * 8 && content[8..] == content[..content.len() - 8], "torn");
+            let number: usize = std::str::from_utf8(&content[..7]).unwrap().parse().unwrap();
+            assert!(number >= last, "{number} after {last}");
+            seen += usize::from(number > last);
+            last = number;
+        }
+        seen
+    });
+    (1..=SWAPS).for_each(&mut show);
+    done.store(true, Ordering::Relaxed);
+    let seen = reading.join().unwrap();
+    assert!(seen > 1000, "the reader was in between: {seen} versions seen");
 }

@@ -46,8 +46,16 @@ pub enum WriteError {
         source: ApiError,
     },
     /// It can never change.
-    #[error("the ConfigMap {0} is immutable: delete it, and `pushroll rebuild` makes it anew")]
-    Immutable(String),
+    #[error(
+        "the ConfigMap {namespace}/{name} is immutable, and stays as it is: `kubectl -n {namespace} delete configmap \
+         {name}`, then `pushroll rebuild` makes it anew; restart the pods that mount it, which do not follow"
+    )]
+    Immutable {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// The API would refuse it.
     #[error(
         "the ConfigMap {config_map} was not written: its values would take {bytes} bytes, more than the \

@@ -2,6 +2,7 @@
 //! `KEY.gz` (in a ConfigMap: `binaryData`). Whoever reads takes the plain one where both are there: only a person
 //! can have put it beside the other.
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{Read as _, Write as _};
 
 use flate2::Compression;
@@ -19,7 +20,7 @@ pub const PLAIN_BYTES_MAX: usize = 262_144;
 const INFLATED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A document as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Stored {
     /// JSON, under the key itself.
     Plain(Vec<u8>),
@@ -62,6 +63,11 @@ impl Stored {
         match self {
             Self::Plain(bytes) | Self::Gzip(bytes) => bytes.len(),
         }
+    }
+
+    /// Tells one from another, within this process.
+    pub fn fingerprint(&self) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(self)
     }
 
     /// Whether there is nothing.

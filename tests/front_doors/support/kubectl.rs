@@ -1,6 +1,7 @@
 //! The real kubectl, and what the real controllers make of a workload. Control plane only.
 
 use std::collections::BTreeSet;
+use std::process::Output;
 
 use serde_json::Value;
 
@@ -11,12 +12,23 @@ use super::wait::eventually;
 impl Ground {
     /// Runs kubectl in the test's own namespace, as one who may do everything; gives its stdout.
     pub async fn kubectl(&self, arguments: &[&str]) -> String {
-        let mut command = self.real().kubectl_as(ADMIN);
-        command.arg("--namespace").arg(self.namespace()).args(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = self.try_kubectl(arguments).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {arguments:?}: {stderr}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs kubectl, which is to fail; gives its stderr.
+    pub async fn kubectl_fails(&self, arguments: &[&str]) -> String {
+        let output = self.try_kubectl(arguments).await;
+        assert!(!output.status.success(), "kubectl {arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    async fn try_kubectl(&self, arguments: &[&str]) -> Output {
+        let mut command = self.real().kubectl_as(ADMIN);
+        command.arg("--namespace").arg(self.namespace()).args(arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
     /// Waits until the controllers have seen the workload as it is now: its revision is written down by then.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::service::Service;
+
 /// Generous: these machines are shared. A condition that holds is seen within a few milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -17,4 +19,16 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
         }
     });
     waited.await.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"))
+}
+
+impl Service {
+    /// How many warnings of its log say this; waits until there is one, for a log line may come after the answer.
+    pub async fn warned(&self, says: &str) -> usize {
+        let count = || {
+            let is_it =
+                |line: &&serde_json::Value| line["severity"] == "WARNING" && line["message"].to_string().contains(says);
+            self.log().iter().filter(is_it).count()
+        };
+        eventually(says, async || Some(count()).filter(|count| *count > 0)).await
+    }
 }
