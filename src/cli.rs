@@ -123,7 +123,7 @@ impl Cli {
             Ok(Answered::Failed) => ExitCode::from(1),
             Ok(Answered::No) => ExitCode::from(3),
             Err(error) => {
-                anstream::eprintln!("pushroll: {error:#}");
+                anstream::eprintln!("pushroll: {}", sentence(&error));
                 ExitCode::from(1)
             }
         }
@@ -146,6 +146,15 @@ impl Cli {
             Command::Man(args) => man::run(&args),
         }
     }
+}
+
+/// The error and its causes, those that it has not named itself.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
+        told if told.contains(&cause) => told,
+        told if told.is_empty() => cause,
+        told => format!("{told}: {cause}"),
+    })
 }
 
 /// For the service: a thread a core.

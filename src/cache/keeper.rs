@@ -66,7 +66,7 @@ impl Keeper<'_> {
             Ok(true) => return None,
             Ok(false) => {}
             Err(error) => {
-                resolver.tier_failed(Tier::ConfigMap, error.to_string());
+                resolver.board().not_written(Tier::ConfigMap, Some(error.to_string()));
                 return Some(RETRY);
             }
         }

@@ -223,12 +223,14 @@ impl Resolver {
                         ..TierStatus::default()
                     };
                     self.tier_written(Tier::ConfigMap, status);
+                } else {
+                    self.board().not_written(Tier::ConfigMap, None);
                 }
                 Ok(outcome.written)
             }
             Err(error) => {
                 let error = error.to_string();
-                self.tier_failed(Tier::ConfigMap, error.clone());
+                self.board().not_written(Tier::ConfigMap, Some(error.clone()));
                 Err(error.into())
             }
         }

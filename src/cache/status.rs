@@ -23,6 +23,9 @@ pub struct TierStatus {
     /// Why it gives none now; an index from before is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why it could not be written the last time; it may be read all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_error: Option<String>,
     /// Its last document says of itself that it is older than the index in memory, which stays.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub older_than_memory: bool,
@@ -77,7 +80,7 @@ impl Board {
 
     /// A tier gave an index.
     pub fn loaded(&self, tier: Tier, status: TierStatus) {
-        self.replace(tier, |_| status);
+        self.replace(tier, |before| TierStatus { write_error: before.write_error.clone(), ..status });
     }
 
     /// A tier was written: whatever was wrong with it is no more.
@@ -91,6 +94,7 @@ impl Board {
         let slot = tiers.slot(tier);
         let status = status(slot);
         let recovered = slot.error.is_some();
+        let written_again = slot.write_error.is_some() && status.write_error.is_none();
         let news: Vec<_> = status.warnings.iter().filter(|warning| !slot.warnings.contains(warning)).cloned().collect();
         *slot = status;
         if recovered {
@@ -100,8 +104,20 @@ impl Board {
         for warning in news {
             tracing::warn!(tier = tier.as_str(), "{warning}");
         }
-        if recovered {
+        if recovered || written_again {
             tracing::info!(tier = tier.as_str(), "works again");
+        }
+    }
+
+    /// A write of a tier failed, or (`None`) there was nothing to write. Logged once for each different error.
+    pub fn not_written(&self, tier: Tier, error: Option<String>) {
+        let mut tiers = self.lock();
+        let slot = tiers.slot(tier);
+        let news = error.clone().filter(|error| slot.write_error.as_ref() != Some(error));
+        slot.write_error = error;
+        drop(tiers);
+        if let Some(error) = news {
+            tracing::warn!(tier = tier.as_str(), "{error}");
         }
     }
 

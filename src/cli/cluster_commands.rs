@@ -75,11 +75,18 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
     result
 }
 
-/// The first index of the chain: the ConfigMap, a scan (and the mount, should it come to life meanwhile); and the
-/// tiers that gave none.
-pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
-    let (resolver, _) = resolver(global, Scope::AllNamespaces, CLOCK_MARGIN).await?;
+/// The first index of the chain: the ConfigMap, a scan of `scope` (and the mount, should it come to life meanwhile);
+/// and the tiers that gave none.
+pub(super) async fn first_index(
+    global: &GlobalArgs,
+    scope: Scope,
+) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
+    let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
     resolver.load_mount().await;
-    let loaded = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
-    Ok((loaded, resolver.failed_tiers()))
+    let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
+    // Else nobody would notice that each lookup costs a scan, or what it would take to need none.
+    if let Some(error) = resolver.tiers().configmap.error {
+        anstream::eprintln!("not from the cache: {error}");
+    }
+    Ok((found, resolver.failed_tiers()))
 }

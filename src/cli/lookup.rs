@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::arguments::namespace_name;
 use super::cluster_commands::first_index;
 use super::output::{OutputFormat, describe_source, print, print_json, print_names, table};
 use super::{Answered, GlobalArgs};
@@ -9,6 +10,7 @@ use crate::cache::Tier;
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
+use crate::index::Scope;
 use crate::index::document::stored::Stored;
 use crate::server::LookupAnswer;
 use anyhow::Context as _;
@@ -20,12 +22,15 @@ pub(super) struct LookupArgs {
     /// Read the mount alone; never talk to the API server
     #[arg(long)]
     no_api: bool,
+    /// Where nothing is cached, scan these namespaces alone [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
+    namespaces: Vec<String>,
 }
 
 pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answered> {
     let answer = match in_mount(global, &args.image) {
         Err(error) if args.no_api => return Err(error),
-        Err(_) => super::single()?.block_on(in_cluster(global, &args.image))?,
+        Err(_) => super::single()?.block_on(in_cluster(global, args))?,
         Ok(answer) => answer,
     };
     show(global.output, &args.image, &answer)?;
@@ -57,13 +62,13 @@ fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswe
     })
 }
 
-async fn in_cluster(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswer> {
+async fn in_cluster(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<LookupAnswer> {
     global.init_logging(super::QUIET);
-    let (loaded, failed_tiers) = first_index(global).await?;
+    let (loaded, failed_tiers) = first_index(global, Scope::of(&args.namespaces)).await?;
     Ok(LookupAnswer {
-        image: image.as_written().to_owned(),
+        image: args.image.as_written().to_owned(),
         source: Source::of(&loaded, false, failed_tiers),
-        workloads: loaded.index.lookup(image),
+        workloads: loaded.index.lookup(&args.image),
     })
 }
 

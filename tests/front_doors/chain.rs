@@ -87,8 +87,7 @@ async fn a_config_map_that_is_no_use_is_replaced(ground: Ground) {
     for (what, map, says) in cases {
         ground.create(&map).await;
         let service = ground.service().arguments(["--namespaces", ground.namespace()]).start_ready().await;
-        let warned = service.log().iter().any(|line| line["message"].to_string().contains(says));
-        assert!(warned, "{what}: {:?}", service.log());
+        service.warned(says).await;
         assert_eq!(names(&service.lookup(&image).await), ["web"], "{what}");
         written(&ground, what, |document| document["images"][&image][0]["name"] == "web").await;
         let stored = ground.get(&map).await;

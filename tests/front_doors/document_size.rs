@@ -137,7 +137,7 @@ async fn a_service_outgrows_its_config_map_and_goes_on(ground: Ground) {
     let refused =
         crate::support::http::send(http::Method::POST, &format!("{}/v1/rebuild", service.admin), &[], "").await;
     assert!(refused.status != 200 && refused.text().contains(says), "{}", refused.text());
-    let error = service.status().await["tiers"]["configmap"]["error"].to_string();
+    let error = service.status().await["tiers"]["configmap"]["write_error"].to_string();
     assert!(error.contains(says), "{error}");
     assert_eq!(names(&service.lookup(&image).await), ["web"], "memory goes on");
     let calls = service.api_calls();

@@ -1,10 +1,16 @@
-//! `deploy/base`: as kustomize renders it, as the API server admits it, and as much as it permits.
+//! `deploy/`: as kustomize renders it, as the API server admits it, and as much as it permits.
 //!
-//! Its names are those of a cluster, not of a test: these tests share one application of it.
+//! The names of the base are those of a cluster, not of a test: the tests of the service share one application of it.
+//! The others move what they apply into namespaces of their own.
 
-mod base;
+mod argo;
+mod cron_job;
+mod manifests;
+mod namespaced;
+mod permission;
 mod permissions;
 mod rendered;
+mod roles;
 mod stage;
 
 use crate::support::suite::Suite;
@@ -12,4 +18,8 @@ use crate::support::suite::Suite;
 pub fn tests(suite: &mut Suite) {
     rendered::tests(suite);
     permissions::tests(suite);
+    roles::tests(suite);
+    cron_job::tests(suite);
+    namespaced::tests(suite);
+    argo::tests(suite);
 }

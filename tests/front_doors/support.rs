@@ -15,6 +15,7 @@ pub mod problem;
 pub mod proxy;
 pub mod recorded;
 pub mod service;
+pub mod service_account;
 pub mod suite;
 pub mod volume;
 pub mod wait;

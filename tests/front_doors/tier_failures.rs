@@ -166,9 +166,14 @@ async fn a_config_map_made_immutable_under_us_is_told(ground: Ground) {
     ground.create(&deployment(ground.namespace(), "young", &image)).await;
     let answer = service.push(&PushMessage::now(&image, 1)).await.json();
     assert_eq!((&answer["outcome"], answer["workloads"].as_array().unwrap().len()), (&json!("restarted"), 2));
-    let says = |status: &Value| status["tiers"]["configmap"]["error"].to_string().contains("is immutable");
-    service.wait_for_status("the ConfigMap is said to be immutable", says).await;
-    assert!(failed(&service, &image, "configmap").await.contains("kubectl"), "it says what to do");
+    let is_told = |status: &Value| status["tiers"]["configmap"]["write_error"].to_string().contains("is immutable");
+    let status = service.wait_for_status("the ConfigMap is said to be immutable", is_told).await;
+    assert!(status["tiers"]["configmap"]["write_error"].to_string().contains("kubectl"), "it says what to do");
+    for _ in 0..3 {
+        let refused = send(Method::POST, &format!("{}/v1/rebuild", service.admin), &[], "").await;
+        assert!(refused.status != 200 && refused.text().contains("is immutable"), "{}", refused.text());
+    }
+    assert_eq!(service.warned("is immutable").await, 1, "one line, however often it is tried: {:?}", service.log());
     assert_eq!(names(&service.lookup(&image).await), ["web", "young"], "memory goes on");
 
     let scoped = ["rebuild", "--namespaces", ground.namespace()];

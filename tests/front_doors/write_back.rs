@@ -185,7 +185,7 @@ async fn an_immutable_config_map_is_said_to_be_one(ground: Ground) {
     let service = ground.service().arguments(["--namespaces", ground.namespace()]).start_ready().await;
     let answer = service.push(&PushMessage::now(&image, 1)).await.json();
     assert_eq!(answer["outcome"], "restarted", "{answer}");
-    let says = |status: &Value| status["tiers"]["configmap"]["error"].to_string().contains("is immutable");
+    let says = |status: &Value| status["tiers"]["configmap"]["write_error"].to_string().contains("is immutable");
     service.wait_for_status("the ConfigMap is said to be immutable", says).await;
     assert_eq!(service.status().await["index"]["tier"], "scan");
     assert_eq!(ground.get(&map).await["data"], map["data"]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::base::{Base, NAMESPACE, run};
+use super::manifests::{BASE, Manifests, NAMESPACE, run};
 use crate::support::command;
 use crate::support::control_plane::ADMIN;
 use crate::support::ground::Ground;
@@ -37,7 +37,7 @@ fn seconds(text: &str) -> i64 {
 }
 
 async fn the_base_fits_the_program(ground: Ground) {
-    let base = Base::render(&ground);
+    let base = Manifests::render(&ground, BASE);
     let container = base.container();
     for (name, flag) in [("public", "--listen"), ("internal", "--internal-listen"), ("admin", "--admin-listen")] {
         let address = default_of(flag).await;
@@ -51,8 +51,10 @@ async fn the_base_fits_the_program(ground: Ground) {
     let mounts = container["volumeMounts"].clone();
     let cache_dir = default_of("--cache-dir").await;
     assert_eq!(mounts, json!([{"name": "cache", "mountPath": cache_dir, "readOnly": true}]), "and no subPath");
-    let role = base.get("Role", "pushroll-cache");
-    assert_eq!(role["rules"][0]["resourceNames"], json!([config_map]));
+    for role in base.of_kind("Role") {
+        assert_eq!(role["rules"][0]["resourceNames"], json!([config_map]), "{role}");
+    }
+    assert!(base.environment(container).contains(&("PUSHROLL_CACHE_CONFIGMAP".to_owned(), config_map)));
 
     // The preStop sleep, the drain, and then some.
     let arguments = container["args"].as_array().unwrap();
@@ -64,19 +66,24 @@ async fn the_base_fits_the_program(ground: Ground) {
 }
 
 async fn the_base_fits_itself(ground: Ground) {
-    let base = Base::render(&ground);
+    let base = Manifests::render(&ground, BASE);
     assert_eq!(
         base.names(),
         [
             "ClusterRole/pushroll-reader",
+            "ClusterRole/pushroll-refresher",
             "ClusterRole/pushroll-restarter",
             "ClusterRoleBinding/pushroll-reader",
+            "ClusterRoleBinding/pushroll-refresher",
             "ClusterRoleBinding/pushroll-restarter",
+            "ConfigMap/pushroll-settings",
             "Deployment/pushroll",
             "Namespace/pushroll",
             "PodDisruptionBudget/pushroll",
-            "Role/pushroll-cache",
-            "RoleBinding/pushroll-cache",
+            "Role/pushroll-reader",
+            "Role/pushroll-refresher",
+            "RoleBinding/pushroll-reader",
+            "RoleBinding/pushroll-refresher",
             "Service/pushroll",
             "Service/pushroll-internal",
             "ServiceAccount/pushroll",
@@ -112,7 +119,7 @@ async fn the_base_fits_itself(ground: Ground) {
 }
 
 async fn the_base_has_no_more_power_than_it_needs(ground: Ground) {
-    let base = Base::render(&ground);
+    let base = Manifests::render(&ground, BASE);
     let pod = &base.pod_template()["spec"];
     assert_eq!(pod["serviceAccountName"], "pushroll");
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -129,7 +136,7 @@ async fn the_base_has_no_more_power_than_it_needs(ground: Ground) {
 }
 
 async fn the_pods_of_the_base_are_admitted_and_run(ground: Ground) {
-    let base = Base::applied(&ground);
+    let base = Manifests::base_applied(&ground);
     let in_namespace = |arguments: &[&str]| {
         run(ground.real().kubectl_as(ADMIN).args(["--namespace", NAMESPACE]).args(arguments)).stdout
     };
@@ -156,12 +163,11 @@ async fn the_pods_of_the_base_are_admitted_and_run(ground: Ground) {
 
 /// Arguments and environment of the container, as far as the start: there is no API server where they look.
 async fn the_command_line_of_the_base_is_understood(ground: Ground) {
-    let base = Base::render(&ground);
+    let base = Manifests::render(&ground, BASE);
     let arguments = base.container()["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
     let arguments: Vec<&str> = arguments.chain(["--kubeconfig", "/nowhere"]).collect();
-    let environment = base.container()["env"].as_array().unwrap().iter();
-    let environment: Vec<(&str, &str)> =
-        environment.map(|variable| (variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap())).collect();
+    let environment = base.environment(base.container());
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let ran = command::run_with(&arguments, &environment, "").await;
     assert!(ran.code == 1 && ran.stderr.contains("the kubeconfig /nowhere cannot be used"), "{ran:?}");
     let without = command::run(&arguments).await;
@@ -169,7 +175,7 @@ async fn the_command_line_of_the_base_is_understood(ground: Ground) {
 }
 
 async fn the_probes_of_the_base_are_answered(ground: Ground) {
-    let base = Base::render(&ground);
+    let base = Manifests::render(&ground, BASE);
     let service = ground.service().start_ready().await;
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let http = &base.container()[probe]["httpGet"];

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::base::{CACHE, NAMESPACE};
+use super::manifests::{CACHE, NAMESPACE};
 use crate::support::control_plane::SERVICE_ACCOUNT;
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
@@ -123,12 +123,19 @@ impl Stage {
         self.ground.request("DELETE", &self.events_path(), None).await.unwrap();
     }
 
-    /// `verb resource` of everything that the service account asked for.
+    /// Everything that the service account asked for.
     pub(super) fn used(&self) -> BTreeSet<String> {
-        let calls = self.ground.api_calls(SERVICE_ACCOUNT).into_iter();
-        let calls = calls.filter(|call| !call.resource.starts_with("self") && !call.resource.is_empty());
-        calls.map(|call| format!("{} {}", call.verb, call.resource)).collect()
+        used(&self.ground, SERVICE_ACCOUNT)
     }
+}
+
+/// `verb resource.group` of everything that a user asked for, but for what it may itself.
+pub(super) fn used(ground: &Ground, user: &str) -> BTreeSet<String> {
+    let group = |uri: &str| uri.strip_prefix("/apis/").and_then(|rest| rest.split('/').next().map(str::to_owned));
+    let calls = ground.api_calls(user).into_iter();
+    let calls = calls.filter(|call| !call.resource.starts_with("self") && !call.resource.is_empty());
+    let told = calls.map(|call| format!("{} {}.{}", call.verb, call.resource, group(&call.uri).unwrap_or_default()));
+    told.map(|told| told.trim_end_matches('.').to_owned()).collect()
 }
 
 /// Of a digest that was never pushed before.
