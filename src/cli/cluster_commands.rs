@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::GlobalArgs;
 use crate::cache::proof::Need;
-use crate::cache::{LoadedIndex, Resolver, ResolverConfig};
+use crate::cache::status::FailedTier;
+use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::index::Scope;
@@ -53,11 +54,16 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
     result
 }
 
-/// The first index of the chain: the mount, the ConfigMap, a scan.
-pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<Arc<LoadedIndex>> {
-    if let Ok(loaded) = super::lookup::from_mount(global) {
-        return Ok(Arc::new(loaded));
-    }
+/// The first index of the chain: the mount, the ConfigMap, a scan; and the tiers that gave none.
+pub(super) async fn first_index(global: &GlobalArgs) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
+    let unmounted = match super::lookup::from_mount(global) {
+        Ok(loaded) => return Ok((Arc::new(loaded), Vec::new())),
+        Err(error) => FailedTier { tier: Tier::Mount, reason: format!("{error:#}") },
+    };
     let (resolver, _) = resolver(global, Scope::AllNamespaces, CLOCK_MARGIN).await?;
-    Ok(with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?)
+    let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
+    let others = resolver.failed_tiers().into_iter().filter(|failed| failed.tier != Tier::Mount);
+    // Nobody expects a mount on the machine of a person.
+    let failed = global.expected_mount().map(|_| unmounted).into_iter().chain(others).collect();
+    Ok((found, failed))
 }

@@ -25,10 +25,11 @@ pub(super) struct LookupArgs {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: LookupArgs) -> anyhow::Result<Answered> {
-    let loaded = if args.no_api { Arc::new(from_mount(global)?) } else { first_index(global).await? };
+    let (loaded, failed_tiers) =
+        if args.no_api { (Arc::new(from_mount(global)?), Vec::new()) } else { first_index(global).await? };
     let answer = LookupAnswer {
         image: args.image.as_written().to_owned(),
-        source: Source::of(&loaded, false, Vec::new()),
+        source: Source::of(&loaded, false, failed_tiers),
         workloads: loaded.index.lookup(&args.image),
     };
     match global.output {
