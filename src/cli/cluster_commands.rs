@@ -10,7 +10,7 @@ use super::GlobalArgs;
 use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
 use crate::cache::status::FailedTier;
-use crate::cache::{LoadedIndex, Resolver, ResolverConfig};
+use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::{Deliveries, DeliveryConfig};
@@ -88,5 +88,8 @@ pub(super) async fn first_index(
     if let Some(error) = resolver.tiers().configmap.error {
         anstream::eprintln!("not from the cache: {error}");
     }
-    Ok((found, resolver.failed_tiers()))
+    // Nobody expects a mount on the machine of a person.
+    let expects_mount = global.expected_mount().is_some();
+    let failed = resolver.failed_tiers().into_iter().filter(|failed| expects_mount || failed.tier != Tier::Mount);
+    Ok((found, failed.collect()))
 }
