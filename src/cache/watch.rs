@@ -136,6 +136,11 @@ impl Watch {
         &self.config.identity
     }
 
+    /// How long after a change [`WatchLife::as_of`] says that it was seen, at the most: as long as two requests.
+    pub(super) fn certainty(&self) -> Duration {
+        self.config.request * 2
+    }
+
     /// What it sees, in the order in which it is stored.
     pub(super) fn images(&self) -> Images {
         images_of(&self.workloads)
