@@ -30,7 +30,7 @@ pub(super) struct LookupArgs {
 pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answered> {
     let answer = match in_mount(global, &args.image) {
         Err(error) if args.no_api => return Err(error),
-        Err(_) => super::single()?.block_on(in_cluster(global, args))?,
+        Err(error) => super::single()?.block_on(in_cluster(global, args, format!("{error:#}")))?,
         Ok(answer) => answer,
     };
     show(global.output, &args.image, &answer)?;
@@ -52,17 +52,22 @@ fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswe
     }
     Ok(LookupAnswer {
         image: image.as_written().to_owned(),
-        source: Source { tier: Tier::Mount, as_of: looked_up.head.as_of, authoritative: false },
+        source: Source {
+            tier: Tier::Mount,
+            as_of: looked_up.head.as_of,
+            authoritative: false,
+            failed_tiers: Vec::new(),
+        },
         workloads: looked_up.workloads,
     })
 }
 
-async fn in_cluster(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<LookupAnswer> {
+async fn in_cluster(global: &GlobalArgs, args: &LookupArgs, unmounted: String) -> anyhow::Result<LookupAnswer> {
     global.init_logging(super::QUIET);
-    let loaded = first_index(global, Scope::of(&args.namespaces)).await?;
+    let (loaded, failed_tiers) = first_index(global, Scope::of(&args.namespaces), unmounted).await?;
     Ok(LookupAnswer {
         image: args.image.as_written().to_owned(),
-        source: Source::of(&loaded, false, Vec::new()),
+        source: Source::of(&loaded, false, failed_tiers),
         workloads: loaded.index.lookup(&args.image),
     })
 }
