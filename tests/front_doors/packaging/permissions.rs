@@ -114,6 +114,8 @@ impl Stage {
                     self.delete_lease().await;
                 }
                 let service = self.start_watching().await;
+                // The first turn may make the Lease; the second changes it.
+                self.assert_cache_follows().await;
                 self.assert_cache_follows().await;
                 service.warned(&missed).await;
             }
