@@ -14,6 +14,7 @@
 
 pub mod capacity;
 pub mod configmap;
+mod intake;
 mod keeper;
 pub mod mount;
 pub mod mount_lag;

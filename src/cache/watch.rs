@@ -244,7 +244,7 @@ impl Watch {
                 source.pulse.indexed(listed);
             }
             // A scan may have come between, while the watch was not live yet.
-            resolver.offer_again(loaded);
+            resolver.offer_again(&loaded);
             self.phase.send_replace(Phase::Begun);
             self.version.send_modify(|version| *version += 1);
             tokio::time::sleep((began.elapsed() * 4).min(REBUILD_PAUSE_MAX)).await;
