@@ -214,14 +214,10 @@ impl Watch {
     /// Ends when a watch that has begun shows no sign of life any more; a LIST has time limits of its own.
     async fn hangs(&self, pulse: &Pulse) {
         loop {
-            let wait = match pulse.last_sign() {
-                None => self.config.patience,
-                Some(sign) => match self.config.patience.checked_sub(sign.elapsed()) {
-                    Some(left) if !left.is_zero() => left,
-                    _ => return,
-                },
-            };
-            tokio::time::sleep(wait).await;
+            match self.config.patience.checked_sub(pulse.silence().unwrap_or_default()) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return,
+            }
         }
     }
 
