@@ -119,9 +119,12 @@ impl LoadedIndex {
         self.watch.as_ref().is_some_and(|watch| watch.is_live())
     }
 
-    /// [`LoadedIndex::as_of`], which moves on where it follows a watch.
+    /// [`LoadedIndex::as_of`], which moves on while it follows a live watch.
     pub fn as_of(&self) -> Option<Timestamp> {
-        self.watch.as_ref().map_or(self.as_of, |watch| watch.as_of())
+        match &self.watch {
+            Some(watch) if watch.is_live() => watch.as_of(),
+            _ => self.as_of,
+        }
     }
 
     /// Nothing is newer than a live watch. Else a scan of our own is never outdone: it began after all that was
@@ -130,11 +133,7 @@ impl LoadedIndex {
     fn is_outdone_by(&self, other: &LoadedIndex) -> bool {
         let is_outdone = (self.is_narrower && other.covers_scope)
             || matches!((self.known_as_of(), other.known_as_of()), (Some(own), Some(others)) if own < others);
-        match self.tier {
-            Tier::Watch => false,
-            Tier::Scan => other.is_live(),
-            Tier::Mount | Tier::ConfigMap => is_outdone || other.is_live(),
-        }
+        !self.is_live() && (other.is_live() || (self.tier != Tier::Scan && is_outdone))
     }
 
     /// A time in the future, by hand or from a clock that was ahead, says nothing.

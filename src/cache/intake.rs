@@ -32,25 +32,19 @@ impl Resolver {
         self.tier_loaded(status, loaded);
     }
 
-    /// The watch has an index, which stays current as long as `life` is live.
-    pub(super) fn watched(&self, index: Index, life: &Arc<WatchLife>) -> Arc<LoadedIndex> {
+    /// The watch has an index as of then, which stays current as long as `life` is live.
+    pub(super) fn watched(&self, index: Index, as_of: Option<Timestamp>, life: &Arc<WatchLife>) {
         let loaded = LoadedIndex {
             index,
             tier: Tier::Watch,
-            as_of: life.as_of(),
+            as_of,
             covers_scope: true,
             is_narrower: false,
             scan_began: None,
             loaded_at: self.clock().now(),
             watch: Some(Arc::clone(life)),
         };
-        self.tier_loaded(TierStatus::default(), loaded)
-    }
-
-    /// Offers an index that was loaded before; those who wait look at it.
-    pub(super) fn offer_again(&self, loaded: &Arc<LoadedIndex>) {
-        self.offer(loaded);
-        self.refresher().wake();
+        self.tier_loaded(TierStatus { as_of, ..TierStatus::default() }, loaded);
     }
 
     /// A tier has an index: it is offered, counted and shown.
@@ -105,8 +99,9 @@ impl Resolver {
     /// What moves on by itself, to be called before the metrics are shown.
     pub fn export_watch(&self) {
         if let Some(watch) = self.watch() {
-            self.metrics().watch_live.set(watch.life().is_live().into());
-            self.export_as_of(Tier::Watch, watch.life().as_of());
+            let life = watch.life();
+            self.metrics().watch_live.set(life.is_live().into());
+            self.export_as_of(Tier::Watch, life.as_of().filter(|_| life.is_live()));
         }
     }
 

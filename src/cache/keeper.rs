@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(super) async fn run(watch: &Watch, resolver: &Resolver, interval: Duration, shutdown: CancellationToken) {
     let config_map = resolver.config_map();
     let turn = LeaseTurn::new(&config_map.namespace, &config_map.name, watch.identity().to_owned(), TURN);
-    let mut keeper = Keeper { watch, resolver, turn, is_told: false };
+    let mut keeper = Keeper { watch, resolver, turn, told: None };
     shutdown.run_until_cancelled(keeper.keep(interval)).await;
 }
 
@@ -32,8 +32,8 @@ struct Keeper<'a> {
     watch: &'a Watch,
     resolver: &'a Resolver,
     turn: LeaseTurn,
-    /// Whether it was said that there is no Lease to be had.
-    is_told: bool,
+    /// What was said of why there is no Lease to be had.
+    told: Option<String>,
 }
 
 impl Keeper<'_> {
@@ -55,18 +55,29 @@ impl Keeper<'_> {
     /// Writes what the watch sees, if the ConfigMap does not have it. `Some`: look again after that time.
     async fn write(&mut self) -> Option<Duration> {
         let resolver = self.resolver;
-        if !self.watch.life().is_live() {
+        let life = self.watch.life();
+        if !life.is_live() {
             // Its next index wakes us.
             return None;
         }
         let Ok(stored) = resolver.read_config_map().await else { return Some(RETRY) };
-        let head = Head { as_of: self.watch.life().as_of(), scope: Some(resolver.scope().clone()) };
-        let scan = Scan { images: self.watch.images(), head, began: std::time::Instant::now() };
+        let head = Head { as_of: life.as_of(), scope: Some(resolver.scope().clone()) };
+        let scan = Scan { images: self.watch.images().await?, head, began: std::time::Instant::now() };
+        // What is known of a kind goes when its watch breaks.
+        if !life.is_live() {
+            return None;
+        }
         match resolver.config_map().judge(stored.as_ref(), &scan.head, &scan.images) {
             // A scan or another replica was there. What we see may be newer than we can tell: that takes another
             // watch request.
-            Ok((Written::NewerKept, _)) => return Some(self.watch.certainty()),
-            Ok((_, false)) => return None,
+            Ok((Written::NewerKept, _)) => {
+                resolver.board().not_written(Tier::ConfigMap, None);
+                return Some(self.watch.certainty());
+            }
+            Ok((_, false)) => {
+                resolver.board().not_written(Tier::ConfigMap, None);
+                return None;
+            }
             Ok((_, true)) => {}
             Err(error) => {
                 resolver.board().not_written(Tier::ConfigMap, Some(error.to_string()));
@@ -75,9 +86,10 @@ impl Keeper<'_> {
         }
         match self.turn.take(resolver.cluster()).await {
             Ok(Turn::Ours) => {}
-            Ok(Turn::Theirs(left)) => return Some(left),
-            Err(error @ ApiError::Forbidden(_)) => self.tell(&error),
-            Err(_) => return Some(RETRY),
+            // A Lease of somebody else's making may claim to be held for years.
+            Ok(Turn::Theirs(left)) => return Some(left.min(RETRY)),
+            // It only saves work.
+            Err(error) => self.tell(&error),
         }
         match resolver.write_back(&scan, stored).await {
             Ok(_) => None,
@@ -86,11 +98,13 @@ impl Keeper<'_> {
     }
 
     fn tell(&mut self, error: &ApiError) {
-        if !std::mem::replace(&mut self.is_told, true) {
+        let error = error.to_string();
+        if self.told.as_ref() != Some(&error) {
             tracing::warn!(
                 "without a Lease every replica writes the ConfigMap {}: {error}",
                 self.resolver.config_map()
             );
+            self.told = Some(error);
         }
     }
 }

@@ -197,8 +197,9 @@ impl Resolver {
     pub fn tiers(&self) -> Tiers {
         let mut tiers = self.board.tiers();
         if let Some(watch) = &self.watch {
-            tiers.watch.live = Some(watch.life().is_live());
-            tiers.watch.as_of = watch.life().as_of();
+            let life = watch.life();
+            tiers.watch.live = Some(life.is_live());
+            tiers.watch.as_of = life.as_of().filter(|_| life.is_live()).or(tiers.watch.as_of);
         }
         tiers
     }

@@ -6,9 +6,11 @@
 //! keeper    the ConfigMap follows the index, for the next cold start
 //! ```
 //!
-//! What the promise leaves open: a watch that hangs is trusted until its patience is over, and an API server may tell
-//! of a change a moment after it was made. Pods take longer than that moment to be made and to pull; a workload that
-//! was created, and pulled, within the patience of a hanging watch can be missed by a push in that same time.
+//! What the promise leaves open: a watch that hangs is trusted until its patience is over, an API server may tell of a
+//! change a moment after it was made, and the index follows a moment later. Pods take longer than these moments to be
+//! made and to pull; a workload that was created, and pulled, within the patience of a hanging watch can be missed by a
+//! push in that same time. An API server that goes on answering from a watch cache of its own that has fallen behind
+//! etcd cannot be told from one where nothing happens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +42,10 @@ pub struct WatchConfig {
     pub identity: String,
 }
 
-/// The longest that rebuilding may make the index lag behind the events, of which it is a fifth at most.
+/// We may not watch, and an operator will mend it or not: asking is a LIST of everything.
+const FORBIDDEN_PAUSE: Duration = Duration::from_secs(300);
+/// After each new index: four times as long as it took, so that making them takes a fifth of a processor, but at most
+/// this.
 const REBUILD_PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// The watch of every kind.
@@ -49,7 +54,6 @@ pub struct Watch {
     config: WatchConfig,
     margin: Duration,
     sources: Vec<Source>,
-    life: Arc<WatchLife>,
     workloads: Arc<WatchedWorkloads>,
     changed: Notify,
     phase: watch::Sender<Phase>,
@@ -75,11 +79,11 @@ struct Source {
     listed: AtomicU64,
 }
 
-/// Whether a watch is live, and since when nothing can have escaped it: an index that it gave stays current.
+/// What an index that a watch gave goes on to be: current, as long as each watch that it was made from is live.
 #[derive(Debug)]
 pub struct WatchLife {
-    pulses: Vec<Arc<Pulse>>,
-    patience: Duration,
+    /// Each with the LIST with which it was begun.
+    pulses: Vec<(Arc<Pulse>, u64)>,
 }
 
 // === impl WatchConfig ===
@@ -94,14 +98,19 @@ impl WatchConfig {
 // === impl WatchLife ===
 
 impl WatchLife {
-    /// Whether every kind has shown a sign of life within the patience.
+    /// Whether every kind has shown a sign of life within the patience, since this index was made.
     pub fn is_live(&self) -> bool {
-        self.pulses.iter().all(|pulse| pulse.is_live(self.patience))
+        self.pulses.iter().all(|(pulse, listing)| pulse.is_live(*listing))
     }
 
-    /// A time by the API server's clock before which nothing has escaped it.
+    /// A time by the API server's clock before which nothing has escaped it, as long as it is unbroken.
     pub fn as_of(&self) -> Option<Timestamp> {
-        self.pulses.iter().map(|pulse| pulse.as_of()).min().flatten()
+        self.pulses.iter().map(|(pulse, _)| pulse.as_of()).min().flatten()
+    }
+
+    /// Whether none of the watches has broken since.
+    fn is_unbroken(&self) -> bool {
+        self.pulses.iter().all(|(pulse, listing)| pulse.listing() == *listing)
     }
 }
 
@@ -118,17 +127,19 @@ impl Watch {
         let sources: Vec<Source> = WorkloadKind::ALL
             .into_iter()
             .flat_map(source)
-            .map(|(kind, namespace)| Source { kind, namespace, pulse: Arc::default(), listed: AtomicU64::new(0) })
+            .map(|(kind, namespace)| {
+                let pulse = Arc::new(Pulse::new(config.patience));
+                Source { kind, namespace, pulse, listed: AtomicU64::new(0) }
+            })
             .collect();
-        let pulses = sources.iter().map(|source| Arc::clone(&source.pulse)).collect();
-        let life = Arc::new(WatchLife { pulses, patience: config.patience });
         let (phase, version) = (watch::Sender::new(Phase::Beginning), watch::Sender::new(0));
-        Self { config, margin, sources, life, workloads, changed: Notify::new(), phase, version }
+        Self { config, margin, sources, workloads, changed: Notify::new(), phase, version }
     }
 
-    /// Whether it is live, now.
-    pub(super) fn life(&self) -> &Arc<WatchLife> {
-        &self.life
+    /// Of an index that is made now.
+    pub(super) fn life(&self) -> WatchLife {
+        let pulses = self.sources.iter().map(|source| (Arc::clone(&source.pulse), source.pulse.listing()));
+        WatchLife { pulses: pulses.collect() }
     }
 
     /// Which replica this is.
@@ -142,8 +153,9 @@ impl Watch {
     }
 
     /// What it sees, in the order in which it is stored.
-    pub(super) fn images(&self) -> Images {
-        images_of(&self.workloads)
+    pub(super) async fn images(&self) -> Option<Images> {
+        let workloads = Arc::clone(&self.workloads);
+        tokio::task::spawn_blocking(move || images_of(&workloads)).await.ok()
     }
 
     /// Wakes at every new index.
@@ -151,10 +163,10 @@ impl Watch {
         self.version.subscribe()
     }
 
-    /// Waits until the first LISTs are in the index, or one of them has failed.
+    /// Waits until it is live for the first time or has failed: not for ever, for a LIST may take its time.
     pub(super) async fn begun(&self) {
-        // The sender is ours.
-        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Begun).await;
+        let mut phases = self.phase.subscribe();
+        let _ = tokio::time::timeout(self.config.patience, phases.wait_for(|phase| *phase == Phase::Begun)).await;
     }
 
     /// Watches until `shutdown`.
@@ -167,32 +179,46 @@ impl Watch {
     async fn follow(&self, source: &Source, resolver: &Resolver) {
         let mut backoff = DefaultBackoff::default();
         loop {
-            let error = self.follow_until_broken(source, resolver.cluster()).await;
+            let error = self.follow_until_broken(source, resolver.cluster(), &mut backoff).await;
             source.pulse.broken();
+            // The next LIST needs the room.
+            self.workloads.replace(source.kind, source.namespace.as_deref(), []);
             let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
             resolver.tier_failed(Tier::Watch, format!("the watch of {} of {namespace}: {error}", source.kind.plural()));
             self.phase.send_replace(Phase::Begun);
-            tokio::time::sleep(backoff.next().unwrap_or(self.config.patience)).await;
+            let pause = match error {
+                ApiError::Forbidden(_) | ApiError::Unauthorized(_) => FORBIDDEN_PAUSE,
+                _ => backoff.next().unwrap_or(self.config.patience),
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn follow_until_broken(&self, source: &Source, cluster: &Cluster) -> ApiError {
+    async fn follow_until_broken(&self, source: &Source, cluster: &Cluster, backoff: &mut DefaultBackoff) -> ApiError {
         let Source { kind, namespace, pulse, listed: last_listed } = source;
         let namespace = namespace.as_deref();
         let mut events = cluster.watch_workloads(*kind, namespace, pulse, self.config.request, self.margin);
-        let mut listed = Vec::new();
+        let (mut listed, mut interrupted) = (Vec::new(), None);
         loop {
             let event = tokio::select! {
+                biased;
+                () = self.hangs(pulse) => {
+                    return interrupted.take().unwrap_or(ApiError::TimedOut(self.config.patience));
+                }
+                () = pulse.caught_up() => {
+                    self.changed.notify_one();
+                    continue;
+                }
                 event = events.next() => event,
-                () = self.hangs(pulse) => return ApiError::TimedOut(self.config.patience),
             };
             match event {
                 Some(Ok(WatchEvent::Listed(workload, object))) => {
                     listed.push((workload, object));
                 }
                 Some(Ok(WatchEvent::ListDone)) => {
+                    interrupted = None;
                     self.workloads.replace(*kind, namespace, std::mem::take(&mut listed));
-                    last_listed.store(pulse.listed(), Ordering::Release);
+                    last_listed.store(pulse.listing(), Ordering::Release);
                     self.changed.notify_one();
                 }
                 Some(Ok(WatchEvent::Applied(workload, object))) => {
@@ -203,6 +229,14 @@ impl Watch {
                 Some(Ok(WatchEvent::Deleted(workload))) => {
                     if self.workloads.remove(&workload) {
                         self.changed.notify_one();
+                    }
+                }
+                Some(Ok(WatchEvent::Interrupted(error))) => {
+                    tracing::debug!(kind = kind.as_str(), "a watch request was interrupted: {error}");
+                    interrupted = Some(error);
+                    tokio::select! {
+                        () = self.hangs(pulse) => {}
+                        () = tokio::time::sleep(backoff.next().unwrap_or_default()) => {}
                     }
                 }
                 Some(Err(error)) => return error,
@@ -227,21 +261,39 @@ impl Watch {
         loop {
             self.changed.notified().await;
             let began = Instant::now();
-            let listed: Vec<u64> = self.sources.iter().map(|source| source.listed.load(Ordering::Acquire)).collect();
-            if self.sources.iter().zip(&listed).any(|(source, listed)| source.pulse.listing() != *listed) {
+            let listed = self.sources.iter().map(|source| source.listed.load(Ordering::Acquire));
+            let pulses = self.sources.iter().map(|source| Arc::clone(&source.pulse));
+            let life = WatchLife { pulses: pulses.zip(listed).collect() };
+            if !life.is_unbroken() {
                 continue;
             }
+            let as_of = life.as_of();
+            // What they have told by now is in the index that is made from now on.
+            let caught_up: Vec<_> =
+                life.pulses.iter().filter(|(pulse, listing)| pulse.is_caught_up(*listing)).collect();
             let workloads = Arc::clone(&self.workloads);
             let built = tokio::task::spawn_blocking(move || document::index_of(&images_of(&workloads))).await;
-            let Ok(index) = built else { continue };
-            let loaded = resolver.watched(index, &self.life);
-            // Only now may the watch be trusted: what it has listed can be found.
-            for (source, listed) in self.sources.iter().zip(listed) {
-                source.pulse.indexed(listed);
+            let index = match built {
+                Ok(index) => index,
+                Err(failed) => {
+                    tracing::error!("no index could be made from the watch: {failed}");
+                    self.sources.iter().for_each(|source| source.pulse.broken());
+                    self.phase.send_replace(Phase::Begun);
+                    continue;
+                }
+            };
+            // What is known of a kind goes when its watch breaks, and so may be missing here.
+            if !life.is_unbroken() {
+                continue;
             }
-            // A scan may have come between, while the watch was not live yet.
-            resolver.offer_again(&loaded);
-            self.phase.send_replace(Phase::Begun);
+            for (pulse, listing) in caught_up {
+                pulse.indexed(*listing);
+            }
+            let life = Arc::new(life);
+            resolver.watched(index, as_of, &life);
+            if life.is_live() {
+                self.phase.send_replace(Phase::Begun);
+            }
             self.version.send_modify(|version| *version += 1);
             tokio::time::sleep((began.elapsed() * 4).min(REBUILD_PAUSE_MAX)).await;
         }

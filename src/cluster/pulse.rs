@@ -1,27 +1,38 @@
-//! The pulse of a watch: when the API server last showed that it is still telling us, and what that proves.
+//! The pulse of a watch: whether the API server is still telling us, up to when it has told everything, and whether
+//! that is in the index.
 //!
-//! A watch without events looks just like one that hangs. Signs of life are the answer to a watch request (they
-//! last a few seconds and are opened again), an event, a bookmark: whatever bytes come.
+//! A watch without events looks just like one that hangs. Signs of life are the bytes of an answer (an event, a
+//! bookmark) and its clean end: requests last a few seconds and are opened again. That a request was opened is none:
+//! an answer may begin and never go on. And a LIST is none: it is as old as its first page.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 /// The pulse of the watch of one kind, in one namespace or in all.
-#[derive(Debug, Default)]
-pub struct Pulse(Mutex<Beat>);
+#[derive(Debug)]
+pub struct Pulse {
+    patience: Duration,
+    beat: Mutex<Beat>,
+    caught_up: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Beat {
-    /// Counts the LISTs with which the watch was begun.
+    /// Counts the LISTs with which the watch was begun, and the times it broke.
     listing: u64,
-    /// Whether its first page has come.
+    /// Whether the first page of the LIST has come.
     is_listing: bool,
-    /// Whether everything that the LIST gave, and what came since, stands in the index.
+    /// Whether a request has ended since the LIST: what happened while that was read has been told.
+    is_caught_up: bool,
+    /// Whether an index that was made after that is the one in memory.
     is_indexed: bool,
     last_sign: Option<Sign>,
-    /// When the watch request that is open now was answered, by the API server's clock.
+    /// When the first request since the LIST was answered.
+    first_opened: Option<Sign>,
+    /// When the request that is open now was answered, by the API server's clock.
     opened: Option<Timestamp>,
     as_of: Option<Timestamp>,
 }
@@ -45,6 +56,11 @@ impl Sign {
 }
 
 impl Pulse {
+    /// Of a watch that has not begun, and is trusted for `patience` after a sign of life.
+    pub fn new(patience: Duration) -> Self {
+        Self { patience, beat: Mutex::default(), caught_up: Notify::new() }
+    }
+
     /// The watch begins anew with a LIST.
     pub(super) fn begin(&self) {
         let mut beat = self.lock();
@@ -60,35 +76,62 @@ impl Pulse {
         }
     }
 
-    /// A watch request was answered, at this time by the API server's clock: all that had happened when the one
-    /// before was answered has been told.
+    /// A watch request was answered, at this time by the API server's clock.
     pub(super) fn opened(&self, at: Option<Timestamp>) {
         let mut beat = self.lock();
-        if let Some(before) = beat.opened {
-            beat.as_of = Some(before);
-        }
         beat.opened = at;
-        beat.last_sign = Some(Sign::now());
+        beat.first_opened.get_or_insert_with(Sign::now);
+    }
+
+    /// Whether no request has ended since the LIST.
+    pub(super) fn is_catching_up(&self) -> bool {
+        !self.lock().is_caught_up
     }
 
     /// Bytes came.
     pub(super) fn sign(&self) {
-        self.lock().last_sign = Some(Sign::now());
+        let mut beat = self.lock();
+        if !self.is_lost(&beat) {
+            beat.last_sign = Some(Sign::now());
+        }
     }
 
-    /// Which LIST this is, for [`Pulse::indexed`].
+    /// The request has come to its end: all that had happened when it was answered has been told.
+    pub(super) fn ended(&self) {
+        let mut beat = self.lock();
+        if self.is_lost(&beat) {
+            return;
+        }
+        beat.last_sign = Some(Sign::now());
+        beat.as_of = beat.opened.take();
+        if !std::mem::replace(&mut beat.is_caught_up, true) {
+            self.caught_up.notify_one();
+        }
+    }
+
+    /// Bytes that come after too long a silence do not bring it back: nobody knows what was told in between, and to
+    /// whom. It is begun anew.
+    fn is_lost(&self, beat: &Beat) -> bool {
+        beat.last_sign.is_some_and(|sign| sign.age() >= self.patience)
+    }
+
+    /// Which LIST this is.
     pub fn listing(&self) -> u64 {
         self.lock().listing
     }
 
-    /// The LIST is whole, which is a sign of life; says which it is.
-    pub fn listed(&self) -> u64 {
-        let mut beat = self.lock();
-        beat.last_sign = Some(Sign::now());
-        beat.listing
+    /// Waits until the first request since the LIST has ended.
+    pub async fn caught_up(&self) {
+        self.caught_up.notified().await;
     }
 
-    /// What that LIST gave stands in the index.
+    /// Whether an index that is made from now on has all that this LIST, and the watch while it was read, have told.
+    pub fn is_caught_up(&self, listing: u64) -> bool {
+        let beat = self.lock();
+        beat.listing == listing && beat.is_caught_up
+    }
+
+    /// Such an index is made, and about to be the one in memory.
     pub fn indexed(&self, listing: u64) {
         let mut beat = self.lock();
         beat.is_indexed |= beat.listing == listing;
@@ -97,19 +140,20 @@ impl Pulse {
     /// The watch is broken: until the next LIST is in the index it proves nothing.
     pub fn broken(&self) {
         let mut beat = self.lock();
-        beat.listing += 1;
-        beat.is_indexed = false;
+        let listing = beat.listing + 1;
+        *beat = Beat { listing, ..Beat::default() };
     }
 
-    /// Whether the watch may be trusted to have told everything, up to some `patience` ago.
-    pub fn is_live(&self, patience: Duration) -> bool {
+    /// Whether the watch that was begun with this LIST may be trusted to have told everything, up to some patience ago.
+    pub fn is_live(&self, listing: u64) -> bool {
         let beat = self.lock();
-        beat.is_indexed && beat.last_sign.is_some_and(|sign| sign.age() < patience)
+        beat.listing == listing && beat.is_indexed && beat.last_sign.is_some() && !self.is_lost(&beat)
     }
 
-    /// How long ago the last sign of life of this watch came.
+    /// How long ago the last sign of life of this watch came, or it was opened; `None` during the LIST.
     pub fn silence(&self) -> Option<Duration> {
-        self.lock().last_sign.map(|sign| sign.age())
+        let beat = self.lock();
+        beat.last_sign.or(beat.first_opened).map(|sign| sign.age())
     }
 
     /// A time by the API server's clock before which nothing has escaped the watch.
@@ -119,7 +163,7 @@ impl Pulse {
 
     fn lock(&self) -> MutexGuard<'_, Beat> {
         // Nothing that holds the lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,21 +178,44 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_is_live_once_its_list_is_in_the_index_and_it_was_answered() {
-        let pulse = Pulse::default();
-        assert!(!pulse.is_live(PATIENCE));
+    fn a_watch_is_live_once_what_came_with_the_list_is_in_the_index() {
+        let pulse = Pulse::new(PATIENCE);
         pulse.begin();
-        let listing = pulse.listed();
-        assert!(!pulse.is_live(PATIENCE), "not in the index yet");
+        let listing = pulse.listing();
+        pulse.listing_since(Some(at(0)));
+        pulse.opened(Some(at(5)));
+        pulse.sign();
+        assert!(!pulse.is_caught_up(listing), "what came during the LIST may still be on its way");
+        pulse.ended();
+        assert!(pulse.is_caught_up(listing) && !pulse.is_live(listing), "not in the index yet");
         pulse.indexed(listing);
-        assert!(pulse.is_live(PATIENCE));
-        assert!(!pulse.is_live(Duration::ZERO), "no sign of life within the patience");
+        assert!(pulse.is_live(listing));
+        assert!(!pulse.is_live(listing + 1), "an index of another LIST");
         pulse.broken();
-        assert!(!pulse.is_live(PATIENCE));
-        pulse.begin();
-        pulse.listed();
+        assert!(!pulse.is_live(listing) && !pulse.is_live(pulse.listing()));
         pulse.indexed(listing);
-        assert!(!pulse.is_live(PATIENCE), "an index of the LIST before says nothing of this one");
+        assert!(!pulse.is_live(pulse.listing()), "an index of the LIST before says nothing of this one");
+    }
+
+    #[test]
+    fn an_answer_that_begins_and_never_goes_on_is_no_sign_of_life() {
+        let pulse = Pulse::new(Duration::ZERO);
+        pulse.begin();
+        let listing = pulse.listing();
+        pulse.opened(None);
+        pulse.ended();
+        pulse.indexed(listing);
+        // Its patience is over at once: whatever comes now is too late.
+        for late in [Pulse::sign, Pulse::ended] {
+            pulse.opened(None);
+            late(&pulse);
+            assert!(!pulse.is_live(listing));
+        }
+        let quiet = Pulse::new(PATIENCE);
+        quiet.begin();
+        assert_eq!(quiet.silence(), None);
+        quiet.opened(None);
+        assert!(quiet.silence().is_some() && !quiet.is_caught_up(quiet.listing()), "it may turn out to hang");
     }
 
     #[test]
@@ -161,18 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_watch_has_told_is_certain_when_the_next_is_open() {
-        let pulse = Pulse::default();
+    fn what_a_request_has_told_is_certain_when_it_has_ended() {
+        let pulse = Pulse::new(PATIENCE);
         pulse.begin();
         pulse.listing_since(Some(at(0)));
         pulse.listing_since(Some(at(1)));
-        pulse.opened(Some(at(1)));
+        pulse.opened(Some(at(2)));
         assert_eq!(pulse.as_of(), Some(at(0)));
+        pulse.ended();
+        assert_eq!(pulse.as_of(), Some(at(2)));
         pulse.opened(Some(at(9)));
-        assert_eq!(pulse.as_of(), Some(at(1)));
+        // That request came to no end, and the next is open.
+        pulse.opened(Some(at(17)));
+        assert_eq!(pulse.as_of(), Some(at(2)));
         // The API server's clock was not to be trusted that time.
         pulse.opened(None);
-        pulse.opened(Some(at(25)));
-        assert_eq!(pulse.as_of(), Some(at(9)));
+        pulse.ended();
+        assert_eq!(pulse.as_of(), None);
     }
 }

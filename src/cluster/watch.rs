@@ -5,14 +5,17 @@
 //! the bytes of the answers show them.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Frame;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::client::Body;
@@ -28,6 +31,9 @@ use crate::clock::parse_date;
 use crate::telemetry::metrics::RequestLabels;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
+/// How long the first watch request after a LIST lasts, in seconds: at its end what happened during the LIST is told.
+const CATCH_UP_SECONDS: u32 = 2;
+
 /// What a watch tells, beginning with a LIST.
 #[derive(Debug)]
 pub enum WatchEvent {
@@ -39,6 +45,8 @@ pub enum WatchEvent {
     Applied(WorkloadRef, Arc<WorkloadObject>),
     /// An object is gone.
     Deleted(WorkloadRef),
+    /// A request failed or broke off. It goes on where it was, if there is still time: nothing is lost by that.
+    Interrupted(ApiError),
 }
 
 /// Events, until the first error: then the watch is to be begun anew.
@@ -65,12 +73,12 @@ impl Cluster {
         margin: Duration,
     ) -> WatchEvents {
         pulse.begin();
-        let client = self.client_with_pulse(kind, Arc::clone(pulse), margin);
+        let seconds = u32::try_from(request.as_secs()).unwrap_or(u32::MAX).max(1);
+        let client = self.client_with_pulse(kind, Arc::clone(pulse), seconds.min(CATCH_UP_SECONDS), margin);
         let api: Api<Watched> = match namespace {
             None => Api::all_with(client, &kind),
             Some(namespace) => Api::namespaced_with(client, namespace, &kind),
         };
-        let seconds = u32::try_from(request.as_secs()).unwrap_or(u32::MAX).max(1);
         let events = watcher(api, watcher::Config::default().timeout(seconds));
         let events = events.filter_map(move |event| async move {
             match event {
@@ -83,21 +91,42 @@ impl Cluster {
                     Some(Ok(WatchEvent::Applied(watched.workload(kind), watched.object)))
                 }
                 Ok(watcher::Event::Delete(watched)) => Some(Ok(WatchEvent::Deleted(watched.workload(kind)))),
-                Err(error) => Some(Err(api_error(error))),
+                Err(error) => {
+                    let resumes = matches!(error, watcher::Error::WatchStartFailed(_) | watcher::Error::WatchFailed(_));
+                    Some(match api_error(error) {
+                        error @ (ApiError::Forbidden(_)
+                        | ApiError::Unauthorized(_)
+                        | ApiError::NotFound(_)
+                        | ApiError::Expired(_)
+                        // An event is lost that could not be read.
+                        | ApiError::Unreadable(_)) => Err(error),
+                        error if resumes => Ok(WatchEvent::Interrupted(error)),
+                        error => Err(error),
+                    })
+                }
             }
         });
         events.boxed()
     }
 
-    fn client_with_pulse(&self, kind: WorkloadKind, pulse: Arc<Pulse>, margin: Duration) -> kube::Client {
+    fn client_with_pulse(
+        &self,
+        kind: WorkloadKind,
+        pulse: Arc<Pulse>,
+        catch_up_seconds: u32,
+        margin: Duration,
+    ) -> kube::Client {
         let cluster = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
+        let service = tower::service_fn(move |mut request: Request<Body>| {
             let (cluster, pulse) = (cluster.clone(), Arc::clone(&pulse));
             async move {
                 let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|p| p == "watch=true"));
                 let verb = if is_watch { "watch" } else { "list" };
                 let mut labels = RequestLabels { verb, resource: kind.plural(), code: 0 };
                 let answer = if is_watch {
+                    if pulse.is_catching_up() {
+                        *request.uri_mut() = shorter(request.uri(), catch_up_seconds)?;
+                    }
                     cluster.open(request, &pulse, margin, &mut labels.code).await
                 } else {
                     cluster.page(request, &pulse, margin, &mut labels.code).await
@@ -124,16 +153,8 @@ impl Cluster {
         if is_open {
             pulse.opened(self.server_clock().passed(margin));
         }
-        let pulse = Arc::clone(pulse);
-        Ok(response.map(move |body| {
-            let felt = body.map_frame(move |frame| {
-                if is_open {
-                    pulse.sign();
-                }
-                frame
-            });
-            felt.map_err(BoxError::from).boxed_unsync()
-        }))
+        let pulse = is_open.then(|| Arc::clone(pulse));
+        Ok(response.map(|body| Felt { body, pulse }.boxed_unsync()))
     }
 
     /// One page of the LIST, whole within its time limit.
@@ -156,6 +177,36 @@ impl Cluster {
             Ok(Response::from_parts(parts, Full::new(body.to_bytes()).map_err(BoxError::from).boxed_unsync()))
         });
         page.await.map_err(|_| ApiError::TimedOut(LIST_LIMIT))?
+    }
+}
+
+/// The same request, to be ended sooner.
+fn shorter(uri: &Uri, seconds: u32) -> Result<Uri, BoxError> {
+    let is_timeout = |parameter: &str| parameter.starts_with("timeoutSeconds=");
+    let parameters = uri.query().unwrap_or_default().split('&').filter(|parameter| !is_timeout(parameter));
+    let query: Vec<&str> = parameters.filter(|parameter| !parameter.is_empty()).collect();
+    Ok(format!("{}?{}&timeoutSeconds={seconds}", uri.path(), query.join("&")).parse()?)
+}
+
+/// The body of a watch request.
+struct Felt {
+    body: Body,
+    pulse: Option<Arc<Pulse>>,
+}
+
+impl hyper::body::Body for Felt {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        match (&polled, &self.pulse) {
+            (Some(Ok(_)), Some(pulse)) => pulse.sign(),
+            // Once: it may be asked again.
+            (None, Some(_)) => self.pulse.take().iter().for_each(|pulse| pulse.ended()),
+            _ => {}
+        }
+        Poll::Ready(polled.map(|frame| frame.map_err(BoxError::from)))
     }
 }
 

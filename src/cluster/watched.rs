@@ -43,11 +43,13 @@ impl WatchedWorkloads {
         resource_version: &str,
         object: impl FnOnce() -> Option<WorkloadObject>,
     ) {
+        let is_as_before = |watched: &WorkloadObject| watched.metadata.resource_version == resource_version;
+        if !self.get(workload).is_some_and(|watched| is_as_before(&watched)) {
+            return;
+        }
+        let Some(object) = object() else { return };
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = objects.get_mut(workload)
-            && watched.metadata.resource_version == resource_version
-            && let Some(object) = object()
-        {
+        if let Some(watched) = objects.get_mut(workload).filter(|watched| is_as_before(watched)) {
             *watched = Arc::new(object);
         }
     }

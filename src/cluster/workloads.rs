@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
@@ -36,8 +36,8 @@ pub struct WorkloadMetadata {
     /// Set while it is being deleted.
     #[serde(default)]
     pub deletion_timestamp: Option<Timestamp>,
-    /// The workload's own annotations, not its pods', without `kubectl apply`'s copy of the whole object.
-    #[serde(default, deserialize_with = "without_last_applied")]
+    /// The workload's own annotations, not its pods', as far as a decision reads them.
+    #[serde(default, deserialize_with = "that_decide")]
     pub annotations: BTreeMap<String, String>,
     /// The workload's own labels.
     #[serde(default)]
@@ -108,8 +108,8 @@ pub struct PodTemplate {
 /// `spec.template.metadata`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct PodTemplateMetadata {
-    /// A change of these rolls the pods.
-    #[serde(default)]
+    /// A change of these rolls the pods; those that a decision reads.
+    #[serde(default, deserialize_with = "that_decide")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -221,17 +221,41 @@ fn of_pod_template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Man
     let of_object = entries.into_iter().filter(|entry| entry.subresource.is_empty());
     let of_template = of_object.filter_map(|entry| {
         let annotations = entry.fields_v1.spec.template?.metadata.annotations;
-        let keys = annotations.keys().filter_map(|key| key.strip_prefix("f:").map(str::to_owned));
+        let keys = annotations.keys().filter_map(|key| key.strip_prefix("f:").filter(|key| decides(key)));
+        let keys = keys.map(str::to_owned);
         Some(ManagedFields { manager: entry.manager, time: entry.time, template_annotations: keys.collect() })
     });
     Ok(of_template.collect())
 }
 
-/// It is as large as the object, nobody decides by it, and a watch keeps thousands of objects.
-fn without_last_applied<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let mut annotations = BTreeMap::deserialize(deserializer)?;
-    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    Ok(annotations)
+/// The annotations that a decision reads. Others may be as large as the object itself (`kubectl apply` keeps a copy of
+/// it there), and a watch keeps thousands of objects.
+fn decides(key: &str) -> bool {
+    key.starts_with("pushroll.dev/") || key == "kubectl.kubernetes.io/restartedAt"
+}
+
+fn that_decide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Annotations;
+    impl<'de> Visitor<'de> for Annotations {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("annotations")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut kept = BTreeMap::new();
+            while let Some(key) = map.next_key::<String>()? {
+                if decides(&key) {
+                    kept.insert(key, map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(kept)
+        }
+    }
+    deserializer.deserialize_map(Annotations)
 }
 
 impl Cluster {

@@ -32,6 +32,8 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("without_a_lease_the_config_map_is_kept_all_the_same", without_a_lease_the_config_map_is_kept);
     suite.on_embedded("a_watch_from_too_long_ago_begins_anew", a_watch_from_too_long_ago_begins_anew);
     suite.on_embedded("the_watch_outlives_an_outage", the_watch_outlives_an_outage);
+    suite.on_embedded("what_came_during_the_list_is_known_before_it_counts", what_came_during_the_list_is_known);
+    suite.on_embedded("answers_that_never_go_on_are_no_sign_of_life", answers_that_never_go_on);
 }
 
 fn watching(ground: &Ground) -> ServiceBuilder {
@@ -356,4 +358,55 @@ async fn the_watch_outlives_an_outage(ground: Ground) {
     wait_until_live(&service).await;
     wait_for_workloads(&service, &image, &["web"]).await;
     push(&service, &PushMessage::now(&image, 1), "restarted").await;
+}
+
+/// A LIST of two pages, and a workload that is created after the first: it is in neither.
+async fn what_came_during_the_list_is_known(ground: Ground) {
+    let image = ground.image("web");
+    let (listing, mut lists) = watch::channel(false);
+    let (release, released) = watch::channel(false);
+    let wait = move |_: Method, uri: String| {
+        let (listing, mut released) = (listing.clone(), released.clone());
+        async move {
+            if !uri.contains("watch=true") && uri.contains("deployments") && uri.contains("continue=") {
+                listing.send_replace(true);
+                let _ = released.wait_for(|released| *released).await;
+            }
+        }
+    };
+    for number in 0..501 {
+        ground.create(&deployment(ground.namespace(), &format!("other-{number}"), &ground.image("other"))).await;
+    }
+    let config = WatchConfig::new("the only one".to_owned());
+    let service = ground.service_in_process().configure(|serve| serve.watch = Some(config)).before_call(wait);
+    let service = service.start().await;
+    lists.wait_for(|lists| *lists).await.unwrap();
+    // Before all others in the order of a LIST.
+    ground.create(&deployment(ground.namespace(), "a-new-one", &image)).await;
+    release.send_replace(true);
+    eventually("the watch is live", async || {
+        let is_live = service.status().await["tiers"]["watch"]["live"] == true;
+        is_live.then_some(())
+    })
+    .await;
+    assert_eq!(names(&service.lookup(&image).await), ["a-new-one"]);
+    push(&service, &PushMessage::now(&image, 1), "restarted").await;
+}
+
+/// Something between us and the API server answers with the head of an answer, again and again.
+async fn answers_that_never_go_on(ground: Ground) {
+    let image = ground.image("web");
+    let hangs = Arc::new(AtomicBool::new(false));
+    let rule = Arc::clone(&hangs);
+    let proxy = ApiProxy::start(&ground, move |request| {
+        let hangs = rule.load(Ordering::SeqCst) && request.uri.contains("watch=true");
+        async move { if hangs { Passage::HeadAlone } else { Passage::Forward } }
+    });
+    let service = watching(&ground).through(&proxy.await).start_ready().await;
+    wait_until_live(&service).await;
+    hangs.store(true, Ordering::SeqCst);
+    service.wait_for_status("the watch is not trusted", |status| status["tiers"]["watch"]["live"] == false).await;
+    ground.create(&deployment(ground.namespace(), "web", &image)).await;
+    let answer = push(&service, &PushMessage::now(&image, 1), "restarted").await;
+    assert_eq!(answer["source"]["tier"], "scan", "{answer}");
 }

@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -40,6 +42,8 @@ pub enum Passage {
     LoseAnswer,
     /// The API server does what it is asked, and no answer ever comes. A refusal comes through.
     WithholdAnswer,
+    /// The API server does what it is asked, and of its answer only the head comes, never the body.
+    HeadAlone,
     /// It never arrives; a `Status` of this code and message is the answer.
     Refuse(u16, &'static str),
 }
@@ -51,6 +55,8 @@ pub struct ApiProxy {
     kubeconfig: PathBuf,
 }
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 type Rule = Arc<dyn Fn(ApiRequest) -> Pin<Box<dyn Future<Output = Passage> + Send>> + Send + Sync>;
 
 impl ApiProxy {
@@ -116,11 +122,7 @@ async fn serve(listener: TcpListener, client: kube::Client, rule: Rule) {
     }
 }
 
-async fn pass(
-    request: Request<Incoming>,
-    client: &kube::Client,
-    rule: &Rule,
-) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
+async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) -> Result<Response<AnyBody>, BoxError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
@@ -129,7 +131,7 @@ async fn pass(
     if let Passage::Refuse(code, message) = passage {
         let status =
             json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
-        return Ok(Response::builder().status(code).body(Body::from(status.to_string().into_bytes()))?);
+        return Ok(Response::builder().status(code).body(any(Body::from(status.to_string().into_bytes())))?);
     }
     let mut forwarded = Request::builder().method(head.method).uri(uri);
     for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
@@ -142,9 +144,17 @@ async fn pass(
         response.headers_mut().remove(of_one_connection);
     }
     match passage {
-        _ if !response.status().is_success() => Ok(response),
-        Passage::Forward | Passage::Refuse(..) => Ok(response),
+        _ if !response.status().is_success() => Ok(response.map(any)),
+        Passage::Forward | Passage::Refuse(..) => Ok(response.map(any)),
+        Passage::HeadAlone => {
+            let nothing = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+            Ok(response.map(|_| StreamBody::new(nothing).boxed_unsync()))
+        }
         Passage::LoseAnswer => Err("the answer is lost".into()),
         Passage::WithholdAnswer => match std::future::pending::<Infallible>().await {},
     }
+}
+
+fn any(body: Body) -> AnyBody {
+    body.map_err(BoxError::from).boxed_unsync()
 }
