@@ -38,6 +38,8 @@ pub struct WatchConfig {
     pub request: Duration,
     /// For how long a watch without a sign of life is trusted.
     pub patience: Duration,
+    /// Whether a decision looks at the labels of workloads (`--selector`): else they need not be in memory.
+    pub keep_labels: bool,
     /// What tells this replica from the others, in the Lease by which they take turns at writing the ConfigMap.
     pub identity: String,
 }
@@ -91,7 +93,8 @@ pub struct WatchLife {
 impl WatchConfig {
     /// As `serve --watch` has it (DESIGN.md 3: noticed within 15 s).
     pub fn new(identity: String) -> Self {
-        Self { request: Duration::from_secs(8), patience: Duration::from_secs(15), identity }
+        let (request, patience) = (Duration::from_secs(8), Duration::from_secs(15));
+        Self { request, patience, keep_labels: true, identity }
     }
 }
 
@@ -197,7 +200,8 @@ impl Watch {
     async fn follow_until_broken(&self, source: &Source, cluster: &Cluster, backoff: &mut DefaultBackoff) -> ApiError {
         let Source { kind, namespace, pulse, listed: last_listed } = source;
         let namespace = namespace.as_deref();
-        let mut events = cluster.watch_workloads(*kind, namespace, pulse, self.config.request, self.margin);
+        let WatchConfig { request, keep_labels, .. } = self.config;
+        let mut events = cluster.watch_workloads(*kind, namespace, pulse, request, self.margin, keep_labels);
         let (mut listed, mut interrupted) = (Vec::new(), None);
         loop {
             let event = tokio::select! {

@@ -137,7 +137,9 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         refresh_interval: args.refresh_interval,
         hold: args.hold,
         clock_margin: args.policy.clock_margin,
-        watch: args.watch.then(|| WatchConfig::new(identity())),
+        watch: args
+            .watch
+            .then(|| WatchConfig { keep_labels: args.policy.selector.is_some(), ..WatchConfig::new(identity()) }),
         allow_stale: args.allow_stale,
         poison: match args.poison {
             PoisonArg::Ack => Poison::Ack,

@@ -63,7 +63,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
     /// Lists and watches a kind, in one namespace or in all. A watch request lasts `request`, in whole seconds, and
-    /// is opened again. `margin` is how far the API server's clock may be from ours for `pulse` to note its times.
+    /// is opened again. Labels are kept of an object only with `keep_labels`, but for those that are ours. `margin` is how far the API server's clock may be from ours for `pulse` to note its times.
     pub fn watch_workloads(
         &self,
         kind: WorkloadKind,
@@ -71,6 +71,7 @@ impl Cluster {
         pulse: &Arc<Pulse>,
         request: Duration,
         margin: Duration,
+        keep_labels: bool,
     ) -> WatchEvents {
         pulse.begin();
         let seconds = u32::try_from(request.as_secs()).unwrap_or(u32::MAX).max(1);
@@ -84,11 +85,11 @@ impl Cluster {
             match event {
                 Ok(watcher::Event::Init) => None,
                 Ok(watcher::Event::InitApply(watched)) => {
-                    Some(Ok(WatchEvent::Listed(watched.workload(kind), watched.object)))
+                    Some(Ok(WatchEvent::Listed(watched.workload(kind), watched.slim(keep_labels))))
                 }
                 Ok(watcher::Event::InitDone) => Some(Ok(WatchEvent::ListDone)),
                 Ok(watcher::Event::Apply(watched)) => {
-                    Some(Ok(WatchEvent::Applied(watched.workload(kind), watched.object)))
+                    Some(Ok(WatchEvent::Applied(watched.workload(kind), watched.slim(keep_labels))))
                 }
                 Ok(watcher::Event::Delete(watched)) => Some(Ok(WatchEvent::Deleted(watched.workload(kind)))),
                 Err(error) => {
@@ -238,6 +239,16 @@ fn api_error(error: watcher::Error) -> ApiError {
 impl Watched {
     fn workload(&self, kind: WorkloadKind) -> WorkloadRef {
         WorkloadRef::new(self.object.metadata.namespace.as_str(), kind, self.object.metadata.name.as_str())
+    }
+}
+
+impl Watched {
+    /// Without what need not be kept: a watch keeps thousands of objects.
+    fn slim(mut self, keep_labels: bool) -> Arc<WorkloadObject> {
+        if !keep_labels && let Some(object) = Arc::get_mut(&mut self.object) {
+            object.metadata.labels.retain(|key, _| key.starts_with("pushroll.dev/"));
+        }
+        self.object
     }
 }
 

@@ -25,6 +25,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("a_watch_follows_every_change", a_watch_follows_every_change);
     suite.on_both("what_is_not_restarted_rests_on_a_fresh_look", what_is_not_restarted_rests_on_a_fresh_look);
     suite.on_both("a_workload_that_moved_on_is_looked_at_again", a_workload_that_moved_on_is_looked_at_again);
+    suite.on_both("a_selector_holds_under_a_watch", a_selector_holds_under_a_watch);
     suite.on_both("deliveries_under_a_watch_roll_once", deliveries_under_a_watch_roll_once);
     suite.on_both("a_watch_that_hangs_is_not_trusted", a_watch_that_hangs_is_not_trusted);
     suite.on_both("without_the_permission_to_watch_pushes_scan", without_the_permission_to_watch_pushes_scan);
@@ -167,6 +168,22 @@ async fn what_is_not_restarted_rests_on_a_fresh_look(ground: Ground) {
     assert_eq!(result_of(&again, &web)["code"], "already_restarted");
     assert_eq!(workload_calls(&service, before), ["get deployments", "get deployments"]);
     assert_eq!(ground.generation(&web).await, 2);
+}
+
+async fn a_selector_holds_under_a_watch(ground: Ground) {
+    let image = ground.image("web");
+    let (inside, outside) =
+        (deployment(ground.namespace(), "in", &image), deployment(ground.namespace(), "out", &image));
+    let mut labelled = inside.clone();
+    labelled["metadata"]["labels"]["tier"] = json!("front");
+    ground.create(&labelled).await;
+    ground.create(&outside).await;
+    let service = watching(&ground).arguments(["--selector", "tier=front"]).start_ready().await;
+    wait_until_live(&service).await;
+    let answer = push(&service, &PushMessage::now(&image, 1), "restarted").await;
+    assert_eq!(result_of(&answer, &inside)["action"], "restarted");
+    assert_eq!(result_of(&answer, &outside)["code"], "out_of_scope");
+    assert_eq!((ground.generation(&inside).await, ground.generation(&outside).await), (2, 1));
 }
 
 /// Under the nose of the watch: what it told last is old, and the precondition says so.
