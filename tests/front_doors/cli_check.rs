@@ -87,7 +87,7 @@ async fn check_names_what_is_wrong_with_the_document(ground: Ground) {
     let (old, recent, future) = (scanned(ago(7200)), scanned(ago(60)), scanned(ago(-7200)));
     let unknown_kind = json!({"images": {"web:1": [{"name": "a", "namespace": "b", "kind": "Robot"}]}}).to_string();
     let max_age: &[&str] = &["--max-age", "1h"];
-    let faults: [Fault<'_>; 11] = [
+    let faults: [Fault<'_>; 12] = [
         ("{\"images\": {", &[], "invalid", "not a cache document", 3),
         ("", &[], "invalid", "not a cache document", 3),
         ("{\"version\": 99, \"images\": {}}", &[], "too_new", "upgrade", 3),
@@ -97,7 +97,8 @@ async fn check_names_what_is_wrong_with_the_document(ground: Ground) {
         (&unknown_kind, &[], "left_out", "Robot", 0),
         (&old, max_age, "stale", "older than --max-age, 3600 s", 3),
         (&old, &[], "fresh", " s ago", 0),
-        (&future, max_age, "from_the_future", "in the future", 0),
+        (&future, &[], "from_the_future", "in the future", 0),
+        (&future, max_age, "from_the_future", "in the future", 3),
         (&recent, &["--namespaces", "default"], "narrower", "fewer namespaces", 3),
     ];
     for (content, arguments, code, says, exit) in faults {
