@@ -60,7 +60,7 @@ pub struct Facts {
     pub stored: Option<Stored>,
     /// What time it is, by the API server's clock where it told.
     pub now: Timestamp,
-    /// How old the document may be.
+    /// How old the document may be, in the ConfigMap and in the mount.
     pub max_age: Option<Duration>,
     /// What it must have seen; `None`: whatever it says it has.
     pub scope: Option<Scope>,
@@ -104,7 +104,7 @@ pub struct Scanned {
 /// All findings, in the order in which they are best read.
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = document::findings(facts);
-    findings.extend(mount::finding(facts));
+    findings.extend(mount::findings(facts));
     findings.extend(access_findings(&facts.access));
     findings.extend(difference::finding(facts));
     findings

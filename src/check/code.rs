@@ -52,6 +52,8 @@ pub enum Code {
     SubpathMount,
     /// The mount shows another document, and may still follow.
     MountBehind,
+    /// The mount shows another document, and that is older than a document may be.
+    MountStale,
     /// The mount shows another document, and should have followed by now.
     MountStuck,
     /// We may do what a rebuild needs.
@@ -95,6 +97,7 @@ impl Code {
             Self::MountInvalid => "mount_invalid",
             Self::SubpathMount => "subpath_mount",
             Self::MountBehind => "mount_behind",
+            Self::MountStale => "mount_stale",
             Self::MountStuck => "mount_stuck",
             Self::Writable => "writable",
             Self::NotWritable => "not_writable",

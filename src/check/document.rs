@@ -90,16 +90,18 @@ fn left_out(document: &Document) -> Option<Finding> {
     Some(Finding::warning(Code::LeftOut, reason).remedy("mend them, or let `pushroll rebuild` write it anew"))
 }
 
-fn age(facts: &Facts, document: &Document) -> Finding {
+/// Under `--max-age` an age that cannot be told is an error: such a document would pass for ever.
+pub(super) fn age(facts: &Facts, document: &Document) -> Finding {
+    let untold = if facts.max_age.is_some() { Severity::Error } else { Severity::Warning };
     let Some(as_of) = document.head.as_of else {
-        let severity = if facts.max_age.is_some() { Severity::Error } else { Severity::Warning };
         let reason = "the document does not say when it was true: no push can rely on it alone".to_owned();
-        return Finding::new(severity, Code::UnknownAge, reason).remedy("`pushroll rebuild` writes one that says it");
+        return Finding::new(untold, Code::UnknownAge, reason).remedy("`pushroll rebuild` writes one that says it");
     };
     let age = facts.now.duration_since(as_of);
     if age < -AHEAD_MAX {
         let reason = format!("the document says it was true at {as_of}, which is in the future");
-        return Finding::warning(Code::FromTheFuture, reason).remedy("look after the clocks, then `pushroll rebuild`");
+        let remedy = "look after the clocks, then `pushroll rebuild`";
+        return Finding::new(untold, Code::FromTheFuture, reason).remedy(remedy);
     }
     let seconds = age.as_secs().max(0);
     let told = format!("as of {as_of}, {seconds} s ago");

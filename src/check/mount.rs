@@ -2,17 +2,21 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Code, Facts, Finding, Mount};
+use super::{Code, Facts, Finding, Mount, Severity, document};
 use crate::cache::mount::{MountError, MountedFile, Version};
 use crate::cache::mount_lag::KUBELET_DELAY_MAX;
 use crate::index::document::Document;
 use crate::index::document::stored::Stored;
 
-pub(super) fn finding(facts: &Facts) -> Option<Finding> {
-    let Mount { directory, read } = facts.mount.as_ref()?;
+/// A ConfigMap's document is written at least this often where it is kept fresh (300 s between two heads), and the
+/// kubelet shows each within [`KUBELET_DELAY_MAX`]: a mount that is further behind has missed one.
+const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(300 + KUBELET_DELAY_MAX.as_secs() as i64);
+
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let Some(Mount { directory, read }) = &facts.mount else { return Vec::new() };
     let file = match read {
         Ok(file) => file,
-        Err(error) => return Some(unreadable(error)),
+        Err(error) => return vec![unreadable(error)],
     };
     let mounted = Stored::found_under(&file.key, file.bytes.clone());
     let document = match mounted.clone().decode() {
@@ -20,10 +24,10 @@ pub(super) fn finding(facts: &Facts) -> Option<Finding> {
         Err(error) => {
             let reason = format!("the document mounted at {directory} is unusable: {error}");
             let remedy = "`pushroll rebuild` writes the ConfigMap anew, and the kubelet shows it within 80 s";
-            return Some(Finding::error(Code::MountInvalid, reason).remedy(remedy));
+            return vec![Finding::error(Code::MountInvalid, reason).remedy(remedy)];
         }
     };
-    Some(match &facts.stored {
+    let compared = match &facts.stored {
         Some(stored) if *stored != mounted => behind(facts, directory, file, &document),
         _ if is_plain(file) => subpath(directory, "it shows what the ConfigMap held when the pod began"),
         None => Finding::warning(
@@ -31,7 +35,18 @@ pub(super) fn finding(facts: &Facts) -> Option<Finding> {
             format!("{directory} shows a document that the ConfigMap {} does not hold", facts.config_map),
         ),
         Some(_) => Finding::ok(Code::Mounted, format!("{directory} shows the same document as the ConfigMap")),
-    })
+    };
+    // The age of the same document is told already.
+    let stale = (facts.stored.as_ref() != Some(&mounted)).then(|| stale(facts, directory, &document)).flatten();
+    std::iter::once(compared).chain(stale).collect()
+}
+
+/// What `lookup` reads is the mount: a fresh ConfigMap is no comfort to it.
+fn stale(facts: &Facts, directory: &str, document: &Document) -> Option<Finding> {
+    let age = document::age(facts, document);
+    let reason = format!("{directory} shows a document that is not as --max-age has it: {}", age.reason);
+    let remedy = "wait 80 s for the kubelet to show what the ConfigMap holds; where it does not, restart the pod";
+    (age.severity == Severity::Error).then(|| Finding::error(Code::MountStale, reason).remedy(remedy))
 }
 
 fn unreadable(error: &MountError) -> Finding {
@@ -66,11 +81,11 @@ fn behind(facts: &Facts, directory: &str, file: &MountedFile, document: &Documen
         return subpath(directory, "it shows another document than the ConfigMap");
     }
     let stored_as_of = facts.read.document.as_ref().ok().and_then(|document| document.head.as_of);
-    let by = match (stored_as_of, document.head.as_of) {
-        (Some(stored), Some(mounted)) if stored > mounted => {
-            format!("{} s older than the ConfigMap's", stored.duration_since(mounted).as_secs())
-        }
-        _ => "another than the ConfigMap's".to_owned(),
+    let older = stored_as_of.zip(document.head.as_of).map(|(stored, mounted)| stored.duration_since(mounted));
+    let older = older.filter(SignedDuration::is_positive);
+    let by = match older {
+        Some(older) => format!("{} s older than the ConfigMap's", older.as_secs()),
+        None => "another than the ConfigMap's".to_owned(),
     };
     let changed_at = facts.read.object.as_ref().and_then(crate::cluster::ConfigMapObject::changed_at);
     let Some(ago) = changed_at.map(|changed_at: Timestamp| facts.now.duration_since(changed_at)) else {
@@ -79,7 +94,12 @@ fn behind(facts: &Facts, directory: &str, file: &MountedFile, document: &Documen
     let seconds = ago.as_secs().max(0);
     let reason = format!("{directory} shows a document that is {by}, which was last changed {seconds} s ago");
     if ago <= SignedDuration::try_from(KUBELET_DELAY_MAX).unwrap_or(SignedDuration::MAX) {
-        return Finding::ok(Code::MountBehind, reason).remedy("wait: the kubelet takes up to 80 s");
+        // Where the ConfigMap changes all the time, its last change says nothing of when the mount's fell behind.
+        return match older {
+            Some(older) if older > BEHIND_MAX => Finding::warning(Code::MountBehind, reason)
+                .remedy("look again in 80 s: where it is as far behind then, restart the pod"),
+            Some(_) | None => Finding::ok(Code::MountBehind, reason).remedy("wait: the kubelet takes up to 80 s"),
+        };
     }
     Finding::warning(Code::MountStuck, reason).remedy(
         "the mount is no longer updated, or is of another ConfigMap: restart the pod, and look at its volumes (a \

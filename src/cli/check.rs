@@ -25,7 +25,7 @@ use crate::workload::WorkloadKind;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// An older document is an error [default: any age is good]
+    /// An older document, in the ConfigMap or in the mount, is an error [default: any age is good]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     max_age: Option<Duration>,
     /// Scan the cluster, too, and say how the document differs from it

@@ -1,14 +1,18 @@
 //! `pushroll restart IMAGE`, `pushroll restart -w NAMESPACE/KIND/NAME`: now, as a person would. No push is looked at
 //! and no record is written.
 
-use std::collections::BTreeSet;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::arguments::positive_duration;
 use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_running};
@@ -28,6 +32,8 @@ use crate::workload::WorkloadRef;
 
 /// Between two looks at a rollout.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// A year: what is longer means for ever, and the clock cannot count to all that a duration can say.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Debug, Args)]
 #[command(
@@ -112,23 +118,44 @@ async fn by_name(
 
 /// Follows every rollout that was begun to its end, and tells each as it comes.
 async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Vec<Rollout> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout.min(WAIT_MAX);
     let pace = Arc::new(Pace { interval: FOLLOW_INTERVAL, permits: Semaphore::new(CONCURRENCY) });
-    let mut following = JoinSet::new();
+    let mut following = Following::default();
     for restarted in answer.workloads.iter().filter(|workload| workload.action == Action::Restarted) {
         let (cluster, pace, workload) = (cluster.clone(), Arc::clone(&pace), restarted.workload());
-        following.spawn(async move { follow(&cluster, &workload, &pace, deadline).await });
+        following.add(restarted.workload(), async move { follow(&cluster, &workload, &pace, deadline).await });
     }
-    let mut rollouts = Vec::new();
-    while let Some(followed) = following.join_next().await {
-        match followed {
-            Ok(rollout) => {
-                anstream::eprintln!("{}: {}", rollout.workload, rollout.reason);
-                rollouts.push(rollout);
-            }
-            Err(panicked) => tracing::error!("following a rollout ended badly: {panicked}"),
+    following.ended().await
+}
+
+/// Rollouts that are being followed, and whose each of them is: every one gets an ending, whatever happens to it.
+#[derive(Default)]
+struct Following {
+    tasks: JoinSet<Rollout>,
+    workloads: HashMap<Id, WorkloadRef>,
+}
+
+impl Following {
+    fn add(&mut self, workload: WorkloadRef, following: impl Future<Output = Rollout> + Send + 'static) {
+        let id = self.tasks.spawn(following).id();
+        self.workloads.insert(id, workload);
+    }
+
+    async fn ended(mut self) -> Vec<Rollout> {
+        let mut rollouts = Vec::new();
+        while let Some(followed) = self.tasks.join_next_with_id().await {
+            let rollout = match followed {
+                Ok((_, rollout)) => rollout,
+                Err(panicked) => {
+                    let Some(workload) = self.workloads.remove(&panicked.id()) else { continue };
+                    let reason = format!("how its rollout ended is not known (a bug of pushroll): {panicked}");
+                    Rollout { workload, ending: Ending::Failed, reason }
+                }
+            };
+            anstream::eprintln!("{}: {}", rollout.workload, rollout.reason);
+            rollouts.push(rollout);
         }
+        rollouts.sort_by(|a, b| a.workload.cmp(&b.workload));
+        rollouts
     }
-    rollouts.sort_by(|a, b| a.workload.cmp(&b.workload));
-    rollouts
 }

@@ -59,17 +59,13 @@ pub struct Pace {
     pub permits: Semaphore,
 }
 
-/// Follows one rollout until it ends, at most until `deadline`.
+/// Follows one rollout until it ends, at most until `deadline`: a look that has not come back by then is given up.
 pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, deadline: Instant) -> Rollout {
     let began = Instant::now();
     let ended = |ending, reason| Rollout { workload: workload.clone(), ending, reason };
-    loop {
-        let looked = {
-            // Never closed.
-            let _permit = pace.permits.acquire().await;
-            cluster.get_rollout(workload).await
-        };
-        let waiting = match looked.map(|object| progress(workload.kind, &object)) {
+    let mut last_seen = "the API server has not answered".to_owned();
+    while let Ok(looked) = tokio::time::timeout_at(deadline.into(), look(cluster, workload, pace)).await {
+        last_seen = match looked.map(|object| progress(workload.kind, &object)) {
             Ok(Progress::Ended(ending, reason)) => return ended(ending, reason),
             Ok(Progress::Waiting(waiting)) => waiting,
             Err(ApiError::NotFound(_)) => return ended(Ending::Failed, "it was deleted meanwhile".to_owned()),
@@ -79,13 +75,20 @@ pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, dead
             // The rollout goes on without us: the next look may succeed.
             Err(error) => error.to_string(),
         };
-        let now = Instant::now();
-        if now >= deadline {
-            let reason = format!("it has not rolled out within {:?}: {waiting}", rounded(deadline - began));
-            return ended(Ending::TimedOut, reason);
+        if deadline.saturating_duration_since(Instant::now()) <= pace.interval {
+            tokio::time::sleep_until(deadline.into()).await;
+            break;
         }
-        tokio::time::sleep_until((now + pace.interval).min(deadline).into()).await;
+        tokio::time::sleep(pace.interval).await;
     }
+    let reason = format!("it has not rolled out within {:?}: {last_seen}", rounded(deadline - began));
+    ended(Ending::TimedOut, reason)
+}
+
+async fn look(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace) -> Result<RolloutObject, ApiError> {
+    // Never closed.
+    let _permit = pace.permits.acquire().await;
+    cluster.get_rollout(workload).await
 }
 
 /// To a tenth of a second: `300s`.

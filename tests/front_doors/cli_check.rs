@@ -16,6 +16,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("check_names_what_is_wrong_with_the_document", check_names_what_is_wrong_with_the_document);
     suite.on_both("check_names_what_is_wrong_with_the_mount", check_names_what_is_wrong_with_the_mount);
     suite.on_embedded("check_tells_a_mount_that_is_late_from_one_that_is_stuck", late_or_stuck);
+    suite.on_both("check_judges_the_mounted_document", check_judges_the_mounted_document);
     suite.on_both("check_deep_names_what_differs_from_the_cluster", check_deep_names_what_differs_from_the_cluster);
     suite.on_control_plane("check_names_the_permission_that_is_missing", check_names_the_permission_that_is_missing);
     suite.on_control_plane("check_without_the_permission_to_read_fails", check_without_the_permission_to_read_fails);
@@ -87,7 +88,7 @@ async fn check_names_what_is_wrong_with_the_document(ground: Ground) {
     let (old, recent, future) = (scanned(ago(7200)), scanned(ago(60)), scanned(ago(-7200)));
     let unknown_kind = json!({"images": {"web:1": [{"name": "a", "namespace": "b", "kind": "Robot"}]}}).to_string();
     let max_age: &[&str] = &["--max-age", "1h"];
-    let faults: [Fault<'_>; 11] = [
+    let faults: [Fault<'_>; 12] = [
         ("{\"images\": {", &[], "invalid", "not a cache document", 3),
         ("", &[], "invalid", "not a cache document", 3),
         ("{\"version\": 99, \"images\": {}}", &[], "too_new", "upgrade", 3),
@@ -97,7 +98,8 @@ async fn check_names_what_is_wrong_with_the_document(ground: Ground) {
         (&unknown_kind, &[], "left_out", "Robot", 0),
         (&old, max_age, "stale", "older than --max-age, 3600 s", 3),
         (&old, &[], "fresh", " s ago", 0),
-        (&future, max_age, "from_the_future", "in the future", 0),
+        (&future, &[], "from_the_future", "in the future", 0),
+        (&future, max_age, "from_the_future", "in the future", 3),
         (&recent, &["--namespaces", "default"], "narrower", "fewer namespaces", 3),
     ];
     for (content, arguments, code, says, exit) in faults {
@@ -167,6 +169,33 @@ async fn late_or_stuck(ground: Ground) {
         let found = finding(&ran, code);
         assert_eq!((ran.code, &found["severity"]), (0, &json!(severity)), "{found}");
         ground.delete(&cache(&ground, "")).await;
+    }
+}
+
+/// The ConfigMap is fresh and was changed just now, as it always is in a busy cluster; `lookup` reads the mount.
+async fn check_judges_the_mounted_document(ground: Ground) {
+    ground.create(&cache(&ground, &scanned_document(ago(60), None, &[]).to_string())).await;
+    let mut volume = ground.volume();
+    let directory = volume.directory().to_owned();
+    let mount = ["--cache-dir", directory.to_str().unwrap(), "-o", "json"];
+    let aged = [&mount[..], &["--max-age", "1h"]].concat();
+    for (behind, severity) in [(420, "ok"), (540, "warning")] {
+        volume.show(&scanned_document(ago(60 + behind), None, &[]));
+        let ran = check(&ground, &aged).await;
+        assert_eq!((ran.code, &finding(&ran, "mount_behind")["severity"]), (0, &json!(severity)), "{ran:?}");
+    }
+    let of_no_age = document(&[]);
+    let (old, future) = (scanned_document(ago(7200), None, &[]), scanned_document(ago(-7200), None, &[]));
+    for (mounted, says) in
+        [(&old, "older than --max-age, 3600 s"), (&future, "in the future"), (&of_no_age, "when it was true")]
+    {
+        volume.show(mounted);
+        let ran = check(&ground, &aged).await;
+        let found = finding(&ran, "mount_stale");
+        assert_eq!((ran.code, &found["severity"]), (3, &json!("error")), "{ran:?}");
+        assert!(found["reason"].to_string().contains(says) && found["remedy"].is_string(), "{found}");
+        assert_eq!(finding(&ran, "fresh")["severity"], "ok", "the ConfigMap's: {ran:?}");
+        assert_eq!(check(&ground, &mount).await.code, 0, "any age is good");
     }
 }
 

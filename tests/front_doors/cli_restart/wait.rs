@@ -1,10 +1,15 @@
 //! `pushroll restart --wait`: each rollout to its end, or why not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use super::{name_of, was_restarted_by_hand};
+use crate::support::command::run;
 use crate::support::fixtures::{daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
+use crate::support::proxy::{ApiProxy, ApiRequest, Passage};
 use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
@@ -12,6 +17,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_control_plane("a_rollout_that_fails_or_hangs_is_said", a_rollout_that_fails_or_hangs_is_said);
     suite.on_both("restart_does_not_wait_for_what_cannot_come", does_not_wait_for_what_cannot_come);
     suite.on_embedded("restart_waits_no_longer_than_told", waits_no_longer_than_told);
+    suite.on_both("restart_does_not_wait_for_an_answer_that_does_not_come", does_not_wait_for_an_answer);
 }
 
 fn ending(answer: &Value, name: &str) -> (String, String) {
@@ -84,9 +90,15 @@ async fn does_not_wait_for_what_cannot_come(ground: Ground) {
         ground.create(workload).await;
     }
     let (first, second) = (name_of(&paused, "deploy"), name_of(&on_delete, "sts"));
-    let arguments = ["restart", "-w", &first, "-w", &second, "--wait", "-o", "json"];
-    let ran = ground.run_as(&ground.fresh_user(), &arguments).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
+    // One that the clock can count to, and the longest that can be said.
+    let mut ran = None;
+    for timeout in ["99999999h", "2562047788015215h"] {
+        let arguments = ["restart", "-w", &first, "-w", &second, "--wait", "--timeout", timeout, "-o", "json"];
+        let waited = ground.run_as(&ground.fresh_user(), &arguments).await;
+        assert_eq!(waited.code, 0, "{waited:?}");
+        ran = Some(waited);
+    }
+    let ran = ran.unwrap();
     let answer = ran.json();
     for (name, why) in [("paused", "rolls on resume"), ("on-delete", "as they are deleted")] {
         let (how, reason) = ending(&answer, name);
@@ -99,10 +111,28 @@ async fn waits_no_longer_than_told(ground: Ground) {
     let web = deployment(ground.namespace(), "web", &ground.image("web"));
     ground.create(&web).await;
     let name = name_of(&web, "deployment");
-    let arguments = ["restart", "-w", &name, "--wait", "--timeout", "200ms"];
+    let arguments = ["restart", "-w", &name, "--wait", "--timeout", "2s"];
     let ran = ground.run_as(&ground.fresh_user(), &arguments).await;
     assert!(ran.code == 1 && ran.stdout.contains("restarted"), "{ran:?}");
-    let says = format!("{name}: it has not rolled out within 200ms: its controller has not seen the change yet");
+    let says = format!("{name}: it has not rolled out within 2s: its controller has not seen the change yet");
+    assert!(ran.stderr.contains(&says), "{ran:?}");
+    was_restarted_by_hand(&ground, &web).await;
+}
+
+/// An API server that takes the restart, and never answers how far it is.
+async fn does_not_wait_for_an_answer(ground: Ground) {
+    let web = deployment(ground.namespace(), "web", &ground.image("web"));
+    ground.create(&web).await;
+    let is_restarted = Arc::new(AtomicBool::new(false));
+    let rule = move |request: ApiRequest| {
+        let was_restarted = is_restarted.fetch_or(request.is_patch(), Ordering::SeqCst);
+        async move { if was_restarted { Passage::WithholdAnswer } else { Passage::Forward } }
+    };
+    let proxy = ApiProxy::start(&ground, rule).await;
+    let (kubeconfig, name) = (proxy.kubeconfig().to_str().unwrap(), name_of(&web, "deployment"));
+    let ran = run(&["--kubeconfig", kubeconfig, "restart", "-w", &name, "--wait", "--timeout", "500ms"]).await;
+    assert!(ran.code == 1 && ran.stdout.contains("restarted"), "{ran:?}");
+    let says = format!("{name}: it has not rolled out within 500ms: the API server has not answered");
     assert!(ran.stderr.contains(&says), "{ran:?}");
     was_restarted_by_hand(&ground, &web).await;
 }

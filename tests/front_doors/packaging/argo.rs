@@ -1,6 +1,7 @@
 //! `deploy/argo`: taken by the API server with Argo's own resources, and played from the push of an image to the
 //! restart. No Argo runs here: the commands do, in the order and under the conditions that the manifests state.
 
+mod bindings;
 mod sensor;
 mod workflow;
 
@@ -26,6 +27,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_control_plane("argo_steps_lead_from_a_push_to_the_restart", from_a_push_to_the_restart);
     suite.on_control_plane("argo_steps_tell_a_failure_from_an_answer", a_failure_is_no_answer);
     suite.on_control_plane("argo_refreshes_the_cache_when_the_cluster_has_changed", refreshes_when_changed);
+    bindings::tests(suite);
 }
 
 /// Argo's CustomResourceDefinitions, as the testbed got them from Argo's modules.

@@ -70,10 +70,12 @@ async fn the_base_fits_itself(ground: Ground) {
     assert_eq!(
         base.names(),
         [
+            "ClusterRole/pushroll-event-writer",
             "ClusterRole/pushroll-reader",
             "ClusterRole/pushroll-refresher",
             "ClusterRole/pushroll-restarter",
             "ClusterRole/pushroll-watcher",
+            "ClusterRoleBinding/pushroll-event-writer",
             "ClusterRoleBinding/pushroll-reader",
             "ClusterRoleBinding/pushroll-refresher",
             "ClusterRoleBinding/pushroll-restarter",

@@ -61,9 +61,7 @@ async fn the_restarter_may_what_it_needs(ground: Ground) {
 
 async fn each_permission_is_needed_and_enough(ground: Ground, role: &str, things: &[Thing]) {
     let alone = Alone::with(ground, role).await;
-    // Events are the service's alone: a person who restarts by hand is told. `permissions` takes these away from it.
-    let permissions: Vec<_> =
-        alone.roles.permissions().into_iter().filter(|permission| permission.resource != "events").collect();
+    let permissions = alone.roles.permissions();
     for (thing, _) in things {
         alone.ask_for(thing).await.unwrap_or_else(|ran| panic!("{thing}: {ran:?}"));
     }
