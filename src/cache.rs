@@ -14,6 +14,7 @@
 
 pub mod capacity;
 pub mod configmap;
+pub mod immutable;
 mod keeper;
 pub mod mount;
 pub mod mount_lag;

@@ -6,17 +6,21 @@
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
 //! rollouts   GET of one, for how far its rollout is
-//! config_maps  GET, create, PATCH of a ConfigMap; leases: whose turn it is
+//! pages      a LIST, page by page
+//! config_maps  GET, create, PATCH of a ConfigMap, LIST and delete of labelled ones; leases: whose turn it is
+//! config_map_volumes  which ConfigMaps a workload mounts, and pointing it at another
 //! access     what we are permitted to do
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
 
 pub mod access;
+mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
 mod error;
 mod leases;
+mod pages;
 mod pulse;
 mod request;
 pub mod rollouts;
@@ -25,6 +29,7 @@ mod watched;
 mod workload_lists;
 pub mod workloads;
 
+pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;
 pub use leases::{LeaseTurn, Turn};

@@ -18,7 +18,7 @@ use crate::index::document::{Document, DocumentError, Head, Images};
 pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
-const FIELD_MANAGER: &str = "pushroll";
+pub(super) const FIELD_MANAGER: &str = "pushroll";
 /// A document whose images are unchanged is written again for its head alone when that is this much older.
 pub(super) const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// Nobody's scan takes longer.
@@ -26,7 +26,7 @@ const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).
 pub const CONFIG_MAP_BYTES_MAX: usize = 1_048_576;
 /// Writers that keep overtaking us are writing what we want written.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// Which ConfigMap, and which of its keys.
 #[derive(Debug, Clone)]
@@ -179,7 +179,7 @@ impl CacheConfigMap {
     }
 
     /// The document in its form; over what is there, without the other form's key: one write, one truth.
-    fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
+    pub(super) fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
         let gzip_key = gzip_key(&self.key);
         let mut members = match document {
             Stored::Plain(json) => json!({"data": {&self.key: String::from_utf8_lossy(json)}}),
@@ -200,7 +200,7 @@ impl CacheConfigMap {
     }
 
     /// What writing over `stored` comes to, and whether it must be done at all.
-    fn judge(
+    pub(super) fn judge(
         &self,
         stored: Option<&ConfigMapObject>,
         head: &Head,

@@ -191,5 +191,9 @@ async fn each_command_has_its_api_calls(ground: Ground) {
     let stdout = run("rebuild --dry-run of a change", &dry_run, look(&["get configmaps"])).await;
     assert_eq!(stdout, "changed\n");
     run("rebuild of a change", &rebuild, look(&["get configmaps", "patch configmaps"])).await;
+
+    let immutable = [&["rebuild", "--immutable"], &scoped[..]].concat();
+    run("rebuild --immutable", &immutable, look(&["list configmaps", "create configmaps"])).await;
+    run("rebuild --immutable again", &immutable, look(&["list configmaps"])).await;
     assert_eq!(ground.generation(&web).await, 1, "a command that looks restarts nothing");
 }

@@ -29,6 +29,7 @@ mod events;
 mod exactly_once;
 mod foreign_documents;
 mod freshness;
+mod immutable;
 mod index;
 mod large_documents;
 mod log;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
     cli_explain::tests(&mut suite);
     cli_lookup::tests(&mut suite);
     cli_rebuild::tests(&mut suite);
+    immutable::tests(&mut suite);
     cli_replay::tests(&mut suite);
     cli_restart::tests(&mut suite);
     demo::tests(&mut suite);

@@ -5,6 +5,7 @@
 
 mod argo;
 mod cron_job;
+mod immutable;
 mod manifests;
 mod namespaced;
 mod permission;
@@ -20,6 +21,7 @@ pub fn tests(suite: &mut Suite) {
     permissions::tests(suite);
     roles::tests(suite);
     cron_job::tests(suite);
+    immutable::tests(suite);
     namespaced::tests(suite);
     argo::tests(suite);
 }

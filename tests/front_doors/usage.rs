@@ -31,6 +31,8 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["explain", "a b"], "image reference"),
         (vec!["rebuild", "--namespaces", "Not_A_Namespace"], "--namespaces"),
         (vec!["rebuild", "--namespaces", ""], "--namespaces"),
+        (vec!["rebuild", "--set-volume", "shop/deployment/web"], "--immutable"),
+        (vec!["rebuild", "--immutable", "--set-volume", "web"], "NAMESPACE/KIND/NAME"),
         (vec!["restart"], "IMAGE"),
         (vec!["restart", "nginx", "-w", "shop/deployment/web"], "cannot be used with"),
         (vec!["restart", "Not an image"], "image reference"),
