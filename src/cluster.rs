@@ -9,6 +9,7 @@
 //! pages      a LIST, page by page
 //! config_maps  GET, create, PATCH of a ConfigMap, LIST and delete of labelled ones; leases: whose turn it is
 //! config_map_volumes  which ConfigMaps a workload mounts, and pointing it at another
+//! pods       LIST of labelled ones, PATCH of an annotation
 //! access     what we are permitted to do
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod connect;
 mod error;
 mod leases;
 mod pages;
+mod pods;
 mod pulse;
 mod request;
 pub mod rollouts;
@@ -33,6 +35,7 @@ pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;
 pub use leases::{LeaseTurn, Turn};
+pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;
 pub use watch::{WatchEvent, WatchEvents};

@@ -206,7 +206,7 @@ impl CacheConfigMap {
 }
 
 fn version_left(name: &str, written: Written, bytes: usize) -> CurrentVersion {
-    let outcome = Outcome { written, document_bytes: bytes, values_bytes: bytes };
+    let outcome = Outcome { written, document_bytes: bytes, values_bytes: bytes, resource_version: None };
     CurrentVersion { name: name.to_owned(), outcome }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
 use super::arguments::namespace_name;
@@ -14,6 +15,7 @@ use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
 use crate::cache::capacity;
 use crate::cache::configmap::{CacheConfigMap, Outcome, Written};
+use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan::{self, Scan};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -29,6 +31,9 @@ pub(super) struct RebuildArgs {
     /// Only these namespaces [default: all]
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
+    /// After a change, annotate the pods labelled pushroll.dev/mounts: the kubelet then shows it at once (without --immutable)
+    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = FalseyValueParser::new())]
+    refresh_mounts: bool,
     /// Write an immutable ConfigMap, NAME-HASH by its content; keep the last three; print its name
     #[arg(long)]
     immutable: bool,
@@ -43,6 +48,9 @@ struct Rebuilt {
     config_map: String,
     images: usize,
     workloads: usize,
+    /// Told that what they mount has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refreshed_pods: Option<usize>,
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Result<Answered> {
@@ -59,14 +67,33 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     }
     let scan = scan(&cluster, &args).await?;
     let outcome = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
-    let rebuilt = Rebuilt::of(&scan, &config_map, &outcome);
+    let refreshed = refresh(&cluster, &config_map, &args, &outcome).await;
+    let refreshed_pods = refreshed.as_ref().ok().copied().flatten();
+    let rebuilt = Rebuilt { refreshed_pods, ..Rebuilt::of(&scan, &config_map, &outcome) };
     if global.output == OutputFormat::Json {
         print_json(&rebuilt)?;
     } else {
         print(&format!("{}\n", rebuilt.word()))?;
         rebuilt.tell(args.dry_run);
     }
+    // What was written stands, and was said.
+    refreshed?;
     Ok(Answered::Yes)
+}
+
+/// Tells the pods that mount the ConfigMap, if that was asked for and it was changed. How many, where it did.
+async fn refresh(
+    cluster: &Cluster,
+    config_map: &CacheConfigMap,
+    args: &RebuildArgs,
+    outcome: &Outcome,
+) -> Result<Option<usize>, RefreshError> {
+    match &outcome.resource_version {
+        Some(resource_version) if args.refresh_mounts && outcome.written == Written::Changed => {
+            refresh_mounts(cluster, config_map, resource_version).await.map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 async fn scan(cluster: &Cluster, args: &RebuildArgs) -> Result<Scan, scan::ScanError> {
@@ -81,7 +108,13 @@ impl Rebuilt {
         }
         let result = outcome.written;
         let workloads: BTreeSet<_> = scan.images.values().flatten().collect();
-        Self { result, config_map: config_map.to_string(), images: scan.images.len(), workloads: workloads.len() }
+        Self {
+            result,
+            config_map: config_map.to_string(),
+            images: scan.images.len(),
+            workloads: workloads.len(),
+            refreshed_pods: None,
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -98,5 +131,8 @@ impl Rebuilt {
             _ => "",
         };
         anstream::eprintln!("{}: {} images, {} workloads{note}", self.config_map, self.images, self.workloads);
+        if let Some(pods) = self.refreshed_pods {
+            anstream::eprintln!("{pods} pods that mount it were told");
+        }
     }
 }

@@ -34,6 +34,7 @@ mod index;
 mod large_documents;
 mod log;
 mod mount;
+mod mount_refresh;
 mod openapi;
 mod outages;
 mod outcomes;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     freshness::tests(&mut suite);
     index::tests(&mut suite);
     mount::tests(&mut suite);
+    mount_refresh::tests(&mut suite);
     write_back::tests(&mut suite);
     restart::tests(&mut suite);
     decisions::tests(&mut suite);

@@ -10,6 +10,7 @@ mod manifests;
 mod namespaced;
 mod permission;
 mod permissions;
+mod refresh_mounts;
 mod rendered;
 mod roles;
 mod stage;
@@ -22,6 +23,7 @@ pub fn tests(suite: &mut Suite) {
     roles::tests(suite);
     cron_job::tests(suite);
     immutable::tests(suite);
+    refresh_mounts::tests(suite);
     namespaced::tests(suite);
     argo::tests(suite);
 }

@@ -99,7 +99,7 @@ async fn serve_wants_to_be_told_that_nobody_checks_tokens() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 23] = [
+const FLAGS: [&str; 25] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -112,6 +112,8 @@ const FLAGS: [&str; 23] = [
     "hold",
     "clock-margin",
     "refresh-interval",
+    "refresh-mounts",
+    "watch",
     "allow-stale",
     "poison",
     "max-body",
