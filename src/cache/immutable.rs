@@ -4,6 +4,8 @@
 //! HASH is of what the document says but for its time, so a cluster that has not changed gives the same name, and
 //! nothing is written. A label tells the versions of one cache from other ConfigMaps; an annotation says since when
 //! each is the current one, since an older version is current again when the cluster is again as it was.
+//!
+//! Of two rebuilds at once that found different clusters the later to write wins; the next one mends what that was not.
 
 mod volumes;
 
@@ -108,30 +110,11 @@ impl Versions {
             if dry_run {
                 return Ok(version_left(&config_map.name, Written::Changed, bytes));
             }
-            let mut members = match known {
-                None => config_map.members(&document, None),
-                Some(_) => json!({}),
-            };
-            members["metadata"] = json!({
-                "labels": {CACHE_LABEL: self.cache.name},
-                "annotations": {CURRENT_SINCE_ANNOTATION: self.next(cluster.clock().now())},
-            });
-            let (namespace, name) = (&config_map.namespace, &config_map.name);
-            let written = match known {
-                None => {
-                    members["immutable"] = true.into();
-                    cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await
-                }
-                Some(version) => {
-                    let resource_version = Some(version.metadata.resource_version.as_str());
-                    cluster.merge_config_map(namespace, name, FIELD_MANAGER, resource_version, members).await
-                }
-            };
-            match written {
-                Ok(_) => return Ok(version_left(name, Written::Changed, bytes)),
+            match self.put(cluster, &config_map, &document, known).await {
+                Ok(_) => return Ok(version_left(&config_map.name, Written::Changed, bytes)),
                 Err(ApiError::Conflict(_)) if known.is_none() => {
                     self.look(cluster).await?;
-                    if !self.known.iter().any(|version| version.metadata.name == *name) {
+                    if !self.known.iter().any(|version| version.metadata.name == config_map.name) {
                         // It exists without our label: whose it is, we do not know.
                         return Err(WriteError::NotThatVersion(config_map.to_string()));
                     }
@@ -143,6 +126,30 @@ impl Versions {
             }
         }
         Err(WriteError::Contended(config_map.to_string()))
+    }
+
+    /// Creates a version, or makes the one that is `known` the current one.
+    async fn put(
+        &self,
+        cluster: &Cluster,
+        version: &CacheConfigMap,
+        document: &Stored,
+        known: Option<&ConfigMapObject>,
+    ) -> Result<ConfigMapObject, ApiError> {
+        let metadata = json!({
+            "labels": {CACHE_LABEL: self.cache.name},
+            "annotations": {CURRENT_SINCE_ANNOTATION: self.next(cluster.clock().now())},
+        });
+        let CacheConfigMap { namespace, name, .. } = version;
+        if let Some(known) = known {
+            let resource_version = Some(known.metadata.resource_version.as_str());
+            let members = json!({"metadata": metadata});
+            return cluster.merge_config_map(namespace, name, FIELD_MANAGER, resource_version, members).await;
+        }
+        let mut members = version.members(document, None);
+        members["metadata"] = metadata;
+        members["immutable"] = true.into();
+        cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await
     }
 
     /// Deletes the versions that are older than the last three, `current` among them; `in_use` stay whatever their age.

@@ -20,6 +20,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("a_workload_edited_meanwhile_is_looked_at_again", a_workload_edited_meanwhile_is_looked_at_again);
     suite.on_both("what_cannot_be_pointed_is_found_first", what_cannot_be_pointed_is_found_first);
     suite.on_both("a_config_map_in_the_way_is_not_touched", a_config_map_in_the_way_is_not_touched);
+    suite.on_both("immutable_rebuilds_at_once_make_one_version", immutable_rebuilds_at_once_make_one_version);
     suite.on_both("a_dry_immutable_rebuild_writes_nothing", a_dry_immutable_rebuild_writes_nothing);
 }
 
@@ -290,6 +291,16 @@ async fn a_config_map_in_the_way_is_not_touched(ground: Ground) {
         assert!(ran.failed_with_one_sentence().contains("is not the version that its name says"), "{ran:?}");
         assert_eq!(ground.get(&version).await["data"], version["data"]);
     }
+}
+
+async fn immutable_rebuilds_at_once_make_one_version(ground: Ground) {
+    ground.create(&web(&ground, "web")).await;
+    let ran = tokio::join!(rebuild(&ground, &[]), rebuild(&ground, &[]), rebuild(&ground, &[]));
+    let mut said = [&ran.0, &ran.1, &ran.2].map(|ran| ran.stdout.split_once('\n').unwrap_or_else(|| panic!("{ran:?}")));
+    said.sort_unstable();
+    let name = said[0].1;
+    assert_eq!(said, [("changed", name), ("unchanged", name), ("unchanged", name)]);
+    assert_eq!(versions(&ground).await, [name.trim_end()]);
 }
 
 async fn a_dry_immutable_rebuild_writes_nothing(ground: Ground) {
