@@ -7,6 +7,8 @@
 //!
 //! watch     LIST once, then events                   proven while it is live; keeper writes the ConfigMap from it
 //!
+//! mount_refresh: whoever has written the ConfigMap tells the pods that mount it
+//!
 //! all of them offer to CurrentIndex, which lookups read without a lock; proof says what an index proves
 //! ```
 //!
@@ -14,10 +16,12 @@
 
 pub mod capacity;
 pub mod configmap;
+pub mod immutable;
 mod intake;
 mod keeper;
 pub mod mount;
 pub mod mount_lag;
+pub mod mount_refresh;
 mod poller;
 pub mod proof;
 mod refresh;

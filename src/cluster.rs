@@ -6,17 +6,23 @@
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
 //! rollouts   GET of one, for how far its rollout is
-//! config_maps  GET, create, PATCH of a ConfigMap; leases: whose turn it is
+//! pages      a LIST, page by page
+//! config_maps  GET, create, PATCH of a ConfigMap, LIST and delete of labelled ones; leases: whose turn it is
+//! config_map_volumes  which ConfigMaps a workload mounts, and pointing it at another
+//! pods       LIST of labelled ones, PATCH of an annotation
 //! access     what we are permitted to do
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
 
 pub mod access;
+mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
 mod error;
 mod leases;
+mod pages;
+mod pods;
 mod pulse;
 mod request;
 pub mod rollouts;
@@ -25,9 +31,11 @@ mod watched;
 mod workload_lists;
 pub mod workloads;
 
+pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;
 pub use leases::{LeaseTurn, Turn};
+pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;
 pub use watch::{WatchEvent, WatchEvents};

@@ -54,6 +54,8 @@ pub struct ServeConfig {
     pub rebuild_interval: Duration,
     /// A scan on a timer.
     pub refresh_interval: Option<Duration>,
+    /// Tell the pods that mount the cache of each change.
+    pub refresh_mounts: bool,
     /// Longest wait for the proof.
     pub hold: Duration,
     /// How far apart clocks may be and still be compared.
@@ -207,6 +209,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
             refresh_interval: config.refresh_interval,
             clock_margin: config.clock_margin,
             write_back: true,
+            refresh_mounts: config.refresh_mounts,
             watch: config.watch,
         },
         cluster.clone(),

@@ -18,7 +18,7 @@ use crate::index::document::{Document, DocumentError, Head, Images};
 pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
-const FIELD_MANAGER: &str = "pushroll";
+pub(super) const FIELD_MANAGER: &str = "pushroll";
 /// A document whose images are unchanged is written again for its head alone when that is this much older.
 pub(super) const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// Nobody's scan takes longer.
@@ -26,7 +26,7 @@ const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).
 pub const CONFIG_MAP_BYTES_MAX: usize = 1_048_576;
 /// Writers that keep overtaking us are writing what we want written.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// Which ConfigMap, and which of its keys.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub enum Written {
 }
 
 /// What a write has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// What it came to.
     pub written: Written,
@@ -60,6 +60,8 @@ pub struct Outcome {
     pub document_bytes: usize,
     /// Size of all values of the ConfigMap.
     pub values_bytes: usize,
+    /// The resourceVersion of what was written; `None` where nothing was.
+    pub resource_version: Option<String>,
 }
 
 /// A ConfigMap that was read: its document and the object, for a write that follows.
@@ -137,7 +139,8 @@ impl CacheConfigMap {
             let others = self.other_values_bytes(stored.as_ref());
             let of_object = |object: &ConfigMapObject| object.values_bytes().saturating_sub(others);
             let document_bytes = if must_write { document.len() } else { stored.as_ref().map_or(0, of_object) };
-            let outcome = Outcome { written, document_bytes, values_bytes: document_bytes + others };
+            let values_bytes = document_bytes + others;
+            let outcome = Outcome { written, document_bytes, values_bytes, resource_version: None };
             if !must_write {
                 return Ok(outcome);
             }
@@ -160,7 +163,10 @@ impl CacheConfigMap {
                 }
             };
             match done {
-                Ok(_) => return Ok(outcome),
+                Ok(object) => {
+                    let resource_version = Some(object.metadata.resource_version);
+                    return Ok(Outcome { resource_version, ..outcome });
+                }
                 Err(ApiError::Conflict(_)) => {}
                 // Deleted between our GET and our PATCH: it is made anew. A namespace that is missing stays so.
                 Err(ApiError::NotFound(_)) if stored.is_some() => {}
@@ -171,7 +177,7 @@ impl CacheConfigMap {
     }
 
     /// The document in its form; over what is there, without the other form's key: one write, one truth.
-    fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
+    pub(super) fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
         let gzip_key = gzip_key(&self.key);
         let mut members = match document {
             Stored::Plain(json) => json!({"data": {&self.key: String::from_utf8_lossy(json)}}),

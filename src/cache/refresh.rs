@@ -216,6 +216,7 @@ impl Resolver {
         match written {
             Ok(outcome) => {
                 if outcome.written == Written::Changed {
+                    self.tell_mounts(outcome.resource_version);
                     let status = TierStatus {
                         as_of: scan.head.as_of,
                         document_bytes: Some(outcome.document_bytes),

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::configmap::{CacheConfigMap, Written};
 use super::mount::MountReader;
 use super::mount_lag::MountLag;
+use super::mount_refresh::MountRefresher;
 use super::poller::MountPoller;
 use super::proof::Need;
 use super::refresh::{Refresher, Write};
@@ -39,6 +40,8 @@ pub struct ResolverConfig {
     pub clock_margin: Duration,
     /// Whether a scan is written to the ConfigMap; a command that only looks does not write.
     pub write_back: bool,
+    /// Whether the pods that mount the ConfigMap are told of each change that we write.
+    pub refresh_mounts: bool,
     /// Follow the cluster event by event.
     pub watch: Option<WatchConfig>,
 }
@@ -54,6 +57,7 @@ pub struct Resolver {
     refresher: Refresher,
     poller: MountPoller,
     mount_lag: MountLag,
+    mount_refresher: Option<MountRefresher>,
     publisher_clock: PublisherClock,
     watch: Option<Watch>,
 }
@@ -77,7 +81,20 @@ impl Resolver {
         let (mount_lag, publisher_clock) = (MountLag::default(), PublisherClock::unknown());
         let new_watch = |watch| Watch::new(watch, &config.scope, config.clock_margin, cluster.watched());
         let watch = config.watch.clone().map(new_watch);
-        Self { config, cluster, metrics, current, board, refresher, poller, mount_lag, publisher_clock, watch }
+        let mount_refresher = config.refresh_mounts.then(MountRefresher::new);
+        Self {
+            config,
+            cluster,
+            metrics,
+            current,
+            board,
+            refresher,
+            poller,
+            mount_lag,
+            mount_refresher,
+            publisher_clock,
+            watch,
+        }
     }
 
     /// Takes an index in, unless what is there is newer; says whether it did.
@@ -162,6 +179,7 @@ impl Resolver {
             shutdown.run_until_cancelled(self.start()),
             shutdown.run_until_cancelled(self.refresh_on_timer()),
             self.run_watch(shutdown.clone()),
+            shutdown.run_until_cancelled(self.refresh_mounts()),
         );
     }
 
@@ -225,6 +243,10 @@ impl Resolver {
 
     pub(super) fn writes_back(&self) -> bool {
         self.config.write_back
+    }
+
+    pub(super) fn mount_refresher(&self) -> Option<&MountRefresher> {
+        self.mount_refresher.as_ref()
     }
 
     pub(super) fn mount_lag(&self) -> &MountLag {

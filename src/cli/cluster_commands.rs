@@ -44,6 +44,7 @@ pub(super) async fn resolver(
         refresh_interval: None,
         clock_margin,
         write_back: false,
+        refresh_mounts: false,
         watch: None,
     };
     let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));

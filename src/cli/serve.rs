@@ -46,6 +46,9 @@ pub(super) struct ServeArgs {
     /// Scan on a timer [default: off]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, env = "PUSHROLL_REFRESH_INTERVAL")]
     refresh_interval: Option<Duration>,
+    /// Annotate the pods labelled pushroll.dev/mounts after each change of the cache: the kubelet then shows it at once
+    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = FalseyValueParser::new())]
+    refresh_mounts: bool,
     /// Follow the workloads by list and watch: no scan for a push, and no GET before a restart
     #[arg(long, env = "PUSHROLL_WATCH", value_parser = FalseyValueParser::new())]
     watch: bool,
@@ -135,6 +138,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         mount_poll: args.mount_poll,
         rebuild_interval: args.rebuild_interval,
         refresh_interval: args.refresh_interval,
+        refresh_mounts: args.refresh_mounts,
         hold: args.hold,
         clock_margin: args.policy.clock_margin,
         watch: args

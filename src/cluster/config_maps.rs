@@ -1,4 +1,4 @@
-//! ConfigMaps through the API: GET, create, and a merge patch of single keys.
+//! ConfigMaps through the API: GET, create, a merge patch of single keys, and LIST and delete of labelled ones.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
 
 /// A ConfigMap, without what pushroll does not look at.
@@ -30,6 +31,12 @@ pub struct ConfigMapObject {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapMetadata {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// When it was created, by the API server's clock.
+    #[serde(default)]
+    pub creation_timestamp: Option<Timestamp>,
     /// The precondition of a PATCH.
     pub resource_version: String,
     /// Annotations, of whomever.
@@ -38,6 +45,13 @@ pub struct ConfigMapMetadata {
     /// Who wrote what, and when.
     #[serde(default)]
     managed_fields: Vec<ManagedFields>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Vec<ConfigMapObject>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,8 +96,35 @@ impl Cluster {
         }
     }
 
-    /// Creates a ConfigMap with these members beside its metadata (`data`, `binaryData`, `immutable`). One of that
-    /// name: [`ApiError::Conflict`].
+    /// The ConfigMaps of a namespace that have the label `(key, value)`.
+    pub async fn list_config_maps(
+        &self,
+        namespace: &str,
+        label: (&str, &str),
+    ) -> Result<Vec<ConfigMapObject>, ApiError> {
+        let mut objects = Vec::new();
+        let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
+        self.each_page("configmaps", &collection, Some(label), |page| {
+            let page: Page = serde_json::from_slice(page)?;
+            objects.extend(page.items);
+            Ok(page.metadata)
+        })
+        .await?;
+        Ok(objects)
+    }
+
+    /// Deletes a ConfigMap if it is still at `resource_version`, else [`ApiError::Conflict`].
+    pub async fn delete_config_map(&self, namespace: &str, name: &str, resource_version: &str) -> Result<(), ApiError> {
+        let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": resource_version},
+        });
+        let body = Some(("application/json", options.to_string().into_bytes()));
+        self.call(Call { verb: "delete", resource: "configmaps", uri, body }).await.map(drop)
+    }
+
+    /// Creates a ConfigMap with these members (`data`, `binaryData`, `immutable`; of `metadata` labels and annotations).
+    /// One of that name: [`ApiError::Conflict`].
     pub async fn create_config_map(
         &self,
         namespace: &str,
@@ -105,7 +146,7 @@ impl Cluster {
         mut members: Value,
     ) -> Result<ConfigMapObject, ApiError> {
         if let Some(resource_version) = resource_version {
-            members["metadata"] = json!({"resourceVersion": resource_version});
+            members["metadata"]["resourceVersion"] = resource_version.into();
         }
         decode(&self.call(merge(namespace, name, field_manager, &members)).await?)
     }
@@ -131,7 +172,8 @@ impl Cluster {
 fn create(namespace: &str, name: &str, field_manager: &str, mut members: Value) -> Call {
     members["apiVersion"] = "v1".into();
     members["kind"] = "ConfigMap".into();
-    members["metadata"] = json!({"name": name, "namespace": namespace});
+    members["metadata"]["name"] = name.into();
+    members["metadata"]["namespace"] = namespace.into();
     let uri = format!("/api/v1/namespaces/{namespace}/configmaps?fieldManager={field_manager}");
     let body = Some(("application/json", members.to_string().into_bytes()));
     Call { verb: "create", resource: "configmaps", uri, body }

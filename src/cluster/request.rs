@@ -34,7 +34,7 @@ pub struct Cluster {
 
 /// A call, described for the metrics as well.
 pub(super) struct Call {
-    /// As Kubernetes' audit log names it: `get`, `list`, `patch`, `create`.
+    /// As Kubernetes' audit log names it: `get`, `list`, `patch`, `create`, `delete`.
     pub(super) verb: &'static str,
     /// `deployments`, `configmaps`, ...
     pub(super) resource: &'static str,
@@ -88,6 +88,7 @@ impl Cluster {
         let method = match call.verb {
             "patch" => Method::PATCH,
             "create" => Method::POST,
+            "delete" => Method::DELETE,
             _ => Method::GET,
         };
         let mut request =

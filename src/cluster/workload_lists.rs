@@ -6,12 +6,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::error::ApiError;
-use super::request::{Call, Cluster};
+use super::pages::PageMetadata;
+use super::request::Cluster;
 use super::workloads::PodSpec;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
-/// Items of one page of a LIST, as client-go's pager asks for.
-const PAGE_ITEMS: usize = 500;
 /// A LIST whose `continue` token has expired is begun again this often.
 const LIST_ATTEMPTS: usize = 3;
 
@@ -22,12 +21,6 @@ struct Page<'a> {
     metadata: PageMetadata,
     #[serde(borrow)]
     items: Vec<PageItem<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-struct PageMetadata {
-    #[serde(default, rename = "continue")]
-    continue_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,26 +92,16 @@ impl Cluster {
             None => format!("/apis/apps/v1/{}", kind.plural()),
             Some(namespace) => format!("/apis/apps/v1/namespaces/{namespace}/{}", kind.plural()),
         };
-        let mut continue_token: Option<String> = None;
-        loop {
-            let uri = match &continue_token {
-                None => format!("{collection}?limit={PAGE_ITEMS}"),
-                // Continue tokens are unpadded URL-safe base64 (Kubernetes: `storage/continue.go`).
-                Some(token) => format!("{collection}?limit={PAGE_ITEMS}&continue={token}"),
-            };
-            let body = self.call(Call { verb: "list", resource: kind.plural(), uri, body: None }).await?;
-            let page: Page<'_> =
-                serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+        self.each_page(kind.plural(), &collection, None, |page| {
+            let page: Page<'_> = serde_json::from_slice(page)?;
             for item in &page.items {
                 for image in item.spec.template.spec.images() {
                     let workload = WorkloadRef::new(&*item.metadata.namespace, kind, &*item.metadata.name);
                     each(Some((image.image, workload)));
                 }
             }
-            match page.metadata.continue_token.filter(|token| !token.is_empty()) {
-                None => return Ok(()),
-                token => continue_token = token,
-            }
-        }
+            Ok(page.metadata)
+        })
+        .await
     }
 }

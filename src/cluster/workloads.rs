@@ -288,6 +288,6 @@ impl Cluster {
     }
 }
 
-fn path(workload: &WorkloadRef) -> String {
+pub(super) fn path(workload: &WorkloadRef) -> String {
     format!("/apis/apps/v1/namespaces/{}/{}/{}", workload.namespace, workload.kind.plural(), workload.name)
 }

@@ -7,6 +7,7 @@ use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use crate::mount_refresh::{create_pod, pod};
 use crate::support::fixtures::{PushMessage, deployment, stateful_set};
 use crate::support::ground::{ApiCall, Ground};
 use crate::support::http::{get, send};
@@ -151,6 +152,23 @@ async fn each_step_of_the_service_has_its_api_calls(ground: Ground) {
         assert_eq!(get(&format!("{}{path}", service.internal)).await.status, 200, "{path}");
     }
     meter.assert("junk, a lookup, the status, the probes, the metrics", vec![]);
+    drop(service);
+
+    let reader = pod(namespace, "reader", Some("deployment-image-cache"));
+    create_pod(&ground, &reader).await;
+    let service = start().arguments(["--refresh-mounts"]).start_ready().await;
+    let rebuild = async || send(Method::POST, &format!("{}/v1/rebuild", service.admin), &[], "").await;
+    // The start's own round is over.
+    rebuild().await;
+    let mut meter = Meter { service: &service, read: service.api_calls().len() };
+    ground.create(&deployment(namespace, "young", &web)).await;
+    assert_eq!(rebuild().await.json()["result"], "changed");
+    eventually("the pod is told", async || Some(()).filter(|()| service.patched().contains(&"reader".to_owned())))
+        .await;
+    let told = ["get configmaps", "patch configmaps", "list pods", "patch pods"];
+    meter.assert("a change that the pods which mount the cache are told of", sorted(SCAN, told));
+    assert_eq!(rebuild().await.json()["result"], "unchanged");
+    meter.assert("no change", sorted(SCAN, ["get configmaps"]));
 }
 
 async fn each_command_has_its_api_calls(ground: Ground) {
@@ -191,5 +209,9 @@ async fn each_command_has_its_api_calls(ground: Ground) {
     let stdout = run("rebuild --dry-run of a change", &dry_run, look(&["get configmaps"])).await;
     assert_eq!(stdout, "changed\n");
     run("rebuild of a change", &rebuild, look(&["get configmaps", "patch configmaps"])).await;
+
+    let immutable = [&["rebuild", "--immutable"], &scoped[..]].concat();
+    run("rebuild --immutable", &immutable, look(&["list configmaps", "create configmaps"])).await;
+    run("rebuild --immutable again", &immutable, look(&["list configmaps"])).await;
     assert_eq!(ground.generation(&web).await, 1, "a command that looks restarts nothing");
 }

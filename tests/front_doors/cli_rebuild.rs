@@ -151,7 +151,14 @@ async fn rebuild_says_why_it_cannot_write(ground: Ground) {
     immutable["immutable"] = json!(true);
     ground.create(&immutable).await;
     let ran = ground.run_as(&user, &["rebuild", "--namespaces", namespace]).await;
-    assert!(ran.failed_with_one_sentence().contains("immutable"), "{ran:?}");
+    let sentence = ran.failed_with_one_sentence();
+    for said in [
+        &format!("kubectl -n {namespace} delete configmap deployment-image-cache"),
+        "restart the pods",
+        "pushroll rebuild --immutable --set-volume",
+    ] {
+        assert!(sentence.contains(said), "{sentence}");
+    }
 
     let kubeconfig = ground.kubeconfig(&user);
     let ran = run(&[

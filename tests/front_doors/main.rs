@@ -29,10 +29,12 @@ mod events;
 mod exactly_once;
 mod foreign_documents;
 mod freshness;
+mod immutable;
 mod index;
 mod large_documents;
 mod log;
 mod mount;
+mod mount_refresh;
 mod openapi;
 mod outages;
 mod outcomes;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     freshness::tests(&mut suite);
     index::tests(&mut suite);
     mount::tests(&mut suite);
+    mount_refresh::tests(&mut suite);
     write_back::tests(&mut suite);
     restart::tests(&mut suite);
     decisions::tests(&mut suite);
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
     cli_explain::tests(&mut suite);
     cli_lookup::tests(&mut suite);
     cli_rebuild::tests(&mut suite);
+    immutable::tests(&mut suite);
     cli_replay::tests(&mut suite);
     cli_restart::tests(&mut suite);
     demo::tests(&mut suite);

@@ -5,10 +5,12 @@
 
 mod argo;
 mod cron_job;
+mod immutable;
 mod manifests;
 mod namespaced;
 mod permission;
 mod permissions;
+mod refresh_mounts;
 mod rendered;
 mod roles;
 mod stage;
@@ -20,6 +22,8 @@ pub fn tests(suite: &mut Suite) {
     permissions::tests(suite);
     roles::tests(suite);
     cron_job::tests(suite);
+    immutable::tests(suite);
+    refresh_mounts::tests(suite);
     namespaced::tests(suite);
     argo::tests(suite);
 }

@@ -31,6 +31,8 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["explain", "a b"], "image reference"),
         (vec!["rebuild", "--namespaces", "Not_A_Namespace"], "--namespaces"),
         (vec!["rebuild", "--namespaces", ""], "--namespaces"),
+        (vec!["rebuild", "--set-volume", "shop/deployment/web"], "--immutable"),
+        (vec!["rebuild", "--immutable", "--set-volume", "web"], "NAMESPACE/KIND/NAME"),
         (vec!["restart"], "IMAGE"),
         (vec!["restart", "nginx", "-w", "shop/deployment/web"], "cannot be used with"),
         (vec!["restart", "Not an image"], "image reference"),
@@ -97,7 +99,7 @@ async fn serve_wants_to_be_told_that_nobody_checks_tokens() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 23] = [
+const FLAGS: [&str; 25] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -110,6 +112,8 @@ const FLAGS: [&str; 23] = [
     "hold",
     "clock-margin",
     "refresh-interval",
+    "refresh-mounts",
+    "watch",
     "allow-stale",
     "poison",
     "max-body",

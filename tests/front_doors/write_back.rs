@@ -188,5 +188,11 @@ async fn an_immutable_config_map_is_said_to_be_one(ground: Ground) {
     let says = |status: &Value| status["tiers"]["configmap"]["write_error"].to_string().contains("is immutable");
     service.wait_for_status("the ConfigMap is said to be immutable", says).await;
     assert_eq!(service.status().await["index"]["tier"], "scan");
+    // Memory goes on without it: what is new in the cluster is found, and rolled.
+    let young = ground.image("young");
+    ground.create(&deployment(ground.namespace(), "young", &young)).await;
+    let answer = service.push(&PushMessage::now(&young, 1)).await.json();
+    assert_eq!(answer["outcome"], "restarted", "{answer}");
+    service.wait_for_lookup(&young, &["young"]).await;
     assert_eq!(ground.get(&map).await["data"], map["data"]);
 }

@@ -48,7 +48,8 @@ pub enum WriteError {
     /// It can never change.
     #[error(
         "the ConfigMap {namespace}/{name} is immutable, and stays as it is: `kubectl -n {namespace} delete configmap \
-         {name}`, then `pushroll rebuild` makes it anew; restart the pods that mount it, which do not follow"
+         {name}`, then `pushroll rebuild` makes it anew; restart the pods that mount it, which do not follow; or write \
+         it under new names and roll the pods onto them: `pushroll rebuild --immutable --set-volume NAMESPACE/KIND/NAME`"
     )]
     Immutable {
         /// Its namespace.
@@ -81,6 +82,26 @@ pub enum WriteError {
          ConfigMap of its own (--cache-configmap), or delete this one if nobody else needs it"
     )]
     Narrower(String),
+    /// Too long to tell its versions by.
+    #[error(
+        "the versions of a cache are labelled with its name, and {0} is longer than a label holds: choose a name of at \
+         most 63 characters (--cache-configmap)"
+    )]
+    NameTooLong(String),
+    /// Somebody else has made it.
+    #[error(
+        "the ConfigMap {0} exists and is not the version that its name says (its label, its content, or not immutable): \
+         delete it"
+    )]
+    NotThatVersion(String),
+    /// An old version is still there.
+    #[error("the old version {config_map} was not deleted: {source}")]
+    NotDeleted {
+        /// Which ConfigMap.
+        config_map: String,
+        /// Why.
+        source: ApiError,
+    },
     /// Overtaken at every attempt.
     #[error("the ConfigMap {0} changed at every attempt to write it")]
     Contended(String),

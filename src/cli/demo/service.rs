@@ -119,6 +119,7 @@ impl DemoService {
             // A real API server is spared with 5 s between scans; this one has nothing else to do.
             rebuild_interval: Duration::from_millis(20),
             refresh_interval: None,
+            refresh_mounts: false,
             hold: Duration::from_secs(8),
             clock_margin: Duration::from_secs(10),
             watch: None,

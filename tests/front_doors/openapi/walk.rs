@@ -106,7 +106,7 @@ impl Walk {
 
     pub(super) async fn on_good_days(&mut self) {
         let image = self.set_the_stage().await;
-        let service = self.ground.service().start_ready().await;
+        let service = self.ground.service().arguments(["--refresh-mounts"]).start_ready().await;
         let push = PushMessage::now(&image, 1);
         self.push(&service, &push.body(), 200, "restarted").await;
         self.push(&service, &push.body(), 200, "current").await;

@@ -56,6 +56,8 @@ impl Instance {
         let cache = value("PUSHROLL_CACHE_CONFIGMAP");
         assert_eq!(pod["volumes"][0]["configMap"]["name"], json!(cache), "what is mounted is what is written");
         assert_eq!(pod["serviceAccountName"], json!(name));
+        let labels = &manifests.get("Deployment", &name)["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels["pushroll.dev/mounts"], json!(cache), "and its pods are found by it");
         let roles = Roles::of(ground, &manifests.objects, ground.namespace(), &name).await;
         let namespaces: BTreeSet<_> = value("PUSHROLL_NAMESPACES").split(',').map(str::to_owned).collect();
         let permitted = roles.roles.iter().map(|role| role["metadata"]["namespace"].as_str().unwrap().to_owned());

@@ -43,6 +43,7 @@ impl Ground {
             mount_poll: Duration::from_millis(5),
             rebuild_interval: Duration::from_millis(50),
             refresh_interval: None,
+            refresh_mounts: false,
             hold: Duration::from_secs(60),
             clock_margin: Duration::from_secs(10),
             watch: None,

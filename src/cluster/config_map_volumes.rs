@@ -1,0 +1,129 @@
+//! Which ConfigMaps a workload's pods mount, and pointing it at another.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::request::{Call, Cluster};
+use super::workloads::path;
+use crate::workload::WorkloadRef;
+
+/// A workload, as far as its volumes go.
+#[derive(Debug, Deserialize)]
+pub struct WorkloadVolumes {
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    resource_version: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Spec {
+    template: Template,
+}
+
+#[derive(Debug, Deserialize)]
+struct Template {
+    spec: PodSpec,
+}
+
+#[derive(Debug, Deserialize)]
+struct PodSpec {
+    #[serde(default)]
+    volumes: Vec<Value>,
+}
+
+/// A place in a pod template that names a ConfigMap to mount: a volume, or a source of a projected one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigMapReference {
+    /// The name of the volume.
+    pub volume: String,
+    /// The ConfigMap's.
+    pub config_map: String,
+}
+
+impl WorkloadVolumes {
+    /// Every place that names a ConfigMap.
+    pub fn references(&self) -> Vec<ConfigMapReference> {
+        let volumes = self.spec.template.spec.volumes.iter();
+        let of_volume = |volume| config_maps_of(volume).map(move |name| (name_of(volume).to_owned(), name.to_owned()));
+        volumes.flat_map(of_volume).map(|(volume, config_map)| ConfigMapReference { volume, config_map }).collect()
+    }
+
+    /// The volumes that name one of `references`, naming `config_map` in its place.
+    fn pointed(&self, references: &[&ConfigMapReference], config_map: &str) -> Vec<Value> {
+        let mut pointed = Vec::new();
+        for volume in &self.spec.template.spec.volumes {
+            let is_meant = |source: &Value| {
+                references.iter().any(|one| one.volume == name_of(volume) && source["name"] == *one.config_map)
+            };
+            if is_meant(&volume["configMap"]) {
+                pointed.push(json!({"name": name_of(volume), "configMap": {"name": config_map}}));
+            }
+            let mut sources = volume["projected"]["sources"].clone();
+            let projected = sources.as_array_mut().into_iter().flatten();
+            let meant: Vec<_> = projected.filter(|source| is_meant(&source["configMap"])).collect();
+            if !meant.is_empty() {
+                meant.into_iter().for_each(|source| source["configMap"]["name"] = config_map.into());
+                pointed.push(json!({"name": name_of(volume), "projected": {"sources": sources}}));
+            }
+        }
+        pointed
+    }
+
+    /// What there is, for a person who looked for another: `config (configMap settings), data (emptyDir)`.
+    pub fn describe(&self) -> String {
+        let described = self.spec.template.spec.volumes.iter().map(|volume| {
+            let kind = volume.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).find(|key| *key != "name");
+            let config_maps: Vec<&str> = config_maps_of(volume).collect();
+            let what = format!("{} {}", kind.unwrap_or_default(), config_maps.join(" "));
+            format!("{} ({})", name_of(volume), what.trim())
+        });
+        let described: Vec<String> = described.collect();
+        if described.is_empty() { "no volumes".to_owned() } else { described.join(", ") }
+    }
+}
+
+/// The names of the ConfigMaps that a volume shows.
+fn config_maps_of(volume: &Value) -> impl Iterator<Item = &str> {
+    let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
+    let named = std::iter::once(volume).chain(sources);
+    named.filter_map(|source| source["configMap"]["name"].as_str())
+}
+
+fn name_of(volume: &Value) -> &str {
+    volume["name"].as_str().unwrap_or_default()
+}
+
+impl Cluster {
+    /// GET of a workload, for its volumes.
+    pub async fn get_volumes(&self, workload: &WorkloadRef) -> Result<WorkloadVolumes, ApiError> {
+        self.get_workload_as(workload).await
+    }
+
+    /// Has these places of a workload name `config_map`, and leaves all else of its volumes as it is; its pods roll. Only
+    /// if it is still what was read, else [`ApiError::Conflict`].
+    ///
+    /// A strategic merge goes by the names of volumes. A projected volume's sources have none, and are sent whole: the
+    /// precondition keeps them from bringing back old ones.
+    pub async fn point_volumes(
+        &self,
+        workload: &WorkloadRef,
+        field_manager: &str,
+        read: &WorkloadVolumes,
+        references: &[&ConfigMapReference],
+        config_map: &str,
+    ) -> Result<(), ApiError> {
+        let patch = json!({
+            "metadata": {"resourceVersion": read.metadata.resource_version},
+            "spec": {"template": {"spec": {"volumes": read.pointed(references, config_map)}}},
+        });
+        let uri = format!("{}?fieldManager={field_manager}", path(workload));
+        let body = Some(("application/strategic-merge-patch+json", patch.to_string().into_bytes()));
+        self.call(Call { verb: "patch", resource: workload.kind.plural(), uri, body }).await.map(drop)
+    }
+}

@@ -1,0 +1,43 @@
+//! A LIST, page by page.
+
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::request::{Call, Cluster};
+
+/// Items of one page of a LIST, as client-go's pager asks for.
+const PAGE_ITEMS: usize = 500;
+
+/// `metadata` of a page.
+#[derive(Default, Deserialize)]
+pub(super) struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    continue_token: Option<String>,
+}
+
+impl Cluster {
+    /// A consistent LIST (`resourceVersion` unset) of a collection, or of those with the label `(key, value)`: `read`
+    /// is given one page after the other, and gives back its metadata.
+    pub(super) async fn each_page(
+        &self,
+        resource: &'static str,
+        collection: &str,
+        label: Option<(&str, &str)>,
+        mut read: impl FnMut(&[u8]) -> serde_json::Result<PageMetadata>,
+    ) -> Result<(), ApiError> {
+        let mut first = format!("{collection}?limit={PAGE_ITEMS}");
+        if let Some((key, value)) = label {
+            first.push_str(&format!("&labelSelector={key}%3D{value}"));
+        }
+        let mut uri = first.clone();
+        loop {
+            let body = self.call(Call { verb: "list", resource, uri, body: None }).await?;
+            let metadata = read(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+            match metadata.continue_token.filter(|token| !token.is_empty()) {
+                None => return Ok(()),
+                // Continue tokens are unpadded URL-safe base64 (Kubernetes: `storage/continue.go`).
+                Some(token) => uri = format!("{first}&continue={token}"),
+            }
+        }
+    }
+}

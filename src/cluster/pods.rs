@@ -1,0 +1,81 @@
+//! Pods: LIST of labelled ones, and a PATCH of their annotations.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::ApiError;
+use super::pages::PageMetadata;
+use super::request::{Call, Cluster};
+
+/// A pod, as far as its annotations go.
+#[derive(Debug, Deserialize)]
+pub struct PodObject {
+    /// `metadata`
+    pub metadata: PodMetadata,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+/// `metadata` of a pod.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMetadata {
+    /// Its name.
+    pub name: String,
+    /// Annotations, of whomever.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PodStatus {
+    #[serde(default)]
+    phase: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Vec<PodObject>,
+}
+
+impl PodObject {
+    /// Whether it will run no more: it has finished, or is being deleted.
+    pub fn is_ending(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
+    }
+}
+
+impl Cluster {
+    /// The pods of a namespace that have the label `(key, value)`.
+    pub async fn list_pods(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<PodObject>, ApiError> {
+        let mut pods = Vec::new();
+        let collection = format!("/api/v1/namespaces/{namespace}/pods");
+        self.each_page("pods", &collection, Some(label), |page| {
+            let page: Page = serde_json::from_slice(page)?;
+            pods.extend(page.items);
+            Ok(page.metadata)
+        })
+        .await?;
+        Ok(pods)
+    }
+
+    /// Sets an annotation of a pod.
+    pub async fn annotate_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        field_manager: &str,
+        (key, value): (&str, &str),
+    ) -> Result<(), ApiError> {
+        let uri = format!("/api/v1/namespaces/{namespace}/pods/{name}?fieldManager={field_manager}");
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
+        self.call(Call { verb: "patch", resource: "pods", uri, body }).await.map(drop)
+    }
+}
