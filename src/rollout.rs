@@ -9,8 +9,8 @@
 //! follow    GET until the rollout has ended
 //! ```
 //!
-//! The index is a hint, the workload is the truth: every decision rests on a fresh object. It must not know
-//! where the hint came from, nor HTTP.
+//! The index is a hint, the workload is the truth: every decision rests on a fresh object, or on one that a watch has
+//! told of and that the PATCH's precondition proves to be fresh. It must not know where the hint came from, nor HTTP.
 
 pub mod decision;
 mod events;

@@ -39,6 +39,7 @@ pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
         clock_margin: Duration::from_secs(10),
         write_back: false,
         watch: None,
+        refresh_mounts: false,
     };
     let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), Arc::clone(&metrics));
     Arc::new(Resolver::new(config, cluster, metrics))

@@ -12,16 +12,19 @@
 //! push in that same time. An API server that goes on answering from a watch cache of its own that has fallen behind
 //! etcd cannot be told from one where nothing happens.
 
+mod life;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+
+pub use life::WatchLife;
 
 use super::Tier;
 use super::resolver::Resolver;
@@ -33,8 +36,7 @@ use crate::workload::WorkloadKind;
 /// How the watch is set up.
 #[derive(Debug, Clone)]
 pub struct WatchConfig {
-    /// How long one watch request lasts, in whole seconds; that the next is answered is the sign of life of a watch
-    /// without events.
+    /// How long one watch request lasts, in whole seconds; that it ends is the sign of life of a watch without events.
     pub request: Duration,
     /// For how long a watch without a sign of life is trusted.
     pub patience: Duration,
@@ -81,13 +83,6 @@ struct Source {
     listed: AtomicU64,
 }
 
-/// What an index that a watch gave goes on to be: current, as long as each watch that it was made from is live.
-#[derive(Debug)]
-pub struct WatchLife {
-    /// Each with the LIST with which it was begun.
-    pulses: Vec<(Arc<Pulse>, u64)>,
-}
-
 // === impl WatchConfig ===
 
 impl WatchConfig {
@@ -95,25 +90,6 @@ impl WatchConfig {
     pub fn new(identity: String) -> Self {
         let (request, patience) = (Duration::from_secs(8), Duration::from_secs(15));
         Self { request, patience, keep_labels: true, identity }
-    }
-}
-
-// === impl WatchLife ===
-
-impl WatchLife {
-    /// Whether every kind has shown a sign of life within the patience, since this index was made.
-    pub fn is_live(&self) -> bool {
-        self.pulses.iter().all(|(pulse, listing)| pulse.is_live(*listing))
-    }
-
-    /// A time by the API server's clock before which nothing has escaped it, as long as it is unbroken.
-    pub fn as_of(&self) -> Option<Timestamp> {
-        self.pulses.iter().map(|(pulse, _)| pulse.as_of()).min().flatten()
-    }
-
-    /// Whether none of the watches has broken since.
-    fn is_unbroken(&self) -> bool {
-        self.pulses.iter().all(|(pulse, listing)| pulse.listing() == *listing)
     }
 }
 
