@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::App;
+use super::auth::SigningKeysStatus;
 use crate::cache::Tier;
 use crate::cache::status::Tiers;
 use crate::delivery::answer::Answer;
@@ -21,6 +22,8 @@ pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<IndexStatus>,
     tiers: Tiers,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_keys: Option<SigningKeysStatus>,
     held_pushes: i64,
     recent: Vec<Answer>,
 }
@@ -53,6 +56,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         not_ready_because,
         index,
         tiers: app.resolver.tiers(),
+        signing_keys: app.authenticator.as_ref().map(|authenticator| authenticator.signing_keys()),
         held_pushes: app.metrics.held_pushes.get(),
         recent: app.deliveries.recent(),
     })
