@@ -14,6 +14,7 @@ use crate::support::wait::eventually;
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.on_embedded("without_keys_it_starts_and_takes_no_pushes", without_keys_it_starts_and_takes_no_pushes);
+    suite.on_embedded("an_issuer_that_cannot_be_reached_is_named", an_issuer_that_cannot_be_reached_is_named);
     suite.on_embedded("keys_are_kept_while_their_issuer_is_away", keys_are_kept_while_their_issuer_is_away);
     suite.on_embedded("what_is_no_jwks_changes_nothing", what_is_no_jwks_changes_nothing);
 }
@@ -55,6 +56,17 @@ async fn without_keys_it_starts_and_takes_no_pushes(ground: Ground) {
         service.wait_until_ready().await;
         assert_eq!(service.push_with(&good_token(), &message).await.status, 200);
     }
+}
+
+async fn an_issuer_that_cannot_be_reached_is_named(ground: Ground) {
+    let issuer = Issuer::start(Jwks::genuine()).await;
+    let nobody = "http://127.0.0.1:1/certs";
+    let service = ground.service().authenticated_by(&issuer).arguments(["--jwks-url", nobody]).start().await;
+    let error = |status: &Value| status["signing_keys"]["error"].as_str().unwrap_or_default().to_owned();
+    let status = service.wait_for_status("a fetch has failed", |status| !error(status).is_empty()).await;
+    let error = error(&status);
+    assert!(error.contains(nobody) && error.contains("refused"), "{error}");
+    service.push_with(&good_token(), &PushMessage::now(&ground.image("nobodys"), 1)).await.problem(503);
 }
 
 async fn keys_are_kept_while_their_issuer_is_away(ground: Ground) {
