@@ -6,6 +6,7 @@
 mod publisher_clock;
 mod server_clock;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,10 +14,15 @@ use jiff::{SignedDuration, Timestamp};
 pub use publisher_clock::PublisherClock;
 pub use server_clock::{ServerClock, parse_date};
 
-/// A wall clock: the system's, or one that is off by a fixed time.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Clock {
-    offset: SignedDuration,
+/// A wall clock: the system's, one that is off by a fixed time, or one that is moved by hand.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Kind);
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    AheadBy(SignedDuration),
+    /// Milliseconds of Unix time.
+    Held(&'static AtomicI64),
 }
 
 /// Our clock and the API server's at one moment.
@@ -33,18 +39,27 @@ pub struct Clocks<'a> {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self::default()
+        Self::ahead_by(SignedDuration::ZERO)
     }
 
     /// The system's clock, ahead by `offset` (behind where negative).
     pub fn ahead_by(offset: SignedDuration) -> Self {
-        Self { offset }
+        Self(Kind::AheadBy(offset))
+    }
+
+    /// A clock that stands still at these milliseconds of Unix time, until they are changed.
+    pub fn held_at(milliseconds: &'static AtomicI64) -> Self {
+        Self(Kind::Held(milliseconds))
     }
 
     /// What time it is.
     pub fn now(self) -> Timestamp {
         let now = Timestamp::now();
-        now.checked_add(self.offset).unwrap_or(now)
+        let told = match self.0 {
+            Kind::AheadBy(offset) => now.checked_add(offset),
+            Kind::Held(milliseconds) => Timestamp::from_millisecond(milliseconds.load(Ordering::Relaxed)),
+        };
+        told.unwrap_or(now)
     }
 }
 

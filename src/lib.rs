@@ -32,6 +32,7 @@ pub mod delivery;
 pub mod embedded;
 pub mod event;
 mod excerpt;
+mod http_client;
 pub mod image;
 pub mod index;
 pub mod rollout;

@@ -6,11 +6,16 @@
 //! | internal | probes, metrics, status, lookup: read only, from memory | the kubelet, Prometheus, people in the cluster |
 //! | admin | the push endpoint with `?dry_run=true`, explain, rebuild, status, lookup | people, through `kubectl port-forward` |
 //!
+//! The public listener knows who pushes (`auth`); the admin listener is for callers on the same machine that are no
+//! browser's pages (`local_callers`).
+//!
 //! Clock, listeners and the end are arguments. Only this module knows axum (and the embedded Kubernetes, which
 //! is a server of its own).
 
 mod accept;
 mod admin;
+pub mod auth;
+mod local_callers;
 mod lookup;
 pub(crate) mod openapi;
 mod probes;
@@ -19,6 +24,7 @@ mod push;
 mod query;
 mod status;
 
+pub(crate) use local_callers::{is_local, is_loopback};
 pub(crate) use lookup::LookupAnswer;
 
 use std::future::Future;
@@ -27,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -40,10 +47,19 @@ use crate::delivery::answer::Poison;
 use crate::delivery::{Deliveries, DeliveryConfig};
 use crate::rollout::{Policy, Restarter};
 use crate::telemetry::Metrics;
+use auth::{AuthConfig, Authenticator};
+use local_callers::LocalCallers;
+
+/// Why the service is not ready.
+const NO_INDEX: &str = "no index is loaded yet";
+const NO_SIGNING_KEYS: &str = "there are no keys to check tokens with";
+const DRAINING: &str = "draining";
 
 /// Everything that `serve` can be told, with its defaults.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
+    /// Who may push; `None` takes pushes from anyone.
+    pub auth: Option<AuthConfig>,
     /// Where the cache ConfigMap lives.
     pub config_map: CacheConfigMap,
     /// Where it is mounted.
@@ -105,6 +121,7 @@ pub enum ServeError {
 pub(crate) struct App {
     pub(crate) deliveries: Deliveries,
     pub(crate) resolver: Arc<Resolver>,
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) max_body: usize,
     pub(crate) poison: Poison,
@@ -120,9 +137,11 @@ impl App {
     /// Why the service is not ready; `None` where it is.
     pub(crate) fn not_ready(&self) -> Option<&'static str> {
         if self.is_draining() {
-            Some("draining")
+            Some(DRAINING)
         } else if self.resolver.current().is_none() {
-            Some("no index is loaded yet")
+            Some(NO_INDEX)
+        } else if self.authenticator.as_ref().is_some_and(|authenticator| !authenticator.signing_keys().usable) {
+            Some(NO_SIGNING_KEYS)
         } else {
             None
         }
@@ -153,11 +172,25 @@ pub async fn serve(
         resolver.run(resolver_end).await;
         "index"
     });
+    if let Some(authenticator) = app.authenticator.clone() {
+        let end = done.clone();
+        tasks.spawn(async move {
+            authenticator.run(end).await;
+            "signing keys"
+        });
+    }
+    let callers = LocalCallers::of(&listeners.admin);
     let public = tasks
         .spawn(accept::serve("public listener", listeners.public, public_router(&app), draining.clone(), drain_timeout))
         .id();
     let admin = tasks
-        .spawn(accept::serve("admin listener", listeners.admin, admin_router(&app), draining.clone(), drain_timeout))
+        .spawn(accept::serve(
+            "admin listener",
+            listeners.admin,
+            admin_router(&app, callers),
+            draining.clone(),
+            drain_timeout,
+        ))
         .id();
     // Probes and metrics are answered to the end.
     tasks.spawn(accept::serve(
@@ -219,9 +252,11 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
         Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));
     let delivery_config = DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale };
     let deliveries = Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter, Arc::clone(&metrics));
+    let authenticator = config.auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
     App {
         deliveries,
         resolver,
+        authenticator,
         metrics,
         max_body: config.max_body,
         poison: config.poison,
@@ -245,7 +280,7 @@ fn internal_router(app: &Arc<App>) -> Router {
     finish(router, app)
 }
 
-fn admin_router(app: &Arc<App>) -> Router {
+fn admin_router(app: &Arc<App>, callers: LocalCallers) -> Router {
     let router = Router::new()
         .route("/v1/push", post(admin::push))
         .route("/v1/explain", get(admin::explain))
@@ -253,7 +288,7 @@ fn admin_router(app: &Arc<App>) -> Router {
         .route("/v1/lookup", get(lookup::lookup))
         .route("/v1/status", get(status::status))
         .route("/openapi.yaml", get(openapi::openapi));
-    finish(router, app)
+    finish(router, app).layer(middleware::from_fn_with_state(callers, local_callers::check))
 }
 
 fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {

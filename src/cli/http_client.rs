@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
-use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 
-/// Answers of a service are small; a wrong address may send anything.
-const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+use crate::http_client::{Limits, exchange};
 
-/// A push is answered within `--hold`, a rebuild within two minutes.
-const LIMIT: Duration = Duration::from_secs(150);
+/// A push is answered within `--hold`, a rebuild within two minutes. Answers of a service are small; a wrong address
+/// may send anything.
+const LIMITS: Limits = Limits { time: Duration::from_secs(150), bytes: 64 * 1024 * 1024 };
 
 /// Sends a request and returns the status and the answer.
 pub(super) async fn request(
@@ -27,27 +23,6 @@ pub(super) async fn request(
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let request = request.body(Full::new(body))?;
-    let builder = Client::builder(TokioExecutor::new());
-    let exchange = async {
-        let response = if uri.scheme() == Some(&Scheme::HTTPS) {
-            let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_native_roots()
-                .context("no certificate authorities are installed on this machine")?
-                .https_only()
-                .enable_http1()
-                .build();
-            builder.build::<_, Full<Bytes>>(connector).request(request).await
-        } else {
-            builder.build_http::<Full<Bytes>>().request(request).await
-        };
-        let response = response.with_context(|| format!("no answer from {uri}"))?;
-        let status = response.status();
-        let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("the answer of {uri} broke off: {error}"))?;
-        Ok((status, body.to_bytes()))
-    };
-    tokio::time::timeout(LIMIT, exchange)
-        .await
-        .unwrap_or_else(|_| anyhow::bail!("no answer from {uri} within {LIMIT:?}"))
+    let response = exchange(request.body(Full::new(body))?, LIMITS).await?;
+    Ok((response.status(), response.into_body()))
 }

@@ -1,5 +1,7 @@
 //! `pushroll serve`: the webhook service.
 
+mod auth_args;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use crate::delivery::answer::Poison;
 use crate::index::Scope;
 use crate::rollout::Policy;
 use crate::rollout::selector::LabelSelector;
-use crate::server::{Listeners, ServeConfig, serve};
+use crate::server::{Listeners, ServeConfig, is_loopback, serve};
+use auth_args::AuthArgs;
 
 /// Every flag has an environment variable: `PUSHROLL_` and its name in capitals.
 #[derive(Debug, Args)]
@@ -31,9 +34,11 @@ pub(super) struct ServeArgs {
     /// Admin: replays and rebuilds without a token; loopback only, reached through kubectl port-forward
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091", env = "PUSHROLL_ADMIN_LISTEN")]
     admin_listen: SocketAddr,
-    /// Take pushes from anyone who can reach the public listener
-    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
-    insecure_no_auth: bool,
+    /// Let others than this machine reach the admin listener: it has no token
+    #[arg(long, env = "PUSHROLL_ADMIN_INSECURE_REMOTE", value_parser = FalseyValueParser::new())]
+    admin_insecure_remote: bool,
+    #[command(flatten)]
+    auth: AuthArgs,
     /// How often the mount is looked at
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive_duration, env = "PUSHROLL_MOUNT_POLL")]
     mount_poll: Duration,
@@ -109,11 +114,12 @@ impl PolicyArgs {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<Answered> {
-    if !args.insecure_no_auth {
+    let auth = args.auth.config()?;
+    if !is_loopback(args.admin_listen) && !args.admin_insecure_remote {
         anyhow::bail!(
-            "pushes are not authenticated yet, and whoever reaches {} could restart workloads: start it with \
-             --insecure-no-auth where only Pub/Sub or a proxy that checks its tokens can reach it",
-            args.listen
+            "--admin-listen {} is not on loopback, and whoever reaches it can restart workloads without a token: \
+             use kubectl port-forward and a loopback address, or allow it with --admin-insecure-remote",
+            args.admin_listen
         );
     }
     // Before anything takes time: until then the first process of a container ignores SIGTERM.
@@ -124,7 +130,12 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         internal: bind(args.internal_listen, "--internal-listen").await?,
         admin: bind(args.admin_listen, "--admin-listen").await?,
     };
-    tracing::warn!("--insecure-no-auth: pushes are taken from anyone who can reach the public listener");
+    if auth.is_none() {
+        tracing::warn!("--insecure-no-auth: pushes are taken from anyone who can reach the public listener");
+    }
+    if args.admin_insecure_remote {
+        tracing::warn!("--admin-insecure-remote: whoever can reach the admin listener can restart workloads");
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public = %listeners.public.local_addr()?,
@@ -133,6 +144,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         "listening"
     );
     let config = ServeConfig {
+        auth,
         config_map: global.config_map(&client),
         mount: global.mount(),
         mount_poll: args.mount_poll,

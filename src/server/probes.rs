@@ -1,7 +1,8 @@
 //! Probes and metrics.
 //!
-//! Live: the mount is being looked at. Ready: an index is loaded and the service is not draining. An API server
-//! that is away makes neither fail: the service answers from its mount, and Pub/Sub keeps what cannot be done.
+//! Live: the mount is being looked at. Ready: an index is loaded, there are keys to check tokens with, and the service
+//! is not draining. An API server that is away makes neither fail: the service answers from its mount, and Pub/Sub
+//! keeps what cannot be done. Nor does an issuer that is away, until its keys are too old to be used.
 
 use std::sync::Arc;
 
@@ -10,33 +11,62 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
+use super::auth::SigningKeysStatus;
 
-/// A check by its name, and why it fails.
-type Check = (&'static str, Option<&'static str>);
+/// A check by its name.
+type Check = (&'static str, Finding);
+
+/// What came of it.
+enum Finding {
+    Passed,
+    /// Passed, and yet somebody should look.
+    PassedFor(String),
+    Failed(&'static str),
+}
+
+impl Finding {
+    fn failed_if(failed: bool, why: &'static str) -> Self {
+        if failed { Self::Failed(why) } else { Self::Passed }
+    }
+}
 
 pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let poller = if app.resolver.is_alive() { None } else { Some("the mount has not been looked at for too long") };
+    let poller = Finding::failed_if(!app.resolver.is_alive(), "the mount has not been looked at for too long");
     report(query.as_deref(), &[("mount-poller", poller)])
 }
 
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let index = if app.resolver.current().is_some() { None } else { Some("no index is loaded yet") };
-    let draining = if app.is_draining() { Some("draining") } else { None };
-    report(query.as_deref(), &[("index", index), ("shutdown", draining)])
+    let mut checks = vec![("index", Finding::failed_if(app.resolver.current().is_none(), super::NO_INDEX))];
+    if let Some(authenticator) = &app.authenticator {
+        checks.push(("signing-keys", signing_keys(&authenticator.signing_keys())));
+    }
+    checks.push(("shutdown", Finding::failed_if(app.is_draining(), super::DRAINING)));
+    report(query.as_deref(), &checks)
+}
+
+fn signing_keys(keys: &SigningKeysStatus) -> Finding {
+    match (&keys.error, keys.usable_until) {
+        _ if !keys.usable => Finding::Failed(super::NO_SIGNING_KEYS),
+        (Some(error), Some(until)) => {
+            Finding::PassedFor(format!("they cannot be fetched anew, used until {until:.0}: {error}"))
+        }
+        _ => Finding::Passed,
+    }
 }
 
 /// As Kubernetes' own: `ok`, or each check on a line with `?verbose` or on failure.
 fn report(query: Option<&str>, checks: &[Check]) -> Response {
-    let failed = checks.iter().any(|(_, problem)| problem.is_some());
+    let failed = checks.iter().any(|(_, finding)| matches!(finding, Finding::Failed(_)));
     let verbose =
         query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let mut text = String::new();
     if failed || verbose {
-        for (name, problem) in checks {
-            text += &match problem {
-                None => format!("[+]{name} ok\n"),
-                Some(problem) => format!("[-]{name} failed: {problem}\n"),
+        for (name, finding) in checks {
+            text += &match finding {
+                Finding::Passed => format!("[+]{name} ok\n"),
+                Finding::PassedFor(now) => format!("[+]{name} ok: {now}\n"),
+                Finding::Failed(problem) => format!("[-]{name} failed: {problem}\n"),
             };
         }
         text += if failed { "check failed\n" } else { "check passed\n" };

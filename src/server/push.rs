@@ -16,8 +16,13 @@ use crate::delivery::answer::Answer;
 use crate::rollout::restart::Mode;
 
 /// On the public listener. Its URL may carry parameters (a token, say), but a dry run is not to be had here, and
-/// must not silently be a real one.
+/// must not silently be a real one. Who sends it is known before a byte of the body is read.
 pub(super) async fn push(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+    if let Some(authenticator) = &app.authenticator
+        && let Err(problem) = authenticator.check(&headers).await
+    {
+        return problem.into_response();
+    }
     let parameters = Query::<Vec<(String, String)>>::try_from_uri(&uri);
     if parameters.is_ok_and(|parameters| parameters.iter().any(|(name, _)| name == "dry_run")) {
         let detail = "dry runs are on the admin listener alone; this push was not handled";

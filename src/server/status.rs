@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::App;
+use super::auth::SigningKeysStatus;
 use crate::cache::Tier;
 use crate::cache::mount_refresh::MountRefreshStatus;
 use crate::cache::status::Tiers;
@@ -24,6 +25,8 @@ pub(super) struct Status {
     tiers: Tiers,
     #[serde(skip_serializing_if = "Option::is_none")]
     mount_refresh: Option<MountRefreshStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_keys: Option<SigningKeysStatus>,
     held_pushes: i64,
     recent: Vec<Answer>,
 }
@@ -57,6 +60,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         index,
         tiers: app.resolver.tiers(),
         mount_refresh: app.resolver.mount_refresh(),
+        signing_keys: app.authenticator.as_ref().map(|authenticator| authenticator.signing_keys()),
         held_pushes: app.metrics.held_pushes.get(),
         recent: app.deliveries.recent(),
     })

@@ -42,6 +42,12 @@ pub struct Metrics {
     pub cache_document_bytes: Gauge,
     /// `pushroll_kubernetes_requests_total{verb,resource,code}`
     pub kubernetes_requests: Family<RequestLabels, Counter>,
+    /// `pushroll_auth_total{result}`
+    pub auth: Family<AuthLabel, Counter>,
+    /// `pushroll_signing_key_fetches_total{result}`
+    pub signing_key_fetches: Family<FetchLabel, Counter>,
+    /// `pushroll_signing_keys_fresh_until_seconds`
+    pub signing_keys_fresh_until: Gauge<f64, AtomicU64>,
     /// `pushroll_held_pushes`
     pub held_pushes: Gauge<i64, AtomicI64>,
 }
@@ -89,6 +95,22 @@ pub struct RequestLabels {
     pub code: u16,
 }
 
+/// What became of a push at the door.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AuthLabel {
+    /// `accepted`, or the check that failed: `no_token`, `malformed`, `algorithm`, `unknown_key`, `signature`,
+    /// `expired`, `not_yet_valid`, `issuer`, `audience`, `email`, `email_not_verified`; `no_keys` where none could be
+    /// made.
+    pub result: &'static str,
+}
+
+/// How a fetch ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FetchLabel {
+    /// `fetched` or `failed`.
+    pub result: &'static str,
+}
+
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
@@ -106,6 +128,9 @@ impl Metrics {
             reloads: Family::default(),
             cache_document_bytes: Gauge::default(),
             kubernetes_requests: Family::default(),
+            auth: Family::default(),
+            signing_key_fetches: Family::default(),
+            signing_keys_fresh_until: Gauge::default(),
             held_pushes: Gauge::default(),
         };
         metrics.register();
@@ -145,6 +170,21 @@ impl Metrics {
             "kubernetes_requests",
             "Calls to the API server, by verb, resource and status (0: no answer)",
             self.kubernetes_requests.clone(),
+        );
+        registry.register(
+            "auth",
+            "Pushes whose token was checked, by result: accepted, or the check that failed",
+            self.auth.clone(),
+        );
+        registry.register(
+            "signing_key_fetches",
+            "Fetches of the keys that tokens are checked with, by result",
+            self.signing_key_fetches.clone(),
+        );
+        registry.register(
+            "signing_keys_fresh_until_seconds",
+            "When the keys that tokens are checked with expire, Unix time; they are used for a day after",
+            self.signing_keys_fresh_until.clone(),
         );
         registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
     }

@@ -6,9 +6,11 @@
 //! reported as ignored.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin_callers;
 mod admission;
 mod api_away;
 mod api_cost;
+mod auth;
 mod bad_input;
 mod by_hand;
 mod chain;
@@ -59,6 +61,7 @@ use support::suite::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     api_cost::tests(&mut suite);
+    auth::tests(&mut suite);
     conformance::tests(&mut suite);
     doors::tests(&mut suite);
     store::tests(&mut suite);
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
     contention::tests(&mut suite);
     by_hand::tests(&mut suite);
     admission::tests(&mut suite);
+    admin_callers::tests(&mut suite);
     rolled::tests(&mut suite);
     bad_input::tests(&mut suite);
     cli_check::tests(&mut suite);

@@ -31,6 +31,7 @@ async fn answers_are_as_the_contract_has_them(ground: Ground) {
 async fn every_answer_of_the_contract_is_given(ground: Ground) {
     let mut walk = Walk::new(ground);
     walk.on_good_days().await;
+    walk.at_the_door().await;
     walk.on_bad_days().await;
     let mut documented = walk.document.answers();
     // A bug of ours, and a mount poller that hangs: neither can be brought about from outside.

@@ -8,6 +8,7 @@ pub mod fixtures;
 pub mod ground;
 pub mod http;
 pub mod in_process;
+pub mod issuer;
 pub mod kubectl;
 pub mod kubernetes;
 pub mod policy;

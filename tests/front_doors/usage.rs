@@ -11,7 +11,7 @@ use crate::support::suite::Suite;
 pub fn tests(suite: &mut Suite) {
     suite.plain("wrong_usage_exits_2_and_names_what_is_wrong", wrong_usage_exits_2_and_names_what_is_wrong);
     suite.plain("help_and_version_are_data", help_and_version_are_data);
-    suite.plain("serve_wants_to_be_told_that_nobody_checks_tokens", serve_wants_to_be_told_that_nobody_checks_tokens);
+    suite.plain("serve_wants_to_be_told_whose_pushes_to_take", serve_wants_to_be_told_whose_pushes_to_take);
     suite.plain("every_flag_of_serve_has_its_environment_variable", every_flag_of_serve_has_its_environment_variable);
     suite.plain("no_kubeconfig_is_one_sentence", no_kubeconfig_is_one_sentence);
     suite.on_embedded("a_port_in_use_is_one_sentence", a_port_in_use_is_one_sentence);
@@ -69,6 +69,16 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--namespaces", "a, b"), "--namespaces"),
         (serve("--exclude-namespaces", "A"), "--exclude-namespaces"),
         (serve("--selector", "=,"), "--selector"),
+        (serve("--audience", ""), "--audience"),
+        (serve("--audience", "a, b"), "--audience"),
+        (serve("--service-account", "pushroll-push"), "gserviceaccount.com"),
+        (serve("--service-account", "@example.com"), "gserviceaccount.com"),
+        (serve("--service-account", "a@example.com,"), "gserviceaccount.com"),
+        (serve("--jwks-url", "certs"), "expected"),
+        (serve("--jwks-url", "/certs"), "expected a URL"),
+        (serve("--jwks-url", "http://keys.example.com/certs"), "https"),
+        (serve("--jwks-url", "http://127.0.0.1.example.com/certs"), "https"),
+        (serve("--jwks-url", "file://localhost/certs"), "https"),
         (serve("--log-format", "xml"), "text, json"),
     ] {
         let ran = run(&arguments).await;
@@ -90,19 +100,43 @@ async fn help_and_version_are_data() {
     }
 }
 
-async fn serve_wants_to_be_told_that_nobody_checks_tokens() {
-    for environment in [&[][..], &[("PUSHROLL_INSECURE_NO_AUTH", "false")]] {
-        let ran = run_with(&["serve", "--kubeconfig", "/nonexistent"], environment, "").await;
+async fn serve_wants_to_be_told_whose_pushes_to_take() {
+    let serve = async |environment: Vec<(&str, &str)>| {
+        run_with(&["serve", "--kubeconfig", "/nonexistent"], &environment, "").await
+    };
+    let audience = ("PUSHROLL_AUDIENCE", "https://a.example/v1/push,https://b.example/v1/push");
+    let account = ("PUSHROLL_SERVICE_ACCOUNT", "a@example.com,b@example.com");
+    let (yes, no) = (("PUSHROLL_INSECURE_NO_AUTH", "true"), ("PUSHROLL_INSECURE_NO_AUTH", "false"));
+    for environment in [vec![], vec![no], vec![audience], vec![account], vec![account, no]] {
+        let ran = serve(environment.clone()).await;
         let message = ran.failed_with_one_sentence();
-        assert!(message.contains("not authenticated") && message.contains("--insecure-no-auth"), "{message}");
+        for flag in ["--audience", "--service-account", "--insecure-no-auth"] {
+            assert!(message.contains(flag), "{environment:?}: {message}");
+        }
     }
+    for environment in [vec![audience, yes], vec![account, yes], vec![audience, account, yes]] {
+        let ran = serve(environment.clone()).await;
+        assert!(ran.failed_with_one_sentence().contains("give the one or the other"), "{environment:?}: {ran:?}");
+    }
+    // Beyond it: that there is no Kubernetes is the next to be said.
+    for environment in [vec![yes], vec![audience, account], vec![audience, account, no]] {
+        let ran = serve(environment.clone()).await;
+        assert!(ran.failed_with_one_sentence().contains("/nonexistent"), "{environment:?}: {ran:?}");
+    }
+    let twice = ["--audience", "a", "--audience", "b", "--service-account", "a@b", "--service-account", "c@d"];
+    let ran = run(&[&["serve", "--kubeconfig", "/nonexistent"][..], &twice].concat()).await;
+    assert!(ran.failed_with_one_sentence().contains("/nonexistent"), "{ran:?}");
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 25] = [
+const FLAGS: [&str; 29] = [
     "listen",
     "internal-listen",
     "admin-listen",
+    "admin-insecure-remote",
+    "audience",
+    "service-account",
+    "jwks-url",
     "insecure-no-auth",
     "cache-dir",
     "cache-configmap",
@@ -143,6 +177,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("listen", "0.0.0.0:8080"),
         ("internal-listen", "0.0.0.0:9090"),
         ("admin-listen", "127.0.0.1:9091"),
+        ("jwks-url", "https://www.googleapis.com/oauth2/v3/certs"),
         ("cache-dir", "/etc/cache"),
         ("cache-configmap", "deployment-image-cache"),
         ("cache-key", "cache.json"),

@@ -109,6 +109,7 @@ impl DemoService {
         };
         let key = "cache.json".to_owned();
         let config = ServeConfig {
+            auth: None,
             config_map: CacheConfigMap {
                 namespace: NAMESPACE.to_owned(),
                 name: CACHE_CONFIG_MAP.to_owned(),

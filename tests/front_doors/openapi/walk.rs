@@ -10,6 +10,7 @@ use super::document::{Document, LISTENERS};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::http::{Answer, send};
+use crate::support::issuer::{Issuer, Jwks, bearer, good_token};
 use crate::support::service::Service;
 
 /// Method, path and query.
@@ -165,6 +166,12 @@ impl Walk {
             self.ask(&service, listener, (Method::GET, "/v1/push"), "").await;
         }
         self.ask(&service, "internal", (Method::POST, "/v1/push"), "").await;
+        for path in ["/v1/explain", "/v1/lookup", "/v1/status", "/openapi.yaml", "/v1/push", "/v1/rebuild"] {
+            let method = if ["/v1/push", "/v1/rebuild"].contains(&path) { Method::POST } else { Method::GET };
+            let page = [("origin", "https://evil.example")];
+            let answer = self.ask_with(&service, "admin", (method, path), &page, "").await;
+            assert_eq!(answer.status, 403, "{path}");
+        }
 
         let strict = self.ground.service().arguments(["--max-body", "1KiB", "--poison", "nack"]).start_ready().await;
         let large = format!("{{\"x\": \"{}\"}}", "x".repeat(2000));
@@ -173,6 +180,27 @@ impl Walk {
         let junk = [("x-goog-pubsub-message-id", "1")];
         let answer = self.ask_with(&strict, "public", (Method::POST, "/v1/push"), &junk, "junk").await;
         assert_eq!(answer.status, 422);
+    }
+
+    /// With tokens to be checked, and the keys that this takes away at first.
+    pub(super) async fn at_the_door(&mut self) {
+        let issuer = Issuer::start(Jwks::Status(500)).await;
+        let service = self.ground.service().authenticated_by(&issuer).start().await;
+        let authorization = bearer(&good_token());
+        let (push, headers) = ((Method::POST, "/v1/push"), [("authorization", authorization.as_str())]);
+        let body = PushMessage::now(&self.ground.image("nobody"), 1).body();
+        assert_eq!(self.ask_with(&service, "public", push.clone(), &headers, &body).await.status, 503);
+        service.wait_for_status("no keys", |status| status["signing_keys"]["error"].is_string()).await;
+        for path in ["/v1/status", "/readyz"] {
+            self.ask(&service, "internal", (Method::GET, path), "").await;
+        }
+        issuer.now_does(Jwks::genuine());
+        service.wait_until_ready().await;
+        assert_eq!(self.ask(&service, "public", push.clone(), &body).await.status, 401);
+        assert_eq!(self.ask_with(&service, "public", push, &headers, &body).await.status, 200);
+        for path in ["/v1/status", "/readyz?verbose"] {
+            self.ask(&service, "internal", (Method::GET, path), "").await;
+        }
     }
 
     /// Only the embedded API can be away.

@@ -15,7 +15,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_control_plane("the_base_fits_itself", the_base_fits_itself);
     suite.on_control_plane("the_base_has_no_more_power_than_it_needs", the_base_has_no_more_power_than_it_needs);
     suite.on_control_plane("the_pods_of_the_base_are_admitted_and_run", the_pods_of_the_base_are_admitted_and_run);
-    suite.on_control_plane("the_command_line_of_the_base_is_understood", the_command_line_of_the_base_is_understood);
+    suite.on_control_plane("the_command_lines_of_the_deployments_are_understood", the_command_lines_are_understood);
     suite.on_control_plane("the_probes_of_the_base_are_answered", the_probes_of_the_base_are_answered);
 }
 
@@ -167,17 +167,31 @@ async fn the_pods_of_the_base_are_admitted_and_run(ground: Ground) {
     assert_eq!(ground.ask("POST", &path, JSON, pod(escalation, json!(false))).await.status, 201);
 }
 
-/// Arguments and environment of the container, as far as the start: there is no API server where they look.
-async fn the_command_line_of_the_base_is_understood(ground: Ground) {
-    let base = Manifests::render(&ground, BASE);
-    let arguments = base.container()["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
-    let arguments: Vec<&str> = arguments.chain(["--kubeconfig", "/nowhere"]).collect();
-    let environment = base.environment(base.container());
-    let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let ran = command::run_with(&arguments, &environment, "").await;
-    assert!(ran.code == 1 && ran.stderr.contains("the kubeconfig /nowhere cannot be used"), "{ran:?}");
-    let without = command::run(&arguments).await;
-    assert!(without.code != 0 && without.stderr.contains("--insecure-no-auth"), "{without:?}");
+/// Arguments and environment of each pushroll, as far as the start: there is no API server where they look. The base
+/// does not know whose pushes to take, and says what to set.
+async fn the_command_lines_are_understood(ground: Ground) {
+    let audience = ("PUSHROLL_AUDIENCE", "https://pushroll.example.com/v1/push");
+    let account = ("PUSHROLL_SERVICE_ACCOUNT", "pushroll-push@example.iam.gserviceaccount.com");
+    for directory in [BASE, "overlays/cronjob", "overlays/namespaced", "overlays/side-by-side"] {
+        let manifests = Manifests::render(&ground, directory);
+        for deployment in manifests.of_kind("Deployment") {
+            let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+            let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+            let arguments: Vec<&str> = arguments.chain(["--kubeconfig", "/nowhere"]).collect();
+            let environment = manifests.environment(container);
+            let mut environment: Vec<_> =
+                environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            if directory == BASE {
+                let ran = command::run_with(&arguments, &environment, "").await;
+                let message = ran.failed_with_one_sentence();
+                assert!(message.contains(audience.0) && message.contains(account.0), "{message}");
+                environment.extend([audience, account]);
+            }
+            let ran = command::run_with(&arguments, &environment, "").await;
+            let message = ran.failed_with_one_sentence();
+            assert!(message.contains("the kubeconfig /nowhere cannot be used"), "{directory}: {message}");
+        }
+    }
 }
 
 async fn the_probes_of_the_base_are_answered(ground: Ground) {

@@ -34,6 +34,7 @@ impl Ground {
     /// A service in this process, with an empty mount and the arguments of [`Ground::service`].
     pub fn service_in_process(&self) -> InProcess {
         let config = ServeConfig {
+            auth: None,
             config_map: CacheConfigMap {
                 namespace: self.namespace().to_owned(),
                 name: "deployment-image-cache".to_owned(),

@@ -51,7 +51,9 @@ impl Ground {
         let user = self.fresh_user();
         let mount = self.directory().join(format!("mount-{user}"));
         let quick = ["--mount-poll", "5ms", "--rebuild-interval", "50ms"];
+        let listeners = ["--listen", "--internal-listen", "--admin-listen"].into_iter();
         let arguments = ["--insecure-no-auth", "--namespace", self.namespace()].into_iter().chain(quick);
+        let arguments = arguments.chain(listeners.flat_map(|flag| [flag, "127.0.0.1:0"]));
         ServiceBuilder {
             ground: self.clone(),
             arguments: arguments.map(str::to_owned).collect(),
@@ -68,6 +70,12 @@ impl ServiceBuilder {
     /// More arguments; of one that is given twice the last counts.
     pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.arguments.extend(arguments.map(str::to_owned));
+        self
+    }
+
+    /// Without a flag, and its value.
+    pub fn without(mut self, flag: &str) -> Self {
+        self.arguments = without(&self.arguments, flag);
         self
     }
 
@@ -115,14 +123,7 @@ impl ServiceBuilder {
     pub async fn start(self) -> Service {
         let mut command = program();
         command.envs(self.environment);
-        command.arg("serve").args([
-            "--listen",
-            "127.0.0.1:0",
-            "--internal-listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-        ]);
+        command.arg("serve");
         command.args(overridden(&self.arguments)).args(["--log-format", self.log_format]);
         let kubeconfig = self.kubeconfig.unwrap_or_else(|| self.ground.kubeconfig(&self.user));
         command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(&self.mount);

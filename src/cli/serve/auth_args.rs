@@ -1,0 +1,82 @@
+//! Who may push, as arguments.
+
+use anyhow::bail;
+use clap::Args;
+use clap::builder::FalseyValueParser;
+use http::Uri;
+use http::uri::Scheme;
+
+use crate::server::auth::{AuthConfig, GOOGLE_JWKS_URL};
+use crate::server::is_local;
+
+#[derive(Debug, Args)]
+pub(super) struct AuthArgs {
+    /// An audience that a push's token may have: the subscription's, else its endpoint's URL; several with commas
+    #[arg(long, value_delimiter = ',', value_name = "AUDIENCES", value_parser = audience, env = "PUSHROLL_AUDIENCE")]
+    audience: Vec<String>,
+    /// A service account that a push's token may be of, by its email; several with commas
+    #[arg(long, value_delimiter = ',', value_name = "EMAILS", value_parser = email, env = "PUSHROLL_SERVICE_ACCOUNT")]
+    service_account: Vec<String>,
+    /// Where the keys are that tokens are signed with, a JWKS; https, but on loopback
+    #[arg(long, value_name = "URL", default_value = GOOGLE_JWKS_URL, value_parser = jwks_url, env = "PUSHROLL_JWKS_URL")]
+    jwks_url: Uri,
+    /// Take pushes from anyone who can reach the public listener
+    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
+    insecure_no_auth: bool,
+}
+
+impl AuthArgs {
+    /// `None`: anyone may push.
+    pub(super) fn config(self) -> anyhow::Result<Option<AuthConfig>> {
+        let names_somebody = !self.audience.is_empty() || !self.service_account.is_empty();
+        if self.insecure_no_auth && names_somebody {
+            bail!(
+                "--insecure-no-auth takes pushes from anyone, --audience and --service-account do not: give the one or \
+                 the other"
+            );
+        }
+        if self.insecure_no_auth {
+            return Ok(None);
+        }
+        if self.audience.is_empty() || self.service_account.is_empty() {
+            bail!(
+                "it is not known whose pushes to take: name the subscription's audience (its endpoint's URL, unless it \
+                 has another) with --audience or PUSHROLL_AUDIENCE, and the email of its service account with \
+                 --service-account or PUSHROLL_SERVICE_ACCOUNT; --insecure-no-auth takes them from anyone"
+            );
+        }
+        Ok(Some(AuthConfig {
+            audiences: self.audience,
+            service_accounts: self.service_account,
+            jwks_url: self.jwks_url,
+        }))
+    }
+}
+
+fn audience(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err("expected audiences, separated by commas alone".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn email(text: &str) -> Result<String, String> {
+    let has_both_parts = text.split_once('@').is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty());
+    if !has_both_parts || text.contains(char::is_whitespace) {
+        return Err(
+            "expected emails such as NAME@PROJECT.iam.gserviceaccount.com, separated by commas alone".to_owned()
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// Whoever can change the keys on their way can let anybody in.
+fn jwks_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    let host = url.host().ok_or("expected a URL such as https://www.googleapis.com/oauth2/v3/certs")?;
+    if url.scheme() == Some(&Scheme::HTTPS) || url.scheme() == Some(&Scheme::HTTP) && is_local(host) {
+        Ok(url)
+    } else {
+        Err("expected https; http is for loopback alone".to_owned())
+    }
+}

@@ -1,0 +1,244 @@
+//! The issuer's keys: fetched off the request path, ahead of their expiry, one fetch at a time.
+//!
+//! They are kept for [`KEEP`] beyond their expiry while the issuer cannot be reached: a push that Google has signed is
+//! worth more than a key that may have been withdrawn in the last hours.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use axum::http::{Request, StatusCode, Uri, header};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+
+use super::freshness::lifetime;
+use super::key_set::KeySet;
+use crate::clock::Clock;
+use crate::http_client::{ExchangeError, Limits, exchange};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::FetchLabel;
+
+/// A document of Google's is about 1,500 bytes.
+const LIMITS: Limits = Limits { time: Duration::from_secs(10), bytes: 256 * 1024 };
+/// How long keys are used after they have expired.
+const KEEP: SignedDuration = SignedDuration::from_hours(24);
+/// Least time between two fetches for a `kid` that is not known: anybody can make one up.
+const UNKNOWN_KEY_COOLDOWN: SignedDuration = SignedDuration::from_secs(30);
+/// Longest wait of a push for such a fetch: `--hold` comes after it, and Pub/Sub waits ten seconds for both.
+const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(1);
+/// Longest time between two fetches that fail.
+const BACKOFF_MAX: i64 = 60;
+/// How often the clock is looked at. A timer does not notice that the clock was set, or that the machine has slept.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Keys, and how long they are good.
+#[derive(Debug)]
+pub(super) struct FetchedKeys {
+    keys: KeySet,
+    fetched_at: Timestamp,
+    fresh_until: Timestamp,
+    usable_until: Timestamp,
+}
+
+/// The keys in use, and what is done to have better ones.
+#[derive(Debug)]
+pub(super) struct SigningKeys {
+    url: Uri,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    fetched: ArcSwapOption<FetchedKeys>,
+    /// Why the last fetch failed, where it did.
+    error: Mutex<Option<String>>,
+    asked: Mutex<Asked>,
+    wanted: Notify,
+    /// How many fetches have ended.
+    attempts: watch::Sender<u64>,
+}
+
+/// Fetches for a `kid` that was not known.
+#[derive(Debug, Default)]
+struct Asked {
+    last: Option<Timestamp>,
+    is_pending: bool,
+}
+
+/// As `/v1/status` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct SigningKeysStatus {
+    pub(crate) usable: bool,
+    keys: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usable_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+impl std::ops::Deref for FetchedKeys {
+    type Target = KeySet;
+
+    fn deref(&self) -> &KeySet {
+        &self.keys
+    }
+}
+
+impl SigningKeys {
+    pub(super) fn new(url: Uri, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self {
+            url,
+            clock,
+            metrics,
+            fetched: ArcSwapOption::empty(),
+            error: Mutex::default(),
+            asked: Mutex::default(),
+            wanted: Notify::new(),
+            attempts: watch::Sender::new(0),
+        }
+    }
+
+    /// The keys, where there are any that may be used still.
+    pub(super) fn current(&self, now: Timestamp) -> Option<Arc<FetchedKeys>> {
+        self.fetched.load_full().filter(|fetched| now < fetched.usable_until)
+    }
+
+    /// Other keys than `known`, which lack one; `None` where there are none to be had now.
+    pub(super) async fn renewed(&self, known: &Arc<FetchedKeys>, now: Timestamp) -> Option<Arc<FetchedKeys>> {
+        let other = || self.current(now).filter(|current| !Arc::ptr_eq(current, known));
+        let mut attempts = self.attempts.subscribe();
+        if let Some(renewed) = other() {
+            return Some(renewed);
+        }
+        if !self.ask(now) {
+            return None;
+        }
+        let _ = tokio::time::timeout(UNKNOWN_KEY_WAIT, attempts.changed()).await;
+        other()
+    }
+
+    /// Whether a fetch for an unknown `kid` is under way, or now begun.
+    fn ask(&self, now: Timestamp) -> bool {
+        let mut asked = lock(&self.asked);
+        if asked.is_pending {
+            return true;
+        }
+        // A clock that was set back does not prolong the cooldown.
+        if asked.last.is_some_and(|last| now.duration_since(last).abs() < UNKNOWN_KEY_COOLDOWN) {
+            return false;
+        }
+        *asked = Asked { last: Some(now), is_pending: true };
+        self.wanted.notify_one();
+        true
+    }
+
+    /// Fetches now, and from then on when it is time; never ends.
+    pub(super) async fn keep_fresh(&self) {
+        let mut failures = 0;
+        loop {
+            let due = match self.fetch().await {
+                Ok(due) => {
+                    failures = 0;
+                    due
+                }
+                Err(error) => {
+                    self.failed(error);
+                    let backoff = (1_i64 << failures).min(BACKOFF_MAX);
+                    failures = (failures + 1).min(6);
+                    later(self.clock.now(), SignedDuration::from_secs(backoff))
+                }
+            };
+            lock(&self.asked).is_pending = false;
+            self.attempts.send_modify(|attempts| *attempts += 1);
+            self.until(due).await;
+        }
+    }
+
+    /// Waits for the time, or for a push that needs a key.
+    async fn until(&self, due: Timestamp) {
+        loop {
+            let left = Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default();
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.min(TICK)) => {}
+                // One that came during the last fetch has been served by it.
+                () = self.wanted.notified() => if lock(&self.asked).is_pending { return },
+            }
+        }
+    }
+
+    /// Fetches the keys, and gives the time for the next fetch: ahead of their expiry by a fifth of their life.
+    async fn fetch(&self) -> Result<Timestamp, String> {
+        let request = Request::get(self.url.clone()).header(header::ACCEPT, "application/json");
+        let request = request.body(http_body_util::Full::default()).map_err(|error| error.to_string())?;
+        let response = exchange(request, LIMITS).await.map_err(|error| with_sources(&error))?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("{} answers {}", self.url, response.status()));
+        }
+        let keys = KeySet::parse(response.body()).map_err(|error| format!("{} answers with {error}", self.url))?;
+        let now = self.clock.now();
+        let lifetime = SignedDuration::try_from(lifetime(response.headers(), now)).unwrap_or(SignedDuration::ZERO);
+        let fresh_until = later(now, lifetime);
+        let count = keys.len();
+        self.metrics.signing_keys_fresh_until.set(fresh_until.as_second() as f64);
+        self.count("fetched");
+        let fetched = FetchedKeys { keys, fetched_at: now, fresh_until, usable_until: later(fresh_until, KEEP) };
+        let is_first = self.fetched.swap(Some(Arc::new(fetched))).is_none();
+        if lock(&self.error).take().is_some() || is_first {
+            tracing::info!(url = %self.url, keys = count, %fresh_until, "the signing keys were fetched");
+        }
+        Ok(later(now, lifetime * 4 / 5))
+    }
+
+    fn failed(&self, error: String) {
+        self.count("failed");
+        let previous = lock(&self.error).replace(error.clone());
+        if previous.as_ref() == Some(&error) {
+            return;
+        }
+        match self.fetched.load().as_deref() {
+            None => {
+                tracing::warn!("the signing keys cannot be fetched, and pushes are not taken until they are: {error}")
+            }
+            Some(kept) => tracing::warn!(
+                usable_until = %kept.usable_until,
+                "the signing keys cannot be fetched anew; those at hand are used: {error}"
+            ),
+        }
+    }
+
+    fn count(&self, result: &'static str) {
+        self.metrics.signing_key_fetches.get_or_create(&FetchLabel { result }).inc();
+    }
+
+    pub(super) fn status(&self) -> SigningKeysStatus {
+        let fetched = self.fetched.load();
+        let fetched = fetched.as_deref();
+        SigningKeysStatus {
+            usable: self.current(self.clock.now()).is_some(),
+            keys: fetched.map_or(0, |fetched| fetched.keys.len()),
+            fetched_at: fetched.map(|fetched| fetched.fetched_at),
+            fresh_until: fetched.map(|fetched| fetched.fresh_until),
+            usable_until: fetched.map(|fetched| fetched.usable_until),
+            error: lock(&self.error).clone(),
+        }
+    }
+}
+
+fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error with what caused it.
+fn with_sources(error: &ExchangeError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
