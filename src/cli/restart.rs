@@ -39,7 +39,8 @@ const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[command(
     group(ArgGroup::new("what").required(true).args(["image", "workloads"])),
     after_help = "By image it leaves what a push would leave, and says why. What is named with -w is restarted even \
-        where it opts out or is out of scope.\n\nExit 3: nobody runs the image."
+        where it opts out or is out of scope.\n\nExit 3: nothing was to be restarted, since nobody runs \
+        the image, or all who do are left."
 )]
 pub(super) struct RestartArgs {
     /// Those that run this image, such as nginx:1.27
@@ -88,7 +89,15 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
     }
     let is_bad = |rollout: &Rollout| matches!(rollout.ending, Ending::Failed | Ending::TimedOut);
     let has_failed = rollouts.iter().flatten().any(is_bad);
-    judge(&answer).map(|answered| if has_failed { Answered::Failed } else { answered })
+    Ok(match judge(&answer)? {
+        _ if has_failed => Answered::Failed,
+        // Whoever asks for a restart and gets none must not take it for done.
+        Answered::Yes if !answer.workloads.iter().any(|workload| workload.action == Action::Restarted) => {
+            anstream::eprintln!("nothing is to be restarted: all who run the image are left");
+            Answered::No
+        }
+        answered => answered,
+    })
 }
 
 async fn by_image(

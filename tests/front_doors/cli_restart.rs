@@ -95,6 +95,15 @@ async fn restart_of_an_image_leaves_what_a_push_would(ground: Ground) {
         assert_eq!(ground.generation(manifest).await, 1, "{manifest}");
     }
 
+    // Where all are left, nothing was done, and that is no yes.
+    let pinned_only = ground.image("pinned-only");
+    ground.create(&deployment(namespace, "pinned-only", &format!("{pinned_only}@{}", digest(7)))).await;
+    for more in [&[][..], &["--dry-run"]] {
+        let ran = ground.run_as(&user, &[&["restart", &pinned_only][..], more].concat()).await;
+        assert!(ran.code == 3 && ran.stdout.contains("skipped"), "{ran:?}");
+        assert!(ran.stderr.contains("nothing is to be restarted: all who run the image are left"), "{ran:?}");
+    }
+
     // Again: a person has reasons of their own.
     let ran = ground.run_as(&user, &["restart", &image, "--namespaces", namespace]).await;
     assert!(ran.code == 0 && ran.stdout.starts_with("NAMESPACE") && ran.stderr.contains("from the scan"), "{ran:?}");
