@@ -17,6 +17,7 @@
 pub mod capacity;
 pub mod configmap;
 pub mod immutable;
+mod intake;
 mod keeper;
 pub mod mount;
 pub mod mount_lag;

@@ -6,6 +6,8 @@ mod code;
 mod difference;
 mod document;
 mod mount;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -176,14 +176,6 @@ impl CacheConfigMap {
         Err(WriteError::Contended(self.to_string()))
     }
 
-    /// Whether a write of this scan would change nothing.
-    ///
-    /// # Errors
-    /// What is stored must not be replaced.
-    pub fn is_kept(&self, stored: Option<&ConfigMapObject>, head: &Head, images: &Images) -> Result<bool, WriteError> {
-        self.judge(stored, head, images).map(|(_, must_write)| !must_write)
-    }
-
     /// The document in its form; over what is there, without the other form's key: one write, one truth.
     pub(super) fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
         let gzip_key = gzip_key(&self.key);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Tier;
-use super::configmap::HEAD_REFRESH;
+use super::configmap::{HEAD_REFRESH, Written};
 use super::resolver::Resolver;
 use super::scan::Scan;
 use super::watch::Watch;
@@ -62,9 +62,12 @@ impl Keeper<'_> {
         let Ok(stored) = resolver.read_config_map().await else { return Some(RETRY) };
         let head = Head { as_of: self.watch.life().as_of(), scope: Some(resolver.scope().clone()) };
         let scan = Scan { images: self.watch.images(), head, began: std::time::Instant::now() };
-        match resolver.config_map().is_kept(stored.as_ref(), &scan.head, &scan.images) {
-            Ok(true) => return None,
-            Ok(false) => {}
+        match resolver.config_map().judge(stored.as_ref(), &scan.head, &scan.images) {
+            // A scan or another replica was there. What we see may be newer than we can tell: that takes another
+            // watch request.
+            Ok((Written::NewerKept, _)) => return Some(self.watch.certainty()),
+            Ok((_, false)) => return None,
+            Ok((_, true)) => {}
             Err(error) => {
                 resolver.board().not_written(Tier::ConfigMap, Some(error.to_string()));
                 return Some(RETRY);

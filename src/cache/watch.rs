@@ -136,6 +136,11 @@ impl Watch {
         &self.config.identity
     }
 
+    /// How long after a change [`WatchLife::as_of`] says that it was seen, at the most: as long as two requests.
+    pub(super) fn certainty(&self) -> Duration {
+        self.config.request * 2
+    }
+
     /// What it sees, in the order in which it is stored.
     pub(super) fn images(&self) -> Images {
         images_of(&self.workloads)
@@ -209,14 +214,10 @@ impl Watch {
     /// Ends when a watch that has begun shows no sign of life any more; a LIST has time limits of its own.
     async fn hangs(&self, pulse: &Pulse) {
         loop {
-            let wait = match pulse.last_sign() {
-                None => self.config.patience,
-                Some(sign) => match self.config.patience.checked_sub(sign.elapsed()) {
-                    Some(left) if !left.is_zero() => left,
-                    _ => return,
-                },
-            };
-            tokio::time::sleep(wait).await;
+            match self.config.patience.checked_sub(pulse.silence().unwrap_or_default()) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+                _ => return,
+            }
         }
     }
 
@@ -239,7 +240,7 @@ impl Watch {
                 source.pulse.indexed(listed);
             }
             // A scan may have come between, while the watch was not live yet.
-            resolver.offer_again(loaded);
+            resolver.offer_again(&loaded);
             self.phase.send_replace(Phase::Begun);
             self.version.send_modify(|version| *version += 1);
             tokio::time::sleep((began.elapsed() * 4).min(REBUILD_PAUSE_MAX)).await;

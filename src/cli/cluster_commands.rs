@@ -10,7 +10,7 @@ use super::GlobalArgs;
 use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
 use crate::cache::status::FailedTier;
-use crate::cache::{LoadedIndex, Resolver, ResolverConfig};
+use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::{Deliveries, DeliveryConfig};
@@ -77,17 +77,17 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
 }
 
 /// The first index of the chain: the ConfigMap, a scan of `scope` (and the mount, should it come to life meanwhile);
-/// and the tiers that gave none.
+/// and the tiers that gave none. The mount gave none when this is called, for this reason.
 pub(super) async fn first_index(
     global: &GlobalArgs,
     scope: Scope,
+    unmounted: String,
 ) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
     let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
-    resolver.load_mount().await;
     let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
-    // Else nobody would notice that each lookup costs a scan, or what it would take to need none.
-    if let Some(error) = resolver.tiers().configmap.error {
-        anstream::eprintln!("not from the cache: {error}");
-    }
-    Ok((found, resolver.failed_tiers()))
+    let others = resolver.failed_tiers().into_iter().filter(|failed| failed.tier != Tier::Mount);
+    let unmounted = FailedTier { tier: Tier::Mount, reason: unmounted };
+    // Nobody expects a mount on the machine of a person.
+    let failed = global.expected_mount().map(|_| unmounted).into_iter().chain(others).collect();
+    Ok((found, failed))
 }

@@ -30,7 +30,7 @@ pub(super) struct LookupArgs {
 pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answered> {
     let answer = match in_mount(global, &args.image) {
         Err(error) if args.no_api => return Err(error),
-        Err(_) => super::single()?.block_on(in_cluster(global, args))?,
+        Err(error) => super::single()?.block_on(in_cluster(global, args, format!("{error:#}")))?,
         Ok(answer) => answer,
     };
     show(global.output, &args.image, &answer)?;
@@ -62,9 +62,9 @@ fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswe
     })
 }
 
-async fn in_cluster(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<LookupAnswer> {
+async fn in_cluster(global: &GlobalArgs, args: &LookupArgs, unmounted: String) -> anyhow::Result<LookupAnswer> {
     global.init_logging(super::QUIET);
-    let (loaded, failed_tiers) = first_index(global, Scope::of(&args.namespaces)).await?;
+    let (loaded, failed_tiers) = first_index(global, Scope::of(&args.namespaces), unmounted).await?;
     Ok(LookupAnswer {
         image: args.image.as_written().to_owned(),
         source: Source::of(&loaded, false, failed_tiers),

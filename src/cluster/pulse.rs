@@ -4,7 +4,7 @@
 //! last a few seconds and are opened again), an event, a bookmark: whatever bytes come.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
@@ -20,10 +20,28 @@ struct Beat {
     is_listing: bool,
     /// Whether everything that the LIST gave, and what came since, stands in the index.
     is_indexed: bool,
-    last_sign: Option<Instant>,
+    last_sign: Option<Sign>,
     /// When the watch request that is open now was answered, by the API server's clock.
     opened: Option<Timestamp>,
     as_of: Option<Timestamp>,
+}
+
+/// A sign of life, by both clocks: a machine that sleeps stops the one, and may find the other set.
+#[derive(Debug, Clone, Copy)]
+struct Sign {
+    instant: Instant,
+    time: SystemTime,
+}
+
+impl Sign {
+    fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+
+    /// How long it was ago, as whichever clock saw more go by has it.
+    fn age(&self) -> Duration {
+        self.instant.elapsed().max(self.time.elapsed().unwrap_or_default())
+    }
 }
 
 impl Pulse {
@@ -50,12 +68,12 @@ impl Pulse {
             beat.as_of = Some(before);
         }
         beat.opened = at;
-        beat.last_sign = Some(Instant::now());
+        beat.last_sign = Some(Sign::now());
     }
 
     /// Bytes came.
     pub(super) fn sign(&self) {
-        self.lock().last_sign = Some(Instant::now());
+        self.lock().last_sign = Some(Sign::now());
     }
 
     /// Which LIST this is, for [`Pulse::indexed`].
@@ -66,7 +84,7 @@ impl Pulse {
     /// The LIST is whole, which is a sign of life; says which it is.
     pub fn listed(&self) -> u64 {
         let mut beat = self.lock();
-        beat.last_sign = Some(Instant::now());
+        beat.last_sign = Some(Sign::now());
         beat.listing
     }
 
@@ -86,12 +104,12 @@ impl Pulse {
     /// Whether the watch may be trusted to have told everything, up to some `patience` ago.
     pub fn is_live(&self, patience: Duration) -> bool {
         let beat = self.lock();
-        beat.is_indexed && beat.last_sign.is_some_and(|sign| sign.elapsed() < patience)
+        beat.is_indexed && beat.last_sign.is_some_and(|sign| sign.age() < patience)
     }
 
-    /// When the last sign of life came, in this watch.
-    pub fn last_sign(&self) -> Option<Instant> {
-        self.lock().last_sign
+    /// How long ago the last sign of life of this watch came.
+    pub fn silence(&self) -> Option<Duration> {
+        self.lock().last_sign.map(|sign| sign.age())
     }
 
     /// A time by the API server's clock before which nothing has escaped the watch.
@@ -131,6 +149,15 @@ mod tests {
         pulse.listed();
         pulse.indexed(listing);
         assert!(!pulse.is_live(PATIENCE), "an index of the LIST before says nothing of this one");
+    }
+
+    #[test]
+    fn a_machine_that_slept_has_missed_what_was_told() {
+        let now = Sign::now();
+        let asleep = Sign { time: now.time - Duration::from_secs(60), ..now };
+        assert!(asleep.age() >= Duration::from_secs(60));
+        let set_back = Sign { time: now.time + Duration::from_secs(60), ..now };
+        assert!(set_back.age() < Duration::from_secs(60));
     }
 
     #[test]

@@ -91,8 +91,13 @@ struct RawDocument<'a> {
     #[serde(default)]
     scope: Option<RawScope>,
     #[serde(borrow)]
-    images: BTreeMap<std::borrow::Cow<'a, str>, Vec<RawEntry<'a>>>,
+    images: BTreeMap<Text<'a>, Vec<RawEntry<'a>>>,
 }
+
+/// A key, borrowed where it holds no escapes, which serde does for a `Cow` only when told.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 
 #[derive(Serialize)]
 struct NewDocument<'a> {
@@ -146,7 +151,7 @@ impl Document {
             }
         };
         let mut index = IndexBuilder::default();
-        for (reference, entries) in &raw.images {
+        for (Text(reference), entries) in &raw.images {
             let image: ImageRef = match reference.parse() {
                 Ok(image) => image,
                 Err(error) => {
@@ -195,7 +200,7 @@ impl Document {
         let raw: RawDocument<'_> = serde_json::from_slice(bytes).ok()?;
         raw.images
             .iter()
-            .map(|(image, entries)| {
+            .map(|(Text(image), entries)| {
                 let workloads: Option<BTreeSet<_>> = entries.iter().map(RawEntry::workload).collect();
                 Some((image.as_ref().into(), workloads?))
             })

@@ -48,5 +48,6 @@ fn report(query: Option<&str>, checks: &[Check]) -> Response {
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    app.resolver.export_watch();
     ([(header::CONTENT_TYPE, content_type)], app.metrics.encode()).into_response()
 }

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub index_workloads: Gauge,
     /// `pushroll_index_as_of_seconds{tier}`
     pub index_as_of: Family<TierLabel, Gauge<f64, AtomicU64>>,
+    /// `pushroll_watch_live`
+    pub watch_live: Gauge,
     /// `pushroll_reloads_total{tier,result}`
     pub reloads: Family<ReloadLabels, Counter>,
     /// `pushroll_cache_document_bytes`
@@ -100,6 +102,7 @@ impl Metrics {
             index_images: Gauge::default(),
             index_workloads: Gauge::default(),
             index_as_of: Family::default(),
+            watch_live: Gauge::default(),
             reloads: Family::default(),
             cache_document_bytes: Gauge::default(),
             kubernetes_requests: Family::default(),
@@ -126,6 +129,11 @@ impl Metrics {
             "index_as_of_seconds",
             "When the index of a tier was true, Unix time",
             self.index_as_of.clone(),
+        );
+        registry.register(
+            "watch_live",
+            "Whether the watch is trusted now, so that no push scans (0 without --watch)",
+            self.watch_live.clone(),
         );
         registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
         registry.register(

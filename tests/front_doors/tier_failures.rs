@@ -113,6 +113,11 @@ async fn a_config_map_spoiled_under_a_service_is_replaced(ground: Ground) {
         ground.patch(&map, "somebody", spoilt).await;
         let checked = ground.run_as(&ground.fresh_user(), &["check", "-o", "name"]).await;
         assert_eq!((checked.code, checked.stdout), (3, format!("{code}\n")), "{what}");
+        let found = ground.run_as(&ground.fresh_user(), &["lookup", &image, "-o", "json"]).await.json();
+        assert_eq!((&found["source"]["tier"], names(&found)), (&json!("scan"), vec!["web".to_owned()]), "{found}");
+        let others = &found["source"]["failed_tiers"];
+        assert!(others[0]["reason"].to_string().contains("does not exist"), "{what}: the mount: {others}");
+        assert!(others[1]["reason"].to_string().contains(says), "{what}: the ConfigMap: {others}");
         assert_eq!(rebuild(&service).await["result"], "changed", "{what}");
         service.warned(says).await;
         assert_eq!(failed(&service, &image, "configmap").await, "", "{what}: it works again");

@@ -137,7 +137,12 @@ async fn a_watch_follows_every_change(ground: Ground) {
         assert_eq!(count(&service.api_calls(), "list", kind), 1, "{kind}");
     }
     let metrics = get(&format!("{}/metrics", service.internal)).await.text().to_owned();
-    for line in ["pushroll_lookups_total{tier=\"watch\"}", "verb=\"watch\",resource=\"deployments\",code=\"200\""] {
+    for line in [
+        "pushroll_watch_live 1",
+        "pushroll_index_as_of_seconds{tier=\"watch\"}",
+        "pushroll_lookups_total{tier=\"watch\"}",
+        "verb=\"watch\",resource=\"deployments\",code=\"200\"",
+    ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
 }

@@ -3,13 +3,12 @@
 //! It reads the document in one pass and keeps what is of the image's repository. Anything out of the ordinary (an
 //! entry that would be left out, a key twice, an error) is left to [`Document::decode`], so that both say the same.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Document, DocumentError, Head, RawEntry, RawScope, VERSION};
+use super::{Document, DocumentError, Head, RawEntry, RawScope, Text, VERSION};
 use crate::image::ImageRef;
 use crate::index::{Index, IndexBuilder};
 use crate::workload::WorkloadRef;
@@ -134,11 +133,6 @@ impl<'de> Visitor<'de> for ImagesOf<'_> {
         Ok(index.build())
     }
 }
-
-/// A key, borrowed where it holds no escapes.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The entries of one image: all of them are looked at, and kept only where told.
 struct Workloads {

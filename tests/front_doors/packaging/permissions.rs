@@ -101,6 +101,24 @@ impl Stage {
                 assert_eq!(get(&format!("{}/readyz", service.internal)).await.status, 503);
                 self.assert_push_fails(&service, &missed, |answer| answer["reason"].clone()).await;
             }
+            ("watch", "deployments" | "statefulsets" | "daemonsets") => {
+                let service = self.start_watching().await;
+                let error = |status: &Value| status["tiers"]["watch"]["error"].as_str().unwrap_or_default().to_owned();
+                let status = service.wait_for_status("it is said", |status| error(status).contains(&missed)).await;
+                assert_eq!(status["tiers"]["watch"]["live"], false, "{status}");
+                let answer = service.push(&new_push(&self.image)).await;
+                assert_eq!(answer.json()["outcome"], "restarted", "by a scan: {}", answer.text());
+            }
+            (verb @ ("get" | "patch" | "create"), "leases") => {
+                if verb == "create" {
+                    self.delete_lease().await;
+                }
+                let service = self.start_watching().await;
+                // The first turn may make the Lease; the second changes it.
+                self.assert_cache_follows().await;
+                self.assert_cache_follows().await;
+                service.warned(&missed).await;
+            }
             ("get" | "patch", "deployments" | "statefulsets" | "daemonsets") => {
                 let service = self.start_ready().await;
                 let before = self.generations().await;

@@ -129,8 +129,10 @@ impl Alone {
         let name = format!("{}/{kind}/web", ground.namespace());
         let stale = config_map(ground.namespace(), CACHE, "cache.json", r#"{"images": {}}"#);
         let (arguments, stored, expected): (&[&str], Option<&Value>, &str) = match thing {
-            "lookup in the ConfigMap" => (&["lookup", &image, "-o", "json"], Some(&cache), r#""tier": "configmap""#),
-            "lookup by a scan" => (&["lookup", &image, "-o", "json"], None, r#""tier": "scan""#),
+            "lookup in the ConfigMap" => {
+                (&["lookup", &image, "-o", "json"], Some(&cache), "\"source\": {\n    \"tier\": \"configmap\"")
+            }
+            "lookup by a scan" => (&["lookup", &image, "-o", "json"], None, "\"source\": {\n    \"tier\": \"scan\""),
             "explain of a Deployment" | "explain of a StatefulSet" | "explain of a DaemonSet" => {
                 (&["explain", &image, "-o", "json"], None, r#""action": "restarted""#)
             }

@@ -44,6 +44,36 @@ impl Stage {
         self.ground.service().arguments(["--namespace", NAMESPACE]).user(SERVICE_ACCOUNT).start().await
     }
 
+    /// As the base has it, with its watch.
+    pub(super) async fn start_watching(&self) -> Service {
+        let watching = self.ground.service().arguments(["--namespace", NAMESPACE, "--watch"]).user(SERVICE_ACCOUNT);
+        let service = watching.start_ready().await;
+        service.wait_for_status("the watch has begun", |status| !status["tiers"]["watch"]["live"].is_null()).await;
+        service
+    }
+
+    /// A workload with an image of its own, which the cache does not have.
+    async fn create_another(&self) -> String {
+        let name = format!("new-{}", PushMessage::now(&self.image, 0).id);
+        self.ground.create(&deployment(self.ground.namespace(), &name, &self.ground.image(&name))).await;
+        name
+    }
+
+    /// Waits until a watching service has written a change to the cache, by itself.
+    pub(super) async fn assert_cache_follows(&self) {
+        let name = self.create_another().await;
+        eventually("the cache follows", async || {
+            let cache = self.ground.request("GET", &self.cache_path(), None).await.ok()?;
+            cache.to_string().contains(&name).then_some(())
+        })
+        .await;
+    }
+
+    pub(super) async fn delete_lease(&self) {
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{CACHE}");
+        let _ = self.ground.request("DELETE", &path, None).await;
+    }
+
     pub(super) async fn start_ready(&self) -> Service {
         let service = self.start().await;
         service.wait_until_ready().await;
@@ -64,8 +94,7 @@ impl Stage {
 
     /// Rebuilds after a change that the cache does not have.
     pub(super) async fn rebuild(&self, service: &Service) -> (u16, Value) {
-        let name = format!("new-{}", PushMessage::now(&self.image, 0).id);
-        self.ground.create(&deployment(self.ground.namespace(), &name, &self.ground.image(&name))).await;
+        self.create_another().await;
         let answer = send(Method::POST, &format!("{}/v1/rebuild", service.admin), &[], "").await;
         (answer.status.as_u16(), answer.json())
     }
@@ -94,6 +123,14 @@ impl Stage {
         }
         eventually("the Event is counted", async || (self.event().await["series"]["count"] == 2).then_some(())).await;
         self.delete_events().await;
+        drop(service);
+
+        self.delete_lease().await;
+        let watching = self.start_watching().await;
+        watching.wait_for_status("the watch is live", |status| status["tiers"]["watch"]["live"] == true).await;
+        // Its turn, and the turn again.
+        self.assert_cache_follows().await;
+        self.assert_cache_follows().await;
     }
 
     pub(super) async fn generations(&self) -> Vec<i64> {

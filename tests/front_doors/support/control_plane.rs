@@ -186,6 +186,11 @@ impl ControlPlane {
         self.daemons().clear();
     }
 
+    /// Kills the controllers alone: what is created from now on stays as it is.
+    pub fn stop_controllers(&self) {
+        self.daemons().truncate(1);
+    }
+
     /// Starts the API server again, on the same port and with the same data,
     /// and blocks until it is ready.
     pub fn start_api_server(&self) {

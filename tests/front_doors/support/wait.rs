@@ -25,8 +25,9 @@ impl Service {
     /// How many warnings of its log say this; waits until there is one, for a log line may come after the answer.
     pub async fn warned(&self, says: &str) -> usize {
         let count = || {
-            let is_it =
-                |line: &&serde_json::Value| line["severity"] == "WARNING" && line["message"].to_string().contains(says);
+            let is_it = |line: &&serde_json::Value| {
+                line["severity"] == "WARNING" && line["message"].as_str().is_some_and(|message| message.contains(says))
+            };
             self.log().iter().filter(is_it).count()
         };
         eventually(says, async || Some(count()).filter(|count| *count > 0)).await

@@ -1,0 +1,42 @@
+//! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
+//! the same machine. docs/benchmarks.md has the commands and what was measured.
+//!
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild`; without a name, all of them.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod documents;
+mod lookup;
+mod rebuild;
+mod reload;
+mod start;
+mod statistics;
+/// The control plane of the tests.
+#[path = "../../tests/front_doors/support"]
+mod support {
+    pub mod control_plane;
+}
+
+use std::process::ExitCode;
+
+const MEASUREMENTS: [(&str, fn()); 4] = [
+    ("lookup", lookup::measure),
+    ("start", start::measure),
+    ("reload", reload::measure),
+    ("rebuild", rebuild::measure),
+];
+
+fn main() -> ExitCode {
+    // `cargo bench` passes `--bench`.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = asked.iter().find(|name| !MEASUREMENTS.iter().any(|(known, _)| known == *name)) {
+        eprintln!("no measurement is called {unknown}: expected {}", MEASUREMENTS.map(|(name, _)| name).join(", "));
+        return ExitCode::from(2);
+    }
+    for (name, measure) in MEASUREMENTS {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            println!("{name}");
+            measure();
+        }
+    }
+    ExitCode::SUCCESS
+}

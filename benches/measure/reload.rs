@@ -1,0 +1,137 @@
+//! A 1 MiB document swapped in on the mount: when lookups see it, and what it costs them meanwhile.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pushroll::cache::configmap::CacheConfigMap;
+use pushroll::cache::mount::MountReader;
+use pushroll::cache::{Resolver, ResolverConfig};
+use pushroll::clock::Clock;
+use pushroll::cluster::Cluster;
+use pushroll::embedded::{EmbeddedKubernetes, ProjectedVolume};
+use pushroll::image::ImageRef;
+use pushroll::index::Scope;
+use pushroll::telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+
+use crate::documents::document_as_of;
+use crate::statistics::{median, print_ratios, quantile, ratio};
+
+const DOCUMENT_BYTES: usize = 1024 * 1024;
+const POLL: Duration = Duration::from_millis(100);
+const SWAPS: usize = 20;
+const RUNS: usize = 5;
+
+/// A resolver over that mount and an empty cluster.
+pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
+    let metrics = Arc::new(Metrics::new());
+    let config = ResolverConfig {
+        scope: Scope::AllNamespaces,
+        config_map: CacheConfigMap { namespace: "n".into(), name: "cache".into(), key: "cache.json".into() },
+        mount: MountReader::new(directory, ["cache.json"]),
+        mount_poll,
+        rebuild_interval: Duration::from_secs(3600),
+        refresh_interval: None,
+        refresh_mounts: false,
+        clock_margin: Duration::from_secs(10),
+        write_back: false,
+        watch: None,
+    };
+    let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), Arc::clone(&metrics));
+    Arc::new(Resolver::new(config, cluster, metrics))
+}
+
+/// The directory as the kubelet would fill it.
+pub fn mounted(directory: &Path, text: &str) -> ProjectedVolume {
+    let mut volume = ProjectedVolume::create(directory).unwrap();
+    swap(&mut volume, text);
+    volume
+}
+
+fn swap(volume: &mut ProjectedVolume, text: &str) {
+    let payload = BTreeMap::from([("cache.json".to_owned(), text.as_bytes().to_vec())]);
+    assert!(volume.write(&payload).unwrap(), "a document like the last");
+}
+
+/// Longer lookups are counted as this long.
+const NANOSECONDS_MAX: usize = 1 << 20;
+
+/// The p99.9 of lookups, one after another, while `meanwhile` runs.
+fn p999_of_lookups(resolver: &Resolver, image: &ImageRef, meanwhile: impl FnOnce()) -> Duration {
+    let end = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let lookups = threads.spawn(|| {
+            let mut counts = vec![0_u64; NANOSECONDS_MAX + 1];
+            while !end.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                let found =
+                    resolver.current().is_some_and(|loaded| !loaded.index.followers(black_box(image)).is_empty());
+                let took = began.elapsed().as_nanos();
+                counts[usize::try_from(took).unwrap_or(NANOSECONDS_MAX).min(NANOSECONDS_MAX)] += 1;
+                assert!(found);
+            }
+            counts
+        });
+        meanwhile();
+        end.store(true, Ordering::Relaxed);
+        let counts = lookups.join().unwrap();
+        let (all, mut seen) = (counts.iter().sum::<u64>(), 0);
+        let nanoseconds = counts.iter().position(|count| {
+            seen += count;
+            seen * 1000 >= all * 999
+        });
+        Duration::from_nanos(nanoseconds.unwrap_or_default() as u64)
+    })
+}
+
+pub fn measure() {
+    let directory = tempfile::tempdir().unwrap();
+    let time = |number: usize| format!("2026-11-20T{:02}:{:02}:{:02}Z", number / 3600, number / 60 % 60, number % 60);
+    let (text, image) = document_as_of(DOCUMENT_BYTES, &time(0));
+    let image: ImageRef = image.parse().unwrap();
+    let mut volume = mounted(directory.path(), &text);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let resolver = runtime.block_on(async {
+        let resolver = resolver_of(directory.path(), POLL);
+        resolver.load_mount().await;
+        let running = Arc::clone(&resolver);
+        tokio::spawn(async move { running.run(CancellationToken::new()).await });
+        resolver
+    });
+
+    let mut number = 1;
+    let (mut ratios, mut visible) = (Vec::new(), Vec::new());
+    for run in 0..RUNS {
+        let quiet = p999_of_lookups(&resolver, &image, || std::thread::sleep(POLL * 10));
+        let documents: Vec<(String, String)> = (0..SWAPS)
+            .map(|swap| time(number + swap))
+            .map(|as_of| (document_as_of(DOCUMENT_BYTES, &as_of).0, as_of))
+            .collect();
+        number += SWAPS;
+        let busy = p999_of_lookups(&resolver, &image, || {
+            for (text, as_of) in &documents {
+                let as_of = as_of.parse().ok();
+                swap(&mut volume, text);
+                let began = Instant::now();
+                while resolver.current().is_none_or(|loaded| loaded.as_of != as_of) {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                visible.push(began.elapsed());
+            }
+        });
+        if run == 0 {
+            println!("  p99.9 of lookups: {quiet:?} without reloads, {busy:?} during reloads");
+        }
+        ratios.push(ratio(busy, quiet));
+    }
+    let (middle, worst) = (median(&mut visible), quantile(&mut visible, 1.0));
+    println!(
+        "  1 MiB swapped in: visible after {middle:?} (median), {worst:?} (worst of {}) at a poll of {POLL:?}; target: poll + 10 ms",
+        visible.len()
+    );
+    print_ratios("p99.9 of lookups during reloads against without", &ratios, "at most 2");
+}
