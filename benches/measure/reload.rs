@@ -36,7 +36,6 @@ pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
         mount_poll,
         rebuild_interval: Duration::from_secs(3600),
         refresh_interval: None,
-        refresh_mounts: false,
         clock_margin: Duration::from_secs(10),
         write_back: false,
         watch: None,

@@ -20,7 +20,7 @@ pub use error::{ReadError, WriteError};
 /// The field manager of what we write to the cache ConfigMap.
 pub(super) const FIELD_MANAGER: &str = "pushroll";
 /// A document whose images are unchanged is written again for its head alone when that is this much older.
-pub(super) const HEAD_REFRESH: Duration = Duration::from_secs(300);
+pub const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// Nobody's scan takes longer.
 const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).

@@ -46,7 +46,8 @@ impl Keeper<'_> {
             }
             tokio::time::sleep(interval).await;
             if versions.has_changed().is_ok_and(|changed| !changed) {
-                let _ = tokio::time::timeout(HEAD_REFRESH, versions.changed()).await;
+                // Half of it: a head that is just too young must not wait for as long again.
+                let _ = tokio::time::timeout(HEAD_REFRESH / 2, versions.changed()).await;
                 versions.mark_changed();
             }
         }

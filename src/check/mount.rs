@@ -3,14 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Code, Facts, Finding, Mount, Severity, document};
+use crate::cache::configmap::HEAD_REFRESH;
 use crate::cache::mount::{MountError, MountedFile, Version};
 use crate::cache::mount_lag::KUBELET_DELAY_MAX;
 use crate::index::document::Document;
 use crate::index::document::stored::Stored;
 
-/// A ConfigMap's document is written at least this often where it is kept fresh (300 s between two heads), and the
-/// kubelet shows each within [`KUBELET_DELAY_MAX`]: a mount that is further behind has missed one.
-const BEHIND_MAX: SignedDuration = SignedDuration::from_secs(300 + KUBELET_DELAY_MAX.as_secs() as i64);
+/// A ConfigMap's document is written anew about this often where it is kept fresh, and the kubelet shows each within
+/// [`KUBELET_DELAY_MAX`]: a mount that is further behind has missed one.
+const BEHIND_MAX: SignedDuration =
+    SignedDuration::from_secs((HEAD_REFRESH.as_secs() + KUBELET_DELAY_MAX.as_secs()) as i64);
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let Some(Mount { directory, read }) = &facts.mount else { return Vec::new() };
