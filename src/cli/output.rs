@@ -27,7 +27,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     write(anstream::stdout().lock(), text.as_bytes())
 }
 
-/// As [`print`], and as it is: no escape sequence is looked for.
+/// As [`print()`], and as it is: no escape sequence is looked for.
 pub(super) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     write(io::stdout().lock(), bytes)
 }
