@@ -44,6 +44,8 @@ pub struct Metrics {
     pub kubernetes_requests: Family<RequestLabels, Counter>,
     /// `pushroll_held_pushes`
     pub held_pushes: Gauge<i64, AtomicI64>,
+    /// `pushroll_queued_restarts`
+    pub queued_restarts: Gauge,
 }
 
 /// How a push ended.
@@ -107,6 +109,7 @@ impl Metrics {
             cache_document_bytes: Gauge::default(),
             kubernetes_requests: Family::default(),
             held_pushes: Gauge::default(),
+            queued_restarts: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -147,6 +150,11 @@ impl Metrics {
             self.kubernetes_requests.clone(),
         );
         registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
+        registry.register(
+            "queued_restarts",
+            "Workloads that a push waits for now, because another push of the image is at work on them",
+            self.queued_restarts.clone(),
+        );
     }
 
     /// The exposition text, OpenMetrics 1.0.

@@ -44,6 +44,7 @@ mod restart;
 mod rolled;
 mod shutdown;
 mod store;
+mod storms;
 mod support;
 mod tier_failures;
 mod usage;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     decisions::tests(&mut suite);
     exactly_once::tests(&mut suite);
     contention::tests(&mut suite);
+    storms::tests(&mut suite);
     by_hand::tests(&mut suite);
     admission::tests(&mut suite);
     rolled::tests(&mut suite);
