@@ -6,12 +6,14 @@
 //!             record     our note of the push on the pod template
 //!             field_owners   who wrote an annotation last, by the API server's own bookkeeping
 //!             policy     which workloads may be touched at all
+//!             turns    several pushes of one image at once: two restarts at most
 //! follow    GET until the rollout has ended
 //! ```
 //!
 //! The index is a hint, the workload is the truth: every decision rests on a fresh object, or on one that a watch has
 //! told of and that the PATCH's precondition proves to be fresh. It must not know where the hint came from, nor HTTP.
 
+mod cause;
 pub mod decision;
 mod events;
 mod field_owners;
@@ -20,6 +22,7 @@ pub mod policy;
 pub mod record;
 pub mod restart;
 pub mod selector;
+mod turns;
 
 use jiff::Timestamp;
 use serde::Serialize;

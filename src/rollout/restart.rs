@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::cause::{Cause, Wanted};
 use super::decision::by_hand::{ByHand, decide_by_hand};
 use super::decision::{Decision, Restart, decide};
 use super::events::EventWriter;
 use super::policy::{Policy, Refusal};
 use super::record::{RECORD_ANNOTATION, Record};
-use super::{Action, BY_HAND_FIELD_MANAGER, Code, FIELD_MANAGER, Push, RESTARTED_AT_ANNOTATION, WorkloadResult};
+use super::turns::Turns;
+use super::{Action, Code, Push, RESTARTED_AT_ANNOTATION, WorkloadResult};
 use crate::clock::Clocks;
 use crate::cluster::{ApiError, Cluster, WorkloadObject};
 use crate::telemetry::Metrics;
@@ -34,6 +36,7 @@ struct Shared {
     policy: Policy,
     clock_margin: Duration,
     permits: Semaphore,
+    turns: Turns,
     metrics: Arc<Metrics>,
     events: EventWriter,
 }
@@ -47,14 +50,8 @@ pub enum Mode {
     DryRun,
 }
 
-/// Who wants a restart.
-#[derive(Debug, Clone)]
-enum Cause {
-    /// A push: exactly once, with a record of it.
-    Push(Arc<Push>),
-    /// A person: now.
-    ByHand(Arc<ByHand>),
-}
+/// Counted while it waits for its turn.
+struct Queued<'m>(&'m Metrics);
 
 impl Restarter {
     /// At most `concurrency` workloads are worked on at once, over all pushes.
@@ -66,7 +63,8 @@ impl Restarter {
         metrics: Arc<Metrics>,
     ) -> Self {
         let events = EventWriter::new(&cluster);
-        Self(Arc::new(Shared { cluster, policy, clock_margin, permits: Semaphore::new(concurrency), metrics, events }))
+        let (permits, turns) = (Semaphore::new(concurrency), Turns::default());
+        Self(Arc::new(Shared { cluster, policy, clock_margin, permits, turns, metrics, events }))
     }
 
     /// Decides for each workload and, under [`Mode::Apply`], restarts it. What is not done at `deadline` is
@@ -141,16 +139,45 @@ impl Shared {
         {
             return WorkloadResult::new(workload, Action::Skipped, Code::OutOfScope, reason);
         }
+        match cause {
+            Cause::Push(push) if mode == Mode::Apply => self.restart_in_turn(workload, push).await,
+            _ => self.work(workload, &Wanted { newer: None, own: cause.clone() }, mode).await.0,
+        }
+    }
+
+    /// Several pushes of one image at once: one after the other, each turn for the newest of them.
+    async fn restart_in_turn(&self, workload: &WorkloadRef, push: &Arc<Push>) -> WorkloadResult {
+        let place = self.turns.join(workload, push);
+        let turn = {
+            let _queued = Queued::new(&self.metrics);
+            place.turn().await
+        };
+        let newer = Some(&turn.newest).filter(|newest| !Arc::ptr_eq(newest, push));
+        let wanted = Wanted { newer: newer.cloned().map(Cause::Push), own: Cause::Push(Arc::clone(push)) };
+        let (mut result, cause) = self.work(workload, &wanted, Mode::Apply).await;
+        let Cause::Push(worked_for) = cause else { return result };
+        // That the digest runs says nothing of the pushes before.
+        if result.action != Action::Failed && result.code != Code::SameDigest {
+            place.dealt_with(worked_for);
+        }
+        if let (false, Some(published)) = (Arc::ptr_eq(worked_for, push), worked_for.published) {
+            result.reason.push_str(&format!("; done for a newer push that came meanwhile, published {published:.3}"));
+        }
+        result
+    }
+
+    /// Works on one workload; says for whom.
+    async fn work<'c>(&self, workload: &WorkloadRef, wanted: &'c Wanted, mode: Mode) -> (WorkloadResult, &'c Cause) {
         // Never closed.
         let _permit = self.permits.acquire().await;
         if let Some(watched) = self.cluster.watched().get(workload).filter(|_| mode == Mode::Apply) {
             // Where a watch has told of it lately no GET is needed first: the precondition finds out what has changed
             // since. What is not restarted rests on a fresh look.
-            if let Decision::Restart(restart) = self.decide(workload, &watched, cause) {
+            if let (Decision::Restart(restart), cause) = self.decide(workload, &watched, wanted) {
                 match self.carry_out(workload, &watched, cause, restart).await {
-                    Ok(result) => return result,
+                    Ok(result) => return (result, cause),
                     Err(ApiError::Conflict(_)) => {}
-                    Err(error) => return self.failed(workload, &error),
+                    Err(error) => return (self.failed(workload, &error), &wanted.own),
                 }
             }
         }
@@ -158,27 +185,35 @@ impl Shared {
             if attempt > 0 {
                 tokio::time::sleep(CONFLICT_PAUSE * u32::try_from(attempt).unwrap_or(1)).await;
             }
-            match self.attempt(workload, cause, mode).await {
-                Ok(result) => return result,
+            match self.attempt(workload, wanted, mode).await {
+                Ok(done) => return done,
                 Err(ApiError::Conflict(_)) => {}
-                Err(error) => return self.failed(workload, &error),
+                Err(error) => return (self.failed(workload, &error), &wanted.own),
             }
         }
-        WorkloadResult::new(workload, Action::Failed, Code::Contended, "it changed at every attempt to restart it")
+        let reason = "it changed at every attempt to restart it";
+        (WorkloadResult::new(workload, Action::Failed, Code::Contended, reason), &wanted.own)
     }
 
     /// # Errors
     /// [`ApiError::Conflict`]: look again. Any other: it has failed.
-    async fn attempt(&self, workload: &WorkloadRef, cause: &Cause, mode: Mode) -> Result<WorkloadResult, ApiError> {
+    async fn attempt<'c>(
+        &self,
+        workload: &WorkloadRef,
+        wanted: &'c Wanted,
+        mode: Mode,
+    ) -> Result<(WorkloadResult, &'c Cause), ApiError> {
         let object = match self.cluster.get_workload(workload).await {
-            Err(ApiError::NotFound(_)) => return Ok(cause.gone(workload)),
+            Err(ApiError::NotFound(_)) => return Ok((wanted.own.gone(workload), &wanted.own)),
             object => object?,
         };
-        match self.decide(workload, &object, cause) {
-            Decision::Leave { action, code, reason } => Ok(WorkloadResult::new(workload, action, code, reason)),
-            Decision::Restart(restart) if mode == Mode::DryRun => Ok(cause.restarted(workload, restart)),
-            Decision::Restart(restart) => self.carry_out(workload, &object, cause, restart).await,
-        }
+        let (decision, cause) = self.decide(workload, &object, wanted);
+        let result = match decision {
+            Decision::Leave { action, code, reason } => WorkloadResult::new(workload, action, code, reason),
+            Decision::Restart(restart) if mode == Mode::DryRun => cause.restarted(workload, restart),
+            Decision::Restart(restart) => self.carry_out(workload, &object, cause, restart).await?,
+        };
+        Ok((result, cause))
     }
 
     /// # Errors
@@ -208,7 +243,15 @@ impl Shared {
         Ok(cause.restarted(workload, restart))
     }
 
-    fn decide(&self, workload: &WorkloadRef, object: &WorkloadObject, cause: &Cause) -> Decision {
+    fn decide<'c>(&self, workload: &WorkloadRef, object: &WorkloadObject, wanted: &'c Wanted) -> (Decision, &'c Cause) {
+        let decide = |cause| (self.decide_for(workload, object, cause), cause);
+        let of_newer = wanted.newer.as_ref().map(decide);
+        of_newer
+            .filter(|(decision, _)| !matches!(decision, Decision::Leave { .. }))
+            .unwrap_or_else(|| decide(&wanted.own))
+    }
+
+    fn decide_for(&self, workload: &WorkloadRef, object: &WorkloadObject, cause: &Cause) -> Decision {
         match cause {
             Cause::ByHand(asked) => decide_by_hand(workload, object, asked, &self.policy),
             Cause::Push(push) => {
@@ -244,31 +287,16 @@ impl Shared {
     }
 }
 
-impl Cause {
-    fn names_the_workload(&self) -> bool {
-        matches!(self, Self::ByHand(asked) if **asked == ByHand::Workload)
+impl<'m> Queued<'m> {
+    fn new(metrics: &'m Metrics) -> Self {
+        metrics.queued_restarts.inc();
+        Self(metrics)
     }
+}
 
-    fn field_manager(&self) -> &'static str {
-        match self {
-            Self::Push(_) => FIELD_MANAGER,
-            Self::ByHand(_) => BY_HAND_FIELD_MANAGER,
-        }
-    }
-
-    fn restarted(&self, workload: &WorkloadRef, restart: Restart) -> WorkloadResult {
-        let code = if self.names_the_workload() { Code::Named } else { Code::RunsImage };
-        let result = WorkloadResult::new(workload, Action::Restarted, code, restart.reason);
-        WorkloadResult { warnings: restart.warnings, ..result }
-    }
-
-    /// An index may name what is no more; a person who does is wrong.
-    fn gone(&self, workload: &WorkloadRef) -> WorkloadResult {
-        if self.names_the_workload() {
-            WorkloadResult::new(workload, Action::Failed, Code::Gone, "it does not exist")
-        } else {
-            WorkloadResult::new(workload, Action::Skipped, Code::Gone, "it does not exist any more")
-        }
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.queued_restarts.dec();
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub signing_keys_fresh_until: Gauge<f64, AtomicU64>,
     /// `pushroll_held_pushes`
     pub held_pushes: Gauge<i64, AtomicI64>,
+    /// `pushroll_queued_restarts`
+    pub queued_restarts: Gauge,
 }
 
 /// How a push ended.
@@ -132,6 +134,7 @@ impl Metrics {
             signing_key_fetches: Family::default(),
             signing_keys_fresh_until: Gauge::default(),
             held_pushes: Gauge::default(),
+            queued_restarts: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -187,6 +190,11 @@ impl Metrics {
             self.signing_keys_fresh_until.clone(),
         );
         registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
+        registry.register(
+            "queued_restarts",
+            "Workloads that a push waits for now, because another push of the image is at work on them",
+            self.queued_restarts.clone(),
+        );
     }
 
     /// The exposition text, OpenMetrics 1.0.

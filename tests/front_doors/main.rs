@@ -48,6 +48,7 @@ mod restart;
 mod rolled;
 mod shutdown;
 mod store;
+mod storms;
 mod support;
 mod tier_failures;
 mod usage;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
     decisions::tests(&mut suite);
     exactly_once::tests(&mut suite);
     contention::tests(&mut suite);
+    storms::tests(&mut suite);
     by_hand::tests(&mut suite);
     admission::tests(&mut suite);
     admin_callers::tests(&mut suite);

@@ -1,0 +1,136 @@
+//! A model of a workload in place of the API server: a record, and a restart that takes a while. Time is counted in
+//! turns of a runtime with one thread.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use tokio::task::yield_now;
+
+use super::*;
+use crate::workload::WorkloadKind;
+
+fn push(published: Option<i64>) -> Arc<Push> {
+    let at = |seconds| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+    let message_id = published.map(|published| published.to_string());
+    Arc::new(Push {
+        image: "web:1".parse().unwrap(),
+        digest: None,
+        published: published.map(at),
+        received: at(100),
+        message_id,
+    })
+}
+
+async fn pass(time: u64) {
+    for _ in 0..time {
+        yield_now().await;
+    }
+}
+
+/// The workload: what it was restarted for, one after the other.
+#[derive(Default)]
+struct Model {
+    restarts: Mutex<Vec<Arc<Push>>>,
+    turns: Turns,
+}
+
+impl Model {
+    /// As a restart goes: wait for the turn, look, write. Says for whom it restarted.
+    async fn work(&self, own: &Arc<Push>) -> Option<Arc<Push>> {
+        let workload = WorkloadRef::new("n", WorkloadKind::Deployment, "w");
+        let place = self.turns.join(&workload, own);
+        let turn = place.turn().await;
+        for wanted in [&turn.newest, own] {
+            let is_done = || {
+                let restarts = lock(&self.restarts);
+                wanted.order().is_some() && restarts.iter().any(|done| done.order() >= wanted.order())
+            };
+            if is_done() {
+                continue;
+            }
+            pass(10).await;
+            // The precondition of the PATCH: without a turn another may have been quicker.
+            if is_done() {
+                continue;
+            }
+            lock(&self.restarts).push(Arc::clone(wanted));
+            place.dealt_with(wanted);
+            return Some(Arc::clone(wanted));
+        }
+        None
+    }
+}
+
+/// In seconds.
+type PublishTime = Option<i64>;
+
+/// All arrive in this order while the first works; those with a limit give up when it has passed. Gives what it was
+/// restarted for, what each was told (`None` where it gave up), and how many lines are left.
+fn play(pushes: &[(Option<i64>, Option<u64>)]) -> (Vec<PublishTime>, Vec<Option<PublishTime>>, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let model = Arc::new(Model::default());
+        let published = |push: &Arc<Push>| push.published.map(|time| time.as_second() - 1_700_000_000);
+        let mut tasks = Vec::new();
+        for (time, limit) in pushes {
+            let (model, own, limit) = (Arc::clone(&model), push(*time), limit.unwrap_or(u64::MAX));
+            tasks.push(tokio::spawn(async move {
+                tokio::select! {
+                    biased;
+                    restarted = model.work(&own) => Some(restarted),
+                    () = pass(limit) => None,
+                }
+            }));
+        }
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap().map(|restarted| restarted.as_ref().and_then(published)));
+        }
+        let restarts = lock(&model.restarts).iter().map(published).collect();
+        let left = lock(&model.turns.0).len();
+        (restarts, answers, left)
+    })
+}
+
+#[test]
+fn ten_at_once_are_two_restarts_the_last_for_the_newest() {
+    let pushes = [1, 5, 3, 9, 2, 10, 4, 8, 6, 7].map(|time| (Some(time), None));
+    let (restarts, answers, left) = play(&pushes);
+    assert_eq!(restarts, [Some(1), Some(10)]);
+    assert_eq!(answers[1], Some(Some(10)), "the next in line works for the newest");
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn those_without_a_publish_time_neither_swallow_nor_are_swallowed() {
+    let (restarts, _, left) = play(&[(Some(1), None), (None, None), (Some(3), None), (None, None), (Some(2), None)]);
+    assert_eq!(restarts, [Some(1), None, Some(3), None]);
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn one_message_many_times_is_one_restart() {
+    assert_eq!(play(&[(Some(1), None); 10]).0, [Some(1)]);
+}
+
+proptest! {
+    /// Whoever gives up at whatever moment: each of the others is answered with a restart for it or a newer one.
+    #[test]
+    fn nobody_is_lost(pushes in prop::collection::vec((prop::option::weighted(0.9, 1..20_i64), prop::option::of(0..40_u64)), 1..12)) {
+        let (restarts, answers, left) = play(&pushes);
+        prop_assert_eq!(left, 0);
+        let unordered = |limited: bool| pushes.iter().filter(|(time, limit)| time.is_none() && (limited || limit.is_none())).count();
+        let rolled = restarts.iter().filter(|time| time.is_none()).count();
+        prop_assert!((unordered(false)..=unordered(true)).contains(&rolled), "{:?}", restarts);
+        for ((time, _), answer) in pushes.iter().zip(&answers) {
+            if time.is_some() && answer.is_some() {
+                prop_assert!(restarts.iter().any(|done| done >= time), "{:?} {:?}", time, restarts);
+            }
+        }
+        let ordered: Vec<_> = restarts.iter().flatten().collect();
+        prop_assert!(ordered.is_sorted_by(|a, b| a < b), "{:?}", ordered);
+        // Nobody gives up: the first, and what came while it worked.
+        if pushes.iter().all(|(_, limit)| limit.is_none()) {
+            prop_assert!(ordered.len() <= 2 + unordered(true), "{:?}", ordered);
+        }
+    }
+}
