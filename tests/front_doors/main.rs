@@ -60,6 +60,9 @@ use std::process::ExitCode;
 use support::suite::Suite;
 
 fn main() -> ExitCode {
+    if store::write_if_told() {
+        return ExitCode::SUCCESS;
+    }
     let mut suite = Suite::new();
     api_cost::tests(&mut suite);
     auth::tests(&mut suite);

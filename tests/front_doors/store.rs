@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pushroll::clock::Clock;
 use pushroll::cluster::Cluster;
+use pushroll::cluster::connect::{ConnectOptions, connect};
 use pushroll::configmap_store::{ConfigMapStore, Values};
 use pushroll::telemetry::Metrics;
 use serde_json::json;
@@ -100,27 +101,58 @@ async fn a_store_says_what_it_cannot_do(ground: Ground) {
 }
 
 /// Four stores of their own stand for four processes: they share nothing but the API server.
+const WRITERS: usize = 20;
+const WRITERS_OF_A_PROCESS: usize = 5;
+const SETS: usize = 50;
+/// Of a process that writes, and does nothing else: the kubeconfig, the namespace, its first writer.
+const WRITER: &str = "PUSHROLL_TEST_WRITER";
+
+/// What this program does when a test has started it as a writer.
+pub fn write_if_told() -> bool {
+    let Ok(told) = std::env::var(WRITER) else { return false };
+    let told: Vec<&str> = told.split('\n').collect();
+    let [kubeconfig, namespace, first] = told[..] else { panic!("{told:?}") };
+    let first: usize = first.parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Arc::new(store_of(kubeconfig, namespace).await);
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in first..first + WRITERS_OF_A_PROCESS {
+            let store = Arc::clone(&store);
+            writers.spawn(async move {
+                for set in 0..SETS {
+                    let value = format!("{writer} {set}").into_bytes();
+                    assert!(store.set(&Values::from([(format!("key-{writer}-{set}"), value)])).await.unwrap());
+                }
+            });
+        }
+        writers.join_all().await;
+    });
+    true
+}
+
+async fn store_of(kubeconfig: &str, namespace: &str) -> ConfigMapStore {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = ConnectOptions { kubeconfig: Some(kubeconfig.into()), context: None };
+    let cluster = Cluster::new(connect(&options).await.unwrap(), Clock::system(), Arc::new(Metrics::new()));
+    ConfigMapStore::new(cluster, namespace, "crowded")
+}
+
+/// From several processes, each with several writers.
 async fn writers_of_different_keys_never_lose_a_set(ground: Ground) {
-    const WRITERS: usize = 20;
-    const SETS: usize = 50;
-    let mut stores = Vec::new();
-    for _ in 0..4 {
-        let client = ground.client_as(&ground.fresh_user()).await;
-        let cluster = Cluster::new(client, Clock::system(), Arc::new(Metrics::new()));
-        stores.push(Arc::new(ConfigMapStore::new(cluster, ground.namespace(), "crowded")));
+    let mut processes = Vec::new();
+    for first in (0..WRITERS).step_by(WRITERS_OF_A_PROCESS) {
+        let kubeconfig = ground.kubeconfig(&ground.fresh_user());
+        let told = format!("{}\n{}\n{first}", kubeconfig.display(), ground.namespace());
+        let program = std::env::current_exe().unwrap();
+        processes.push(std::process::Command::new(program).env(WRITER, told).spawn().unwrap());
     }
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..WRITERS {
-        let store = Arc::clone(&stores[writer % stores.len()]);
-        writers.spawn(async move {
-            for set in 0..SETS {
-                let value = format!("{writer} {set}").into_bytes();
-                assert!(store.set(&Values::from([(format!("key-{writer}-{set}"), value)])).await.unwrap());
-            }
-        });
-    }
-    writers.join_all().await;
-    let snapshot = stores[0].snapshot().await.unwrap().unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        processes.iter_mut().map(|process| process.wait().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(ended.await.unwrap().iter().all(|status| status.success()));
+    let store = store_of(ground.kubeconfig(&ground.fresh_user()).to_str().unwrap(), ground.namespace()).await;
+    let snapshot = store.snapshot().await.unwrap().unwrap();
     assert_eq!(snapshot.values.len(), WRITERS * SETS);
     for writer in 0..WRITERS {
         for set in 0..SETS {
