@@ -50,9 +50,6 @@ pub enum Mode {
     DryRun,
 }
 
-/// Counted while it waits for its turn.
-struct Queued<'m>(&'m Metrics);
-
 impl Restarter {
     /// At most `concurrency` workloads are worked on at once, over all pushes.
     pub fn new(
@@ -148,10 +145,7 @@ impl Shared {
     /// Several pushes of one image at once: one after the other, each turn for the newest of them.
     async fn restart_in_turn(&self, workload: &WorkloadRef, push: &Arc<Push>) -> WorkloadResult {
         let place = self.turns.join(workload, push);
-        let turn = {
-            let _queued = Queued::new(&self.metrics);
-            place.turn().await
-        };
+        let turn = place.turn(&self.metrics.queued_restarts).await;
         let newer = Some(&turn.newest).filter(|newest| !Arc::ptr_eq(newest, push));
         let wanted = Wanted { newer: newer.cloned().map(Cause::Push), own: Cause::Push(Arc::clone(push)) };
         let (mut result, cause) = self.work(workload, &wanted, Mode::Apply).await;
@@ -284,19 +278,6 @@ impl Shared {
             _ => Code::ApiError,
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())
-    }
-}
-
-impl<'m> Queued<'m> {
-    fn new(metrics: &'m Metrics) -> Self {
-        metrics.queued_restarts.inc();
-        Self(metrics)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.queued_restarts.dec();
     }
 }
 

@@ -9,6 +9,8 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use super::Push;
 use crate::workload::WorkloadRef;
 
@@ -52,6 +54,8 @@ pub(super) struct Turn<'a> {
     _guard: Option<tokio::sync::MutexGuard<'a, ()>>,
 }
 
+struct Queued<'a>(&'a Gauge);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -68,9 +72,14 @@ impl Turns {
 }
 
 impl Place<'_> {
-    /// Waits for the turn.
-    pub(super) async fn turn(&self) -> Turn<'_> {
-        let guard = self.line.turn.lock().await;
+    /// Waits for the turn, counted in `queued` meanwhile.
+    pub(super) async fn turn(&self, queued: &Gauge) -> Turn<'_> {
+        let guard = {
+            queued.inc();
+            // Whoever gives up is dropped here.
+            let _queued = Queued(queued);
+            self.line.turn.lock().await
+        };
         let state = lock(&self.line.state);
         let own = self.push.order();
         let is_dealt_with = own.is_some() && state.dealt_with.as_ref().is_some_and(|done| done.order() >= own);
@@ -89,6 +98,12 @@ impl Place<'_> {
         if push.order() > state.dealt_with.as_ref().and_then(|done| done.order()) {
             state.dealt_with = Some(Arc::clone(push));
         }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -31,6 +31,7 @@ async fn pass(time: u64) {
 struct Model {
     restarts: Mutex<Vec<Arc<Push>>>,
     turns: Turns,
+    queued: Gauge,
 }
 
 impl Model {
@@ -38,7 +39,7 @@ impl Model {
     async fn work(&self, own: &Arc<Push>) -> Option<Arc<Push>> {
         let workload = WorkloadRef::new("n", WorkloadKind::Deployment, "w");
         let place = self.turns.join(&workload, own);
-        let turn = place.turn().await;
+        let turn = place.turn(&self.queued).await;
         for wanted in [&turn.newest, own] {
             let is_done = || {
                 let restarts = lock(&self.restarts);
@@ -60,12 +61,19 @@ impl Model {
     }
 }
 
-/// In seconds.
-type PublishTime = Option<i64>;
+/// For whom one restarted, if it did.
+type Answer = Option<Option<i64>>;
 
-/// All arrive in this order while the first works; those with a limit give up when it has passed. Gives what it was
-/// restarted for, what each was told (`None` where it gave up), and how many lines are left.
-fn play(pushes: &[(Option<i64>, Option<u64>)]) -> (Vec<PublishTime>, Vec<Option<PublishTime>>, usize) {
+/// What came of it: pushes by their publish time.
+struct Played {
+    restarts: Vec<Option<i64>>,
+    /// `None` where it gave up.
+    answers: Vec<Option<Answer>>,
+    lines_left: usize,
+}
+
+/// All arrive in this order while the first works; those with a limit give up when it has passed.
+fn play(pushes: &[(Option<i64>, Option<u64>)]) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let model = Arc::new(Model::default());
@@ -83,41 +91,43 @@ fn play(pushes: &[(Option<i64>, Option<u64>)]) -> (Vec<PublishTime>, Vec<Option<
         }
         let mut answers = Vec::new();
         for task in tasks {
-            answers.push(task.await.unwrap().map(|restarted| restarted.as_ref().and_then(published)));
+            answers.push(task.await.unwrap().map(|restarted| restarted.as_ref().map(published)));
         }
         let restarts = lock(&model.restarts).iter().map(published).collect();
-        let left = lock(&model.turns.0).len();
-        (restarts, answers, left)
+        assert_eq!(model.queued.get(), 0);
+        let lines_left = lock(&model.turns.0).len();
+        Played { restarts, answers, lines_left }
     })
 }
 
 #[test]
 fn ten_at_once_are_two_restarts_the_last_for_the_newest() {
     let pushes = [1, 5, 3, 9, 2, 10, 4, 8, 6, 7].map(|time| (Some(time), None));
-    let (restarts, answers, left) = play(&pushes);
+    let Played { restarts, answers, lines_left } = play(&pushes);
     assert_eq!(restarts, [Some(1), Some(10)]);
-    assert_eq!(answers[1], Some(Some(10)), "the next in line works for the newest");
-    assert_eq!(left, 0);
+    assert_eq!(answers[1], Some(Some(Some(10))), "the next in line works for the newest");
+    assert_eq!(lines_left, 0);
 }
 
 #[test]
 fn those_without_a_publish_time_neither_swallow_nor_are_swallowed() {
-    let (restarts, _, left) = play(&[(Some(1), None), (None, None), (Some(3), None), (None, None), (Some(2), None)]);
+    let Played { restarts, lines_left, .. } =
+        play(&[(Some(1), None), (None, None), (Some(3), None), (None, None), (Some(2), None)]);
     assert_eq!(restarts, [Some(1), None, Some(3), None]);
-    assert_eq!(left, 0);
+    assert_eq!(lines_left, 0);
 }
 
 #[test]
 fn one_message_many_times_is_one_restart() {
-    assert_eq!(play(&[(Some(1), None); 10]).0, [Some(1)]);
+    assert_eq!(play(&[(Some(1), None); 10]).restarts, [Some(1)]);
 }
 
 proptest! {
     /// Whoever gives up at whatever moment: each of the others is answered with a restart for it or a newer one.
     #[test]
     fn nobody_is_lost(pushes in prop::collection::vec((prop::option::weighted(0.9, 1..20_i64), prop::option::of(0..40_u64)), 1..12)) {
-        let (restarts, answers, left) = play(&pushes);
-        prop_assert_eq!(left, 0);
+        let Played { restarts, answers, lines_left } = play(&pushes);
+        prop_assert_eq!(lines_left, 0);
         let unordered = |limited: bool| pushes.iter().filter(|(time, limit)| time.is_none() && (limited || limit.is_none())).count();
         let rolled = restarts.iter().filter(|time| time.is_none()).count();
         prop_assert!((unordered(false)..=unordered(true)).contains(&rolled), "{:?}", restarts);
