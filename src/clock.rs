@@ -63,7 +63,17 @@ impl Clock {
     }
 }
 
+/// A duration as flags and annotations have it: `500ms`, `5s`, `10m`, `1h30m`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
+}
+
 impl Clocks<'_> {
+    /// What the API server's clock shows now, or a little less; what ours does where it has not told yet.
+    pub fn server_now(&self) -> Timestamp {
+        self.server.at(self.now)
+    }
+
     /// Whether `server_time`, by the API server's clock, is later than `published`, by Pub/Sub's, as far as the API
     /// server's clock and ours can tell: they must be known to agree within the margin.
     pub fn show_after(&self, server_time: Timestamp, published: Timestamp) -> bool {

@@ -7,6 +7,7 @@
 //!             field_owners   who wrote an annotation last, by the API server's own bookkeeping
 //!             policy     which workloads may be touched at all
 //!             turns    several pushes of one image at once: two restarts at most
+//! cooldown  when we may restart it again; deferred: what waits until then, on the workload; due: and is carried out
 //! follow    GET until the rollout has ended
 //! ```
 //!
@@ -14,10 +15,14 @@
 //! told of and that the PATCH's precondition proves to be fresh. It must not know where the hint came from, nor HTTP.
 
 mod cause;
+pub mod cooldown;
 pub mod decision;
+pub mod deferred;
+mod due;
 mod events;
 mod field_owners;
 pub mod follow;
+mod patches;
 pub mod policy;
 pub mod record;
 pub mod restart;
@@ -63,6 +68,8 @@ pub struct Push {
 pub enum Action {
     /// Its pods are being replaced (in a dry run: would be).
     Restarted,
+    /// To be restarted later: the push waits, on the workload itself.
+    Deferred,
     /// Done already, for this push or a newer one.
     Current,
     /// Not to be restarted.
@@ -79,6 +86,8 @@ pub enum Code {
     RunsImage,
     /// Restarted: a person named it.
     Named,
+    /// Deferred: we have restarted it less than its `pushroll.dev/cooldown` ago.
+    Cooldown,
     /// Current: restarted for this very push before.
     AlreadyRestarted,
     /// Current: restarted for a newer push of the image.
@@ -129,6 +138,8 @@ pub enum Warning {
     PullPolicy,
     /// The record on the workload could not be read and was written anew.
     UnreadableRecord,
+    /// Its `pushroll.dev/cooldown` is no duration; it has none.
+    UnreadableCooldown,
     /// Named by a person, though a push would leave it: it opts out.
     OptedOut,
     /// Named by a person, though a push would leave it: it is out of scope.
@@ -178,6 +189,7 @@ impl Action {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restarted => "restarted",
+            Self::Deferred => "deferred",
             Self::Current => "current",
             Self::Skipped => "skipped",
             Self::Failed => "failed",

@@ -90,6 +90,8 @@ pub struct ServeConfig {
     pub concurrency: usize,
     /// Longest wait for requests in flight at the end.
     pub drain_timeout: Duration,
+    /// How often pushes are looked for that wait for the end of a cooldown.
+    pub deferred_poll: Duration,
 }
 
 /// The sockets, bound by the caller.
@@ -159,8 +161,9 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let drain_timeout = config.drain_timeout;
-    let app = Arc::new(build(config, client, clock));
+    let (drain_timeout, deferred_poll) = (config.drain_timeout, config.deferred_poll);
+    let (app, restarter) = build(config, client, clock);
+    let app = Arc::new(app);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 
@@ -180,6 +183,12 @@ pub async fn serve(
         });
     }
     let callers = LocalCallers::of(&listeners.admin);
+    let (resolver, deferred_end) = (Arc::clone(&app.resolver), done.clone());
+    tasks.spawn(async move {
+        let watch_is_live = || resolver.tiers().watch.live == Some(true);
+        restarter.run_deferred(deferred_poll, watch_is_live, deferred_end).await;
+        "deferred pushes"
+    });
     let public = tasks
         .spawn(accept::serve("public listener", listeners.public, public_router(&app), draining.clone(), drain_timeout))
         .id();
@@ -229,7 +238,7 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
     }
 }
 
-fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
+fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
     let metrics = Arc::new(Metrics::new());
     let cluster = Cluster::new(client, clock, Arc::clone(&metrics));
     let resolver = Arc::new(Resolver::new(
@@ -251,9 +260,10 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
     let restarter =
         Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));
     let delivery_config = DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale };
-    let deliveries = Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter, Arc::clone(&metrics));
+    let deliveries =
+        Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
     let authenticator = config.auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
-    App {
+    let app = App {
         deliveries,
         resolver,
         authenticator,
@@ -262,7 +272,8 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> App {
         poison: config.poison,
         clock,
         draining: AtomicBool::new(false),
-    }
+    };
+    (app, restarter)
 }
 
 fn public_router(app: &Arc<App>) -> Router {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use jiff::SignedDuration;
 
 use super::output::OutputFormat;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
+use crate::clock::parse_duration;
 use crate::cluster::connect::{ConnectOptions, connect};
 use crate::index::document::stored;
 use crate::telemetry::logging::{self, LogFormat};
@@ -115,11 +115,7 @@ impl GlobalArgs {
 
 /// `500ms`, `5s`, `10m`, `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<SignedDuration, _> = text.parse();
-    parsed
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
+    parse_duration(text).ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
 }
 
 /// A namespace's name, an RFC 1123 label: one that is empty must not come to mean all of them, or none.

@@ -77,7 +77,7 @@ pub(super) fn style(action: Action, text: &str) -> String {
     coloured(
         match action {
             Action::Restarted => Green,
-            Action::Current => Cyan,
+            Action::Current | Action::Deferred => Cyan,
             Action::Skipped => Yellow,
             Action::Failed => Red,
         },

@@ -72,6 +72,9 @@ pub(super) struct ServeArgs {
     /// Longest wait for requests in flight at the end
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration, env = "PUSHROLL_DRAIN_TIMEOUT")]
     drain_timeout: Duration,
+    /// How often pushes are looked for that wait for the end of a cooldown
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, env = "PUSHROLL_DEFERRED_POLL")]
+    deferred_poll: Duration,
     #[command(flatten)]
     policy: PolicyArgs,
 }
@@ -165,6 +168,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         policy: args.policy.policy(),
         concurrency: args.concurrency.into(),
         drain_timeout: args.drain_timeout,
+        deferred_poll: args.deferred_poll,
     };
     serve(config, client, Clock::system(), listeners, end).await?;
     Ok(Answered::Yes)

@@ -15,6 +15,8 @@ pub struct ServerClock(Mutex<Option<Observed>>);
 #[derive(Debug, Clone, Copy)]
 struct Observed {
     date: Timestamp,
+    /// When it came, by our clock.
+    received: Timestamp,
     /// The largest distance between the two clocks that the answer leaves possible.
     distance: SignedDuration,
 }
@@ -30,13 +32,19 @@ impl ServerClock {
         let Some(date) = parse_date(date) else { return };
         let earliest = date.duration_since(received).abs();
         let latest = (date.duration_since(sent) + SignedDuration::from_secs(1)).abs();
-        *self.lock() = Some(Observed { date, distance: earliest.max(latest) });
+        *self.lock() = Some(Observed { date, received, distance: earliest.max(latest) });
     }
 
     /// A time by the API server's clock that has passed already, so that what begins now begins after it; `None`
     /// where the answer that told it did not agree with our clock.
     pub fn passed(&self, margin: Duration) -> Option<Timestamp> {
         self.agreeing(margin).map(|observed| observed.date)
+    }
+
+    /// What it shows at `time` of ours, or a little less: as it was at the last answer, however far off.
+    pub fn at(&self, time: Timestamp) -> Timestamp {
+        let since = |observed: &Observed| observed.date.checked_add(time.duration_since(observed.received)).ok();
+        self.lock().as_ref().and_then(since).unwrap_or(time)
     }
 
     /// Whether the two clocks are known to be at most `margin` apart.
@@ -75,6 +83,7 @@ mod tests {
         clock.observe(&date, at(-9), at(0));
         assert!(clock.agrees_within(seconds(10)) && !clock.agrees_within(seconds(9)));
         clock.observe(&date, at(300), at(300));
+        assert_eq!(clock.at(at(310)), at(10));
         assert!(!clock.agrees_within(seconds(10)) && clock.passed(seconds(10)).is_none());
     }
 }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::pages::PageMetadata;
-use super::request::Cluster;
-use super::workloads::PodSpec;
+use super::request::{Call, Cluster};
+use super::workloads::{PodSpec, WorkloadObject};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// A LIST whose `continue` token has expired is begun again this often.
@@ -62,7 +62,40 @@ impl AsRef<str> for Text<'_> {
     }
 }
 
+/// A LIST of few, whole.
+#[derive(Deserialize)]
+struct WholeList {
+    items: Vec<WorkloadObject>,
+}
+
+fn collection(kind: WorkloadKind, namespace: Option<&str>) -> String {
+    match namespace {
+        None => format!("/apis/apps/v1/{}", kind.plural()),
+        Some(namespace) => format!("/apis/apps/v1/namespaces/{namespace}/{}", kind.plural()),
+    }
+}
+
 impl Cluster {
+    /// LIST of the workloads of a kind that have a label, in one namespace or in all; of few, and not necessarily the
+    /// newest: the API server answers from its memory (`resourceVersion=0`).
+    pub async fn list_labelled(
+        &self,
+        kind: WorkloadKind,
+        namespace: Option<&str>,
+        label: &str,
+    ) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
+        // The one character of a label's key that is not for a query.
+        let selector = label.replace('/', "%2F");
+        let uri = format!("{}?labelSelector={selector}&resourceVersion=0", collection(kind, namespace));
+        let body = self.call(Call { verb: "list", resource: kind.plural(), uri, body: None }).await?;
+        let list: WholeList = serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+        let named = list.items.into_iter().map(|object| {
+            let WorkloadObject { metadata, .. } = &object;
+            (WorkloadRef::new(metadata.namespace.as_str(), kind, metadata.name.as_str()), object)
+        });
+        Ok(named.collect())
+    }
+
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),
     /// in one namespace or in all, page by page. `each` is called for every workload with each of its images;
     /// it is told `None` first, and again where the LIST has to begin anew.
@@ -88,11 +121,7 @@ impl Cluster {
         namespace: Option<&str>,
         each: &mut impl FnMut(Option<(&str, WorkloadRef)>),
     ) -> Result<(), ApiError> {
-        let collection = match namespace {
-            None => format!("/apis/apps/v1/{}", kind.plural()),
-            Some(namespace) => format!("/apis/apps/v1/namespaces/{namespace}/{}", kind.plural()),
-        };
-        self.each_page(kind.plural(), &collection, None, |page| {
+        self.each_page(kind.plural(), &collection(kind, namespace), None, |page| {
             let page: Page<'_> = serde_json::from_slice(page)?;
             for item in &page.items {
                 for image in item.spec.template.spec.images() {

@@ -23,6 +23,8 @@ pub enum Outcome {
     Failed,
     /// One or more were restarted.
     Restarted,
+    /// None was restarted, and for one or more the push waits on the workload for the end of its cooldown.
+    Deferred,
     /// All of it was done already, for this push or a newer one.
     Current,
     /// Some run the image, and none of them is to be restarted.
@@ -116,6 +118,7 @@ impl Outcome {
         match self {
             Self::Failed => "failed",
             Self::Restarted => "restarted",
+            Self::Deferred => "deferred",
             Self::Current => "current",
             Self::Skipped => "skipped",
             Self::NotInUse => "not_in_use",
@@ -131,6 +134,8 @@ impl Outcome {
             Self::Failed
         } else if any(Action::Restarted) {
             Self::Restarted
+        } else if any(Action::Deferred) {
+            Self::Deferred
         } else if any(Action::Current) {
             Self::Current
         } else if any(Action::Skipped) {
@@ -199,6 +204,7 @@ impl Answer {
             Outcome::Failed => 200,
             Outcome::Ignored if poison == Poison::Nack && self.is_poison() => 422,
             Outcome::Restarted
+            | Outcome::Deferred
             | Outcome::Current
             | Outcome::Skipped
             | Outcome::NotInUse

@@ -3,11 +3,14 @@
 //! Pure: the object, the push, the policy and the clocks in; what to do and why out.
 
 pub mod by_hand;
+pub mod deferred;
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
 
+use super::cooldown::{COOLDOWN_ANNOTATION, Cooldown};
+use super::deferred::{DeferredPushes, Waiting};
 use super::field_owners::TemplateOwners;
 use super::policy::{Policy, Refusal};
 use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
@@ -22,6 +25,8 @@ use crate::image::ImageRef;
 pub enum Decision {
     /// Restart it.
     Restart(Restart),
+    /// Restart it later.
+    Defer(Defer),
     /// Leave it.
     Leave {
         /// `Current` or `Skipped`.
@@ -42,6 +47,17 @@ pub struct Restart {
     pub warnings: Vec<Warning>,
     /// The record to write in the same PATCH; a restart by hand leaves none, and the one that is there alone.
     pub record: Option<Record>,
+    /// Pushes wait on it, and are done with this restart.
+    pub ends_deferral: bool,
+}
+
+/// A push that is to wait for the end of a cooldown.
+#[derive(Debug)]
+pub struct Defer {
+    /// The sentence of the answer.
+    pub reason: String,
+    /// What waits from now on; nothing to write where this push, or one that does for it, waits already.
+    pub pushes: Option<DeferredPushes>,
 }
 
 /// Decides for one workload, from the object as it is now.
@@ -51,14 +67,15 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
         Err(leave) => return leave,
     };
     let annotations = &object.spec.template.metadata.annotations;
-    let (record, record_is_readable) = match Record::decode(annotations.get(RECORD_ANNOTATION).map(String::as_str)) {
-        Ok(record) => (record, true),
-        Err(_) => (Record::default(), false),
+    let (record, record_is_readable) = record_of(object);
+    let deferred = match DeferredPushes::of(object) {
+        Waiting::Pushes(deferred) => deferred,
+        Waiting::Nothing | Waiting::Unreadable => DeferredPushes::default(),
     };
     let tag_key = push.image.tag_key().unwrap_or_default();
     let owners = TemplateOwners::of(object);
     if let Some(recorded) = record.get(tag_key)
-        && let Some(decision) = done_before(recorded, push, &owners)
+        && let Some(decision) = done_before(recorded, push, &owners, deferred.get(tag_key).is_some())
     {
         return decision;
     }
@@ -66,19 +83,65 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
         return decision;
     }
 
+    let cooldown = Cooldown::of(object);
+    if let Ok(Some(cooldown)) = cooldown
+        && cooldown.due > clocks.server_now()
+    {
+        return Decision::Defer(defer(object, push, deferred, cooldown));
+    }
+
     let mut warnings = warnings(object, &followers);
     if !record_is_readable {
         warnings.push(Warning::UnreadableRecord);
     }
+    if cooldown.is_err() {
+        warnings.push(Warning::UnreadableCooldown);
+    }
     // What the pods pulled of the other images is certain only while nobody but us has touched the template.
     let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
-    let pod = &object.spec.template.spec;
-    let runs = |tag_key: &str| pod.images().any(|i| parse(i.image).is_some_and(|i| i.tag_key() == Some(tag_key)));
+    // What waits, of whatever image, is done with this restart.
+    let waiting: Vec<Push> = deferred.iter().filter_map(|(_, waits)| waits.push(clocks.now, clocks.margin)).collect();
+    let is_newest = deferred.get(tag_key).is_none_or(|waits| push.order().is_none() || push.order() > waits.order());
+    let with = |record: Record, push: &Push| {
+        record.with(push.image.tag_key().unwrap_or_default(), push, clocks.margin, |key| runs(object, key))
+    };
+    let record = waiting.iter().chain(is_newest.then_some(push)).fold(record, with);
     Decision::Restart(Restart {
         reason: restart_reason("runs the image", &warnings, object),
-        record: Some(record.with(tag_key, push, clocks.margin, runs)),
+        record: Some(record),
         warnings,
+        ends_deferral: DeferredPushes::is_marked(object),
     })
+}
+
+fn defer(object: &WorkloadObject, push: &Push, deferred: DeferredPushes, cooldown: Cooldown) -> Defer {
+    let Cooldown { length, last, due } = cooldown;
+    let waits = push.image.tag_key().and_then(|tag_key| deferred.get(tag_key)).filter(|waits| waits.covers(push));
+    let mut reason = format!("it was restarted at {last}, and its {COOLDOWN_ANNOTATION} is {length:?}: due at {due}");
+    let pushes = match waits {
+        None => Some(deferred.with(push, due, object, |tag_key| runs(object, tag_key))),
+        Some(waits) => {
+            if let (true, Some(published)) = (waits.order() > push.order() && push.order().is_some(), waits.published) {
+                reason.push_str(&format!(", with a newer push, published {published:.3}, which waits already"));
+            }
+            None
+        }
+    };
+    Defer { reason, pushes }
+}
+
+/// The record, and whether it could be read.
+fn record_of(object: &WorkloadObject) -> (Record, bool) {
+    let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
+    match Record::decode(annotation.map(String::as_str)) {
+        Ok(record) => (record, true),
+        Err(_) => (Record::default(), false),
+    }
+}
+
+fn runs(object: &WorkloadObject, tag_key: &str) -> bool {
+    let mut images = object.spec.template.spec.images();
+    images.any(|image| parse(image.image).is_some_and(|image| image.tag_key() == Some(tag_key)))
 }
 
 /// The images by which a workload follows a tag.
@@ -134,8 +197,9 @@ fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Decision {
     }
 }
 
-/// Whether the record says that this push, a newer one, or the same content has been rolled out.
-fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>) -> Option<Decision> {
+/// Whether the record says that this push, a newer one, or the same content has been rolled out. The content says
+/// nothing while another push waits: a pod that was replaced meanwhile has pulled what that one brought.
+fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>, one_waits: bool) -> Option<Decision> {
     if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
         if order == done {
             return Some(current(Code::AlreadyRestarted, "it was restarted for this push before"));
@@ -146,7 +210,7 @@ fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>
         }
     }
     let same_digest = push.digest.is_some() && push.digest == recorded.digest;
-    (same_digest && owners.untouched_since_ours())
+    (same_digest && !one_waits && owners.untouched_since_ours())
         .then(|| current(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
 }
 
@@ -198,6 +262,9 @@ fn restart_reason(why: &str, warnings: &[Warning], object: &WorkloadObject) -> S
             }
             Warning::PullPolicy => {
                 reason.push_str("its imagePullPolicy is not Always: a node that holds the tag does not pull it again");
+            }
+            Warning::UnreadableCooldown => {
+                reason.push_str("its annotation pushroll.dev/cooldown is no duration such as 10m: it has no cooldown");
             }
             Warning::UnreadableRecord => {
                 reason.push_str("its annotation pushroll.dev/pushes could not be read and was written anew");

@@ -53,12 +53,17 @@ impl<'a> TemplateOwners<'a> {
             && self.0.iter().filter(|entry| !is_ours(entry)).all(|entry| entry.time <= our_time)
     }
 
+    /// What we own of the pod template, where that is `restartedAt`: then its time is that of our last restart.
+    pub(super) fn restarted_by_us(&self) -> Option<&'a ManagedFields> {
+        self.of_annotation(RESTARTED_AT_ANNOTATION).find(|entry| entry.manager == FIELD_MANAGER)
+    }
+
     /// Who else owns `restartedAt`, where we do not.
     pub(super) fn restarted_by_other(&self) -> Option<OtherWriter<'a>> {
-        let owners: Vec<_> = self.of_annotation(RESTARTED_AT_ANNOTATION).collect();
-        if owners.iter().any(|entry| entry.manager == FIELD_MANAGER) {
+        if self.restarted_by_us().is_some() {
             return None;
         }
-        owners.into_iter().find_map(|entry| Some(OtherWriter { manager: &entry.manager, time: entry.time? }))
+        let mut owners = self.of_annotation(RESTARTED_AT_ANNOTATION);
+        owners.find_map(|entry| Some(OtherWriter { manager: &entry.manager, time: entry.time? }))
     }
 }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::cause::{Cause, Wanted};
 use super::decision::by_hand::{ByHand, decide_by_hand};
-use super::decision::{Decision, Restart, decide};
+use super::decision::{Decision, Defer, Restart, decide};
+use super::deferred::DEFERRED_FIELD_MANAGER;
 use super::events::EventWriter;
 use super::policy::{Policy, Refusal};
-use super::record::{RECORD_ANNOTATION, Record};
 use super::turns::Turns;
-use super::{Action, Code, Push, RESTARTED_AT_ANNOTATION, WorkloadResult};
+use super::{Action, Code, Push, Warning, WorkloadResult, patches};
 use crate::clock::Clocks;
 use crate::cluster::{ApiError, Cluster, WorkloadObject};
 use crate::telemetry::Metrics;
@@ -22,23 +21,23 @@ use crate::telemetry::metrics::RestartLabels;
 use crate::workload::WorkloadRef;
 
 /// A rollout's own status updates change the resourceVersion again and again; each attempt is one GET and one PATCH.
-const ATTEMPTS: usize = 10;
+pub(super) const ATTEMPTS: usize = 10;
 /// Before looking again: long enough for a burst of writes to pass.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Restarts workloads for pushes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Restarter(Arc<Shared>);
+pub struct Restarter(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    cluster: Cluster,
-    policy: Policy,
+pub(super) struct Shared {
+    pub(super) cluster: Cluster,
+    pub(super) policy: Policy,
     clock_margin: Duration,
-    permits: Semaphore,
+    pub(super) permits: Semaphore,
     turns: Turns,
-    metrics: Arc<Metrics>,
-    events: EventWriter,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: EventWriter,
 }
 
 /// Whether a decision is carried out.
@@ -155,7 +154,7 @@ impl Shared {
             place.dealt_with(worked_for);
         }
         if let (false, Some(published)) = (Arc::ptr_eq(worked_for, push), worked_for.published) {
-            result.reason.push_str(&format!("; done for a newer push that came meanwhile, published {published:.3}"));
+            result.reason.push_str(&format!("; for a newer push that came meanwhile, published {published:.3}"));
         }
         result
     }
@@ -204,6 +203,10 @@ impl Shared {
         let (decision, cause) = self.decide(workload, &object, wanted);
         let result = match decision {
             Decision::Leave { action, code, reason } => WorkloadResult::new(workload, action, code, reason),
+            Decision::Defer(defer) => {
+                self.defer(workload, &object, &defer, mode).await?;
+                WorkloadResult::new(workload, Action::Deferred, Code::Cooldown, defer.reason)
+            }
             Decision::Restart(restart) if mode == Mode::DryRun => cause.restarted(workload, restart),
             Decision::Restart(restart) => self.carry_out(workload, &object, cause, restart).await?,
         };
@@ -219,7 +222,7 @@ impl Shared {
         cause: &Cause,
         restart: Restart,
     ) -> Result<WorkloadResult, ApiError> {
-        let patch = self.patch(object, restart.record.as_ref());
+        let patch = patches::restart(object, &restart, self.cluster.clock().now());
         match self.cluster.patch_workload(workload, cause.field_manager(), &patch).await {
             Ok(()) => {}
             Err(ApiError::NotFound(_)) => return Ok(cause.gone(workload)),
@@ -234,7 +237,23 @@ impl Shared {
             let since = self.cluster.clock().now().duration_since(push.time()).as_secs_f64();
             self.metrics.publish_to_patch.observe(since.max(0.0));
         }
+        if restart.warnings.contains(&Warning::UnreadableCooldown) {
+            tracing::warn!(%workload, "{}", restart.reason);
+        }
         Ok(cause.restarted(workload, restart))
+    }
+
+    /// Writes down what waits.
+    async fn defer(
+        &self,
+        workload: &WorkloadRef,
+        object: &WorkloadObject,
+        defer: &Defer,
+        mode: Mode,
+    ) -> Result<(), ApiError> {
+        let Some(pushes) = defer.pushes.as_ref().filter(|_| mode == Mode::Apply) else { return Ok(()) };
+        let patch = patches::defer(object, pushes);
+        self.cluster.patch_workload(workload, DEFERRED_FIELD_MANAGER, &patch).await
     }
 
     fn decide<'c>(&self, workload: &WorkloadRef, object: &WorkloadObject, wanted: &'c Wanted) -> (Decision, &'c Cause) {
@@ -248,26 +267,12 @@ impl Shared {
     fn decide_for(&self, workload: &WorkloadRef, object: &WorkloadObject, cause: &Cause) -> Decision {
         match cause {
             Cause::ByHand(asked) => decide_by_hand(workload, object, asked, &self.policy),
-            Cause::Push(push) => {
-                let now = self.cluster.clock().now();
-                let clocks = Clocks { now, server: self.cluster.server_clock(), margin: self.clock_margin };
-                decide(object, push, &self.policy, clocks)
-            }
+            Cause::Push(push) => decide(object, push, &self.policy, self.clocks()),
         }
     }
 
-    /// One write: the restart, its record, and the precondition that nothing has changed since the decision.
-    fn patch(&self, object: &WorkloadObject, record: Option<&Record>) -> serde_json::Value {
-        let last = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
-        let restarted_at = restarted_at(self.cluster.clock().now(), last.map(String::as_str));
-        let mut annotations = serde_json::json!({RESTARTED_AT_ANNOTATION: restarted_at});
-        if let Some(record) = record {
-            annotations[RECORD_ANNOTATION] = record.encode().into();
-        }
-        serde_json::json!({
-            "metadata": {"resourceVersion": object.metadata.resource_version},
-            "spec": {"template": {"metadata": {"annotations": annotations}}},
-        })
+    pub(super) fn clocks(&self) -> Clocks<'_> {
+        Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
     }
 
     fn failed(&self, workload: &WorkloadRef, error: &ApiError) -> WorkloadResult {
@@ -279,13 +284,4 @@ impl Shared {
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())
     }
-}
-
-/// `now` as kubectl writes it: RFC 3339 to the second (in its local zone; a pod's is UTC). Never what is there
-/// already: a second restart within a second would change nothing, roll nothing, and leave the annotation to whoever
-/// wrote it first.
-fn restarted_at(now: Timestamp, last: Option<&str>) -> String {
-    let in_seconds = |seconds| Timestamp::from_second(now.as_second() + seconds).unwrap_or_default().to_string();
-    let this_second = in_seconds(0);
-    if last == Some(&this_second) { in_seconds(1) } else { this_second }
 }

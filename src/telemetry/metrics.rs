@@ -52,6 +52,8 @@ pub struct Metrics {
     pub held_pushes: Gauge<i64, AtomicI64>,
     /// `pushroll_queued_restarts`
     pub queued_restarts: Gauge,
+    /// `pushroll_deferred_workloads`
+    pub deferred_workloads: Gauge,
 }
 
 /// How a push ended.
@@ -135,6 +137,7 @@ impl Metrics {
             signing_keys_fresh_until: Gauge::default(),
             held_pushes: Gauge::default(),
             queued_restarts: Gauge::default(),
+            deferred_workloads: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -194,6 +197,11 @@ impl Metrics {
             "queued_restarts",
             "Workloads that a push waits for now, because another push of the image is at work on them",
             self.queued_restarts.clone(),
+        );
+        registry.register(
+            "deferred_workloads",
+            "Workloads on which a push waits for the end of a cooldown, as of the last look; every replica sees them all",
+            self.deferred_workloads.clone(),
         );
     }
 

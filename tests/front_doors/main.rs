@@ -23,6 +23,7 @@ mod cli_restart;
 mod clocks;
 mod conformance;
 mod contention;
+mod cooldown;
 mod decisions;
 mod demo;
 mod document_size;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     exactly_once::tests(&mut suite);
     contention::tests(&mut suite);
     storms::tests(&mut suite);
+    cooldown::tests(&mut suite);
     by_hand::tests(&mut suite);
     admission::tests(&mut suite);
     admin_callers::tests(&mut suite);

@@ -54,6 +54,7 @@ impl Screen {
 fn coloured(cell: &str) -> String {
     let action = match cell {
         "restarted" | "rolled once" => Action::Restarted,
+        "deferred" => Action::Deferred,
         "current" => Action::Current,
         "skipped" => Action::Skipped,
         "failed" => Action::Failed,

@@ -17,6 +17,7 @@ fn answer(workloads: Vec<WorkloadResult>) -> Answer {
 fn each_outcome_has_its_status() {
     let restarted = || workload(Action::Restarted, Code::RunsImage);
     let current = || workload(Action::Current, Code::AlreadyRestarted);
+    let deferred = || workload(Action::Deferred, Code::Cooldown);
     let skipped = || workload(Action::Skipped, Code::OptedOut);
     let denied = || workload(Action::Failed, Code::Denied);
     let unreachable = || workload(Action::Failed, Code::Unreachable);
@@ -25,6 +26,9 @@ fn each_outcome_has_its_status() {
         (vec![skipped()], Outcome::Skipped, 200),
         (vec![skipped(), current()], Outcome::Current, 200),
         (vec![skipped(), current(), restarted()], Outcome::Restarted, 200),
+        (vec![skipped(), deferred(), current()], Outcome::Deferred, 200),
+        (vec![deferred(), restarted()], Outcome::Restarted, 200),
+        (vec![deferred(), unreachable()], Outcome::Failed, 503),
         (vec![restarted(), denied()], Outcome::Failed, 200),
         (vec![restarted(), denied(), unreachable()], Outcome::Failed, 503),
         (vec![workload(Action::Failed, Code::Forbidden)], Outcome::Failed, 503),

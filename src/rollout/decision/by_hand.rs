@@ -51,5 +51,10 @@ fn named(workload: &WorkloadRef, object: &WorkloadObject, policy: &Policy) -> De
 }
 
 fn restart(why: &str, warnings: Vec<Warning>, object: &WorkloadObject) -> Decision {
-    Decision::Restart(Restart { reason: restart_reason(why, &warnings, object), warnings, record: None })
+    Decision::Restart(Restart {
+        reason: restart_reason(why, &warnings, object),
+        warnings,
+        record: None,
+        ends_deferral: false,
+    })
 }

@@ -72,6 +72,7 @@ fn decided_under(object: &WorkloadObject, push: &Push, policy: &Policy, server_a
     server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
     match decide(object, push, policy, Clocks { now, server: &server, margin: Duration::from_secs(10) }) {
         Decision::Restart(restart) => (Action::Restarted, Code::RunsImage, restart.reason),
+        Decision::Defer(defer) => (Action::Deferred, Code::Cooldown, defer.reason),
         Decision::Leave { action, code, reason } => (action, code, reason),
     }
 }

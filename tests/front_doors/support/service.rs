@@ -51,8 +51,10 @@ impl Ground {
         let user = self.fresh_user();
         let mount = self.directory().join(format!("mount-{user}"));
         let quick = ["--mount-poll", "5ms", "--rebuild-interval", "50ms"];
+        // Calls are counted: those of a timer come when they like.
+        let quiet = ["--deferred-poll", "1h"];
         let listeners = ["--listen", "--internal-listen", "--admin-listen"].into_iter();
-        let arguments = ["--insecure-no-auth", "--namespace", self.namespace()].into_iter().chain(quick);
+        let arguments = ["--insecure-no-auth", "--namespace", self.namespace()].into_iter().chain(quick).chain(quiet);
         let arguments = arguments.chain(listeners.flat_map(|flag| [flag, "127.0.0.1:0"]));
         ServiceBuilder {
             ground: self.clone(),

@@ -1,0 +1,96 @@
+//! The decision on pushes that wait at a workload: by the same rules, as of those pushes.
+
+use super::{Decision, Restart, followers, record_of, restart_reason, runs, warnings};
+use crate::clock::Clocks;
+use crate::cluster::WorkloadObject;
+use crate::image::ImageRef;
+use crate::rollout::cooldown::Cooldown;
+use crate::rollout::deferred::{DeferredPush, DeferredPushes, Waiting};
+use crate::rollout::field_owners::TemplateOwners;
+use crate::rollout::policy::Policy;
+use crate::rollout::record::Record;
+use crate::rollout::{Code, Push, Warning};
+use crate::workload::WorkloadRef;
+
+/// What is to be done about what waits at a workload.
+#[derive(Debug)]
+pub enum Due {
+    /// Nothing now: nothing waits, its time has not come, or it is not ours to decide.
+    Nothing,
+    /// Restart it, for these.
+    Restart(Restart, Vec<Push>),
+    /// Nothing waits any more that is to be done.
+    End(String),
+}
+
+/// Decides for one workload, from the object as it is now.
+pub fn decide_deferred(workload: &WorkloadRef, object: &WorkloadObject, policy: &Policy, clocks: Clocks<'_>) -> Due {
+    let deferred = match DeferredPushes::of(object) {
+        Waiting::Nothing => return Due::Nothing,
+        Waiting::Pushes(deferred) => deferred,
+        Waiting::Unreadable => {
+            return Due::End("its annotation pushroll.dev/deferred cannot be read, or is not there".to_owned());
+        }
+    };
+    if policy.refuses_namespace(workload).is_some() {
+        return Due::Nothing;
+    }
+    let (record, record_is_readable) = record_of(object);
+    let (mut wanted, mut ended) = (Vec::new(), Vec::new());
+    let mut all_warnings: Vec<Warning> = Vec::new();
+    for (tag_key, waits) in deferred.iter() {
+        let Ok(image) = waits.image.parse::<ImageRef>() else { continue };
+        match still_wanted(object, &image, tag_key, waits, &record, policy) {
+            Ok(warnings) => {
+                let known = all_warnings.clone();
+                all_warnings.extend(warnings.into_iter().filter(|warning| !known.contains(warning)));
+                wanted.extend(waits.push(clocks.now, clocks.margin));
+            }
+            // Another pushroll's, perhaps.
+            Err((Code::OutOfScope, _)) => return Due::Nothing,
+            Err((_, reason)) => ended.push(format!("{image}: {reason}")),
+        }
+    }
+    if wanted.is_empty() {
+        return Due::End(ended.join("; "));
+    }
+    if let Ok(Some(cooldown)) = Cooldown::of(object)
+        && cooldown.due > clocks.server_now()
+    {
+        return Due::Nothing;
+    }
+    if !record_is_readable {
+        all_warnings.push(Warning::UnreadableRecord);
+    }
+    let record = if TemplateOwners::of(object).untouched_since_ours() { record } else { record.without_digests() };
+    let with = |record: Record, push: &Push| {
+        record.with(push.image.tag_key().unwrap_or_default(), push, clocks.margin, |key| runs(object, key))
+    };
+    let record = Some(wanted.iter().fold(record, with));
+    let reason = restart_reason("a push of its image has waited for the end of its cooldown", &all_warnings, object);
+    Due::Restart(Restart { reason, warnings: all_warnings, record, ends_deferral: true }, wanted)
+}
+
+/// # Errors
+/// Why it is not any more.
+fn still_wanted(
+    object: &WorkloadObject,
+    image: &ImageRef,
+    tag_key: &str,
+    waits: &DeferredPush,
+    record: &Record,
+    policy: &Policy,
+) -> Result<Vec<Warning>, (Code, String)> {
+    let followers = followers(object, image, policy).map_err(|decision| match decision {
+        Decision::Leave { code, reason, .. } => (code, reason),
+        Decision::Restart(_) | Decision::Defer(_) => (Code::RunsImage, String::new()),
+    })?;
+    let done = record.get(tag_key).and_then(|recorded| recorded.order());
+    if waits.order().is_some() && done >= waits.order() {
+        return Err((Code::NewerPushDone, "it was restarted for this push, or a newer one".to_owned()));
+    }
+    if waits.is_restarted_since(object) {
+        return Err((Code::RestartedByOther, "someone else has restarted it since the push".to_owned()));
+    }
+    Ok(warnings(object, &followers))
+}

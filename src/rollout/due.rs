@@ -1,0 +1,149 @@
+//! Carrying out what was deferred: every replica looks on a timer, and whoever finds something due does it. They need
+//! not agree: the PATCH has a precondition, and who is second finds nothing that waits.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::decision::deferred::{Due, decide_deferred};
+use super::deferred::{DEFERRED, DEFERRED_FIELD_MANAGER};
+use super::restart::{ATTEMPTS, CONFLICT_PAUSE, Restarter, Shared};
+use super::{Action, FIELD_MANAGER, patches};
+use crate::cluster::{ApiError, WorkloadObject};
+use crate::index::Scope;
+use crate::telemetry::metrics::RestartLabels;
+use crate::workload::{WorkloadKind, WorkloadRef};
+
+impl Restarter {
+    /// Looks every `interval` for pushes that wait, and restarts for those whose time has come, until `shutdown`.
+    /// While `watch_is_live` the watched objects tell; else one LIST of each kind, by label.
+    pub async fn run_deferred(
+        &self,
+        interval: Duration,
+        watch_is_live: impl Fn() -> bool,
+        shutdown: CancellationToken,
+    ) {
+        let mut last_error = None;
+        while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+            let look = async {
+                let waiting =
+                    if watch_is_live() { Ok(self.0.watched_deferred()) } else { self.0.list_deferred().await };
+                let error = match waiting {
+                    Ok(waiting) => {
+                        self.carry_out_due(waiting).await;
+                        None
+                    }
+                    Err(error) => Some(error.to_string()),
+                };
+                if error != last_error {
+                    match &error {
+                        Some(error) => tracing::warn!("pushes that wait for a cooldown cannot be looked for: {error}"),
+                        None => tracing::info!("pushes that wait for a cooldown can be looked for again"),
+                    }
+                    last_error = error;
+                }
+            };
+            shutdown.run_until_cancelled(look).await;
+        }
+    }
+
+    async fn carry_out_due(&self, waiting: Vec<(WorkloadRef, WorkloadObject)>) {
+        self.0.metrics.deferred_workloads.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+        let mut tasks = JoinSet::new();
+        for (workload, object) in waiting {
+            // A first look at what the LIST or the watch has told; what is done rests on a fresh one.
+            if !matches!(decide_deferred(&workload, &object, &self.0.policy, self.0.clocks()), Due::Nothing) {
+                let shared = std::sync::Arc::clone(&self.0);
+                tasks.spawn(async move { shared.carry_out_deferred(&workload).await });
+            }
+        }
+        while let Some(joined) = tasks.join_next().await {
+            if let Err(panicked) = joined {
+                tracing::error!("a deferred restart ended badly: {panicked}");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn watched_deferred(&self) -> Vec<(WorkloadRef, WorkloadObject)> {
+        let all = self.cluster.watched().all().into_iter();
+        all.filter(|(_, object)| object.metadata.labels.contains_key(DEFERRED))
+            .map(|(workload, object)| (workload, WorkloadObject::clone(&object)))
+            .collect()
+    }
+
+    async fn list_deferred(&self) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
+        let namespaces: Vec<Option<&str>> = match &self.policy.scope {
+            Scope::AllNamespaces => vec![None],
+            Scope::Namespaces(namespaces) => namespaces.iter().map(|name| Some(name.as_str())).collect(),
+        };
+        let mut waiting = Vec::new();
+        for namespace in namespaces {
+            for kind in WorkloadKind::ALL {
+                waiting.extend(self.cluster.list_labelled(kind, namespace, DEFERRED).await?);
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// The same as for a push that comes: GET, decide, PATCH; on a conflict look again.
+    async fn carry_out_deferred(&self, workload: &WorkloadRef) {
+        // Never closed.
+        let _permit = self.permits.acquire().await;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(CONFLICT_PAUSE * u32::try_from(attempt).unwrap_or(1)).await;
+            }
+            match self.attempt_deferred(workload).await {
+                Ok(()) | Err(ApiError::NotFound(_)) => return,
+                Err(ApiError::Conflict(_)) => {}
+                // What waits stays, and the next look tries again.
+                Err(error) => {
+                    self.count(workload, Action::Failed);
+                    tracing::warn!(%workload, "not restarted for the push that waits: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn attempt_deferred(&self, workload: &WorkloadRef) -> Result<(), ApiError> {
+        let object = self.cluster.get_workload(workload).await?;
+        match decide_deferred(workload, &object, &self.policy, self.clocks()) {
+            Due::Nothing => Ok(()),
+            Due::End(reason) => self.end_deferral(workload, &object, &reason).await,
+            Due::Restart(restart, pushes) => {
+                let patch = patches::restart(&object, &restart, self.cluster.clock().now());
+                match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
+                    Ok(()) => {
+                        let images: Vec<String> = pushes.iter().map(|push| push.image.to_string()).collect();
+                        self.count(workload, Action::Restarted);
+                        tracing::info!(%workload, images = images.join(","), "restarted: {}", restart.reason);
+                        Ok(())
+                    }
+                    // For good: to try again every few seconds would change nothing.
+                    Err(error @ ApiError::Denied(_)) => {
+                        self.count(workload, Action::Failed);
+                        pushes.iter().for_each(|push| self.events.denied(workload, &object, push, &error));
+                        self.end_deferral(workload, &object, &error.to_string()).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn end_deferral(&self, workload: &WorkloadRef, object: &WorkloadObject, why: &str) -> Result<(), ApiError> {
+        let patch = patches::end_deferral(object);
+        self.cluster.patch_workload(workload, DEFERRED_FIELD_MANAGER, &patch).await?;
+        tracing::warn!(%workload, "a push waits no longer and is not carried out: {why}");
+        Ok(())
+    }
+
+    fn count(&self, workload: &WorkloadRef, action: Action) {
+        let labels = RestartLabels { kind: workload.kind.as_str(), action: action.as_str() };
+        self.metrics.restarts.get_or_create(&labels).inc();
+    }
+}
