@@ -203,10 +203,15 @@ impl Shared {
         let (decision, cause) = self.decide(workload, &object, wanted);
         let result = match decision {
             Decision::Leave { action, code, reason } => WorkloadResult::new(workload, action, code, reason),
-            Decision::Defer(defer) => {
-                self.defer(workload, &object, &defer, mode).await?;
-                WorkloadResult::new(workload, Action::Deferred, Code::Cooldown, defer.reason)
-            }
+            Decision::Defer(defer) => match self.defer(workload, &object, &defer, mode).await {
+                Ok(()) => WorkloadResult::new(workload, Action::Deferred, Code::Cooldown, defer.reason),
+                // Not for good, as the refusal of a restart is: the push would be lost. Pub/Sub keeps it meanwhile.
+                Err(error @ ApiError::Denied(_)) => {
+                    let reason = format!("{}, which cannot be written to the workload: {error}", defer.reason);
+                    WorkloadResult::new(workload, Action::Failed, Code::ApiError, reason)
+                }
+                Err(error) => return Err(error),
+            },
             Decision::Restart(restart) if mode == Mode::DryRun => cause.restarted(workload, restart),
             Decision::Restart(restart) => self.carry_out(workload, &object, cause, restart).await?,
         };

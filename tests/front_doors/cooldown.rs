@@ -1,6 +1,9 @@
 //! `pushroll.dev/cooldown`: a push that comes too soon waits on the workload, and is done when it is due, by whichever
 //! replica is there.
 
+mod ends;
+mod outlives;
+
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -15,14 +18,12 @@ use crate::support::wait::eventually;
 const DEFERRED: &str = "pushroll.dev/deferred";
 
 pub fn tests(suite: &mut Suite) {
+    ends::tests(suite);
+    outlives::tests(suite);
     suite.on_both("a_push_in_the_cooldown_is_done_when_it_is_due", a_push_in_the_cooldown_is_done_when_it_is_due);
     suite.on_both("of_pushes_in_the_cooldown_the_newest_is_done", of_pushes_in_the_cooldown_the_newest_is_done);
     suite.on_both("two_images_wait_for_one_restart", two_images_wait_for_one_restart);
-    suite.on_both("what_ends_a_deferral_without_a_restart", what_ends_a_deferral_without_a_restart);
-    suite.on_both("a_deferral_that_an_undo_brings_back_is_none", a_deferral_that_an_undo_brings_back_is_none);
     suite.on_both("a_cooldown_that_is_no_duration_is_said_and_ignored", a_cooldown_that_is_no_duration);
-    suite.on_both("a_deferred_push_outlives_the_replica_that_took_it", a_deferred_push_outlives_its_replica);
-    suite.on_both("a_deferred_push_outlives_all_replicas", a_deferred_push_outlives_all_replicas);
     suite.on_both("a_live_watch_tells_what_is_deferred_without_a_list", a_live_watch_tells_what_is_deferred);
 }
 
@@ -201,58 +202,6 @@ async fn two_images_wait_for_one_restart(ground: Ground) {
     assert_eq!(push(&service, &waits, &workload).await["code"], "already_restarted");
 }
 
-async fn what_ends_a_deferral_without_a_restart(ground: Ground) {
-    let template = |change: Value| json!({"spec": {"template": change}});
-    let restarted = json!({"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-11-20T10:00:00Z"}}});
-    let other = json!([{"name": "main", "image": "registry.example/other:1", "imagePullPolicy": "Always"}]);
-    let cases = [
-        ("restarted", template(restarted), "restarted it since", true),
-        ("other-image", template(json!({"spec": {"containers": other}})), "does not run", true),
-        ("opted-out", json!({"metadata": {"annotations": {"pushroll.dev/restart": "false"}}}), "\"false\"", false),
-        ("spoilt", json!({"metadata": {"annotations": {DEFERRED: "{"}}}), "deferred cannot be read", false),
-        ("removed", json!({"metadata": {"annotations": {DEFERRED: null}}}), "deferred cannot be read", false),
-    ];
-    let service = replica(&ground).await;
-    for (name, edit, said, rolls) in cases {
-        let image = ground.image(name);
-        let workload = with_cooldown(stateful_set(ground.namespace(), name, &image), "1h");
-        ground.create(&workload).await;
-        let [first, second] = [0xa1, 0xa2].map(|byte| PushMessage::now(&image, byte));
-        assert_eq!(push(&service, &first, &workload).await["action"], "restarted");
-        assert_eq!(push(&service, &second, &workload).await["action"], "deferred", "{name}");
-        ground.patch(&workload, "someone", edit).await;
-        let object = at_its_end(&ground, &workload).await;
-        assert_eq!(record(&object)[&image]["message_id"], first.id, "{name}");
-        assert_eq!(object["metadata"]["generation"], 2 + i64::from(rolls), "{name}: not by us");
-        let is_it = |line: &Value| {
-            let is_of_it = line["workload"].as_str().is_some_and(|workload| workload.ends_with(&format!("/{name}")));
-            is_of_it && line["message"].as_str().is_some_and(|message| message.contains(said))
-        };
-        eventually("the log says why", async || service.log().iter().any(is_it).then_some(())).await;
-    }
-}
-
-/// `kubectl rollout undo` of a Deployment puts the annotations of the old ReplicaSet back, but no labels.
-async fn a_deferral_that_an_undo_brings_back_is_none(ground: Ground) {
-    let image = ground.image("web");
-    let web = with_cooldown(deployment(ground.namespace(), "web", &image), "1h");
-    ground.create(&web).await;
-    let service = replica(&ground).await;
-    let [first, second, third] = [0xa1, 0xa2, 0xa3].map(|byte| PushMessage::now(&image, byte));
-    assert_eq!(push(&service, &first, &web).await["action"], "restarted");
-    assert_eq!(push(&service, &second, &web).await["action"], "deferred");
-    let stale = ground.get(&web).await["metadata"]["annotations"][DEFERRED].clone();
-    set_cooldown(&ground, &web, json!(null)).await;
-    at_its_end(&ground, &web).await;
-    ground.patch(&web, "kubectl", json!({"metadata": {"annotations": {DEFERRED: stale}}})).await;
-    let generation = ground.generation(&web).await;
-    assert_eq!(push(&service, &second, &web).await["code"], "already_restarted");
-    assert_eq!(ground.generation(&web).await, generation);
-    assert_eq!(push(&service, &third, &web).await["action"], "restarted");
-    let object = ground.get(&web).await;
-    assert_eq!((is_marked(&object), &record(&object)[&image]["message_id"]), ((false, false), &json!(third.id)));
-}
-
 async fn a_cooldown_that_is_no_duration(ground: Ground) {
     let image = ground.image("web");
     let web = with_cooldown(deployment(ground.namespace(), "web", &image), "soon");
@@ -271,57 +220,6 @@ async fn a_cooldown_that_is_no_duration(ground: Ground) {
 fn looks(service: &Service) -> usize {
     let by_label = |call: &&crate::support::ground::ApiCall| call.verb == "list" && call.uri.contains("labelSelector");
     service.api_calls().iter().filter(by_label).count()
-}
-
-async fn a_deferred_push_outlives_its_replica(ground: Ground) {
-    let image = ground.image("web");
-    let kinds: [fn(&str, &str, &str) -> Value; 2] = [deployment, daemon_set];
-    let workloads = kinds.map(|kind| with_cooldown(kind(ground.namespace(), "web", &image), "1h"));
-    for workload in &workloads {
-        ground.create(workload).await;
-    }
-    let replicas = [replica(&ground).await, replica(&ground).await, replica(&ground).await];
-    let [first, second] = [0xa1, 0xa2].map(|byte| PushMessage::now(&image, byte));
-    assert_eq!(replicas[1].push(&first).await.json()["outcome"], "restarted");
-    assert_eq!(replicas[0].push(&second).await.json()["outcome"], "deferred");
-    replicas[0].signal("KILL");
-    replicas[0].ended().await;
-    assert_eq!(replicas[2].push(&second).await.json()["outcome"], "deferred", "delivered again, to another");
-    for workload in &workloads {
-        set_cooldown(&ground, workload, json!("1s")).await;
-    }
-    for workload in &workloads {
-        let object = at_its_end(&ground, workload).await;
-        assert_eq!(record(&object)[&image]["message_id"], second.id);
-    }
-    // Both go on looking, and find nothing more to do.
-    let before = [looks(&replicas[1]), looks(&replicas[2])];
-    eventually("each has looked again, twice", async || {
-        let again = [looks(&replicas[1]) - before[0], looks(&replicas[2]) - before[1]];
-        (again.iter().all(|looks| *looks >= 9)).then_some(())
-    })
-    .await;
-    for workload in &workloads {
-        assert_eq!(ground.generation(workload).await, 3 + counted(workload, 2), "the deferral and the edit");
-    }
-    assert_eq!(replicas[2].push(&second).await.json()["outcome"], "current");
-}
-
-async fn a_deferred_push_outlives_all_replicas(ground: Ground) {
-    let image = ground.image("web");
-    let web = with_cooldown(stateful_set(ground.namespace(), "web", &image), "1h");
-    ground.create(&web).await;
-    let [first, second] = [0xa1, 0xa2].map(|byte| PushMessage::now(&image, byte));
-    {
-        let replicas = [replica(&ground).await, replica(&ground).await];
-        assert_eq!(replicas[0].push(&first).await.json()["outcome"], "restarted");
-        assert_eq!(replicas[1].push(&second).await.json()["outcome"], "deferred");
-    }
-    set_cooldown(&ground, &web, json!("1s")).await;
-    let _replicas = [replica(&ground).await, replica(&ground).await];
-    let object = at_its_end(&ground, &web).await;
-    assert_eq!(record(&object)[&image]["message_id"], second.id);
-    assert_eq!(object["metadata"]["generation"], 3);
 }
 
 async fn a_live_watch_tells_what_is_deferred(ground: Ground) {
