@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::{DEFERRED, at_its_end, is_marked, push, record, replica, set_cooldown, with_cooldown};
+use super::{DEFERRED, at_its_end, is_marked, looks, push, record, replica, set_cooldown, with_cooldown};
 use crate::support::fixtures::{PushMessage, deployment, result_of, stateful_set};
 use crate::support::ground::Ground;
+use crate::support::kubectl::kubectl_name;
 use crate::support::proxy::{ApiProxy, Passage};
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
@@ -58,17 +59,43 @@ async fn a_deferral_that_an_undo_brings_back_is_none(ground: Ground) {
     let service = replica(&ground).await;
     let [first, second, third] = [0xa1, 0xa2, 0xa3].map(|byte| PushMessage::now(&image, byte));
     assert_eq!(push(&service, &first, &web).await["action"], "restarted");
+    if ground.is_control_plane() {
+        ground.observed(&web).await;
+    }
     assert_eq!(push(&service, &second, &web).await["action"], "deferred");
-    let stale = ground.get(&web).await["metadata"]["annotations"][DEFERRED].clone();
+    let waits = ground.get(&web).await;
+    if ground.is_control_plane() {
+        ground.observed(&web).await;
+    }
     set_cooldown(&ground, &web, json!(null)).await;
     at_its_end(&ground, &web).await;
-    ground.patch(&web, "kubectl", json!({"metadata": {"annotations": {DEFERRED: stale}}})).await;
+    undo(&ground, &web, &waits).await;
+    let object = ground.get(&web).await;
+    assert_eq!((is_marked(&object), &record(&object)[&image]["message_id"]), ((true, false), &json!(first.id)));
+
+    let before = looks(&service);
+    eventually("it has looked again, twice", async || (looks(&service) >= before + 9).then_some(())).await;
     let generation = ground.generation(&web).await;
-    assert_eq!(push(&service, &second, &web).await["code"], "already_restarted");
-    assert_eq!(ground.generation(&web).await, generation);
+    assert_eq!(object["metadata"]["generation"], generation, "nothing is done about it");
+    set_cooldown(&ground, &web, json!(null)).await;
     assert_eq!(push(&service, &third, &web).await["action"], "restarted");
     let object = ground.get(&web).await;
     assert_eq!((is_marked(&object), &record(&object)[&image]["message_id"]), ((false, false), &json!(third.id)));
+}
+
+/// The real kubectl, and on the embedded API what it does: the pod template and the annotations of `before`.
+async fn undo(ground: &Ground, web: &Value, before: &Value) {
+    if ground.is_control_plane() {
+        ground.observed(web).await;
+        ground.kubectl(&["rollout", "undo", &kubectl_name(web)]).await;
+        return;
+    }
+    let template = &before["spec"]["template"]["metadata"]["annotations"];
+    let edit = json!({
+        "metadata": {"annotations": before["metadata"]["annotations"]},
+        "spec": {"template": {"metadata": {"annotations": template}}},
+    });
+    ground.patch(web, "kubectl-rollout", edit).await;
 }
 
 /// Refuses, as an admission policy does, what is written as this field manager once it is told to.
