@@ -139,6 +139,22 @@ impl Scope {
         if namespaces.is_empty() { Self::AllNamespaces } else { Self::Namespaces(namespaces.iter().cloned().collect()) }
     }
 
+    /// One LIST for each of these sees it all; `None` is of all namespaces.
+    pub fn namespaces(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::AllNamespaces => vec![None],
+            Self::Namespaces(namespaces) => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
+        }
+    }
+
+    /// Whether a namespace is in it.
+    pub fn includes(&self, namespace: &str) -> bool {
+        match self {
+            Self::AllNamespaces => true,
+            Self::Namespaces(namespaces) => namespaces.contains(namespace),
+        }
+    }
+
     /// Whether what was seen in this scope is all there is to see in `other`.
     pub fn covers(&self, other: &Scope) -> bool {
         match (self, other) {

@@ -173,7 +173,7 @@ pub struct WorkloadResult {
 impl Push {
     /// What orders pushes of one image: a push is newer when this is greater.
     pub(crate) fn order(&self) -> Option<record::PushOrder<'_>> {
-        Some(record::PushOrder::new(self.published?, self.message_id.as_deref()))
+        record::PushOrder::of(self.published, self.message_id.as_deref())
     }
 
     /// When it was published; the time of receipt stands in where that is not known.

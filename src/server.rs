@@ -185,7 +185,7 @@ pub async fn serve(
     let callers = LocalCallers::of(&listeners.admin);
     let (resolver, deferred_end) = (Arc::clone(&app.resolver), done.clone());
     tasks.spawn(async move {
-        let watch_is_live = || resolver.tiers().watch.live == Some(true);
+        let watch_is_live = || resolver.watch_is_live();
         restarter.run_deferred(deferred_poll, watch_is_live, deferred_end).await;
         "deferred pushes"
     });

@@ -96,6 +96,7 @@ impl Resolver {
             self.metrics().reloads.get_or_create(&ReloadLabels { tier: tier.as_str(), result: "failed" }).inc();
         }
     }
+
     /// What moves on by itself, to be called before the metrics are shown.
     pub fn export_watch(&self) {
         if let Some(watch) = self.watch() {

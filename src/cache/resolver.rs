@@ -237,6 +237,11 @@ impl Resolver {
         &self.config.config_map
     }
 
+    /// Whether there is a watch, and it is trusted now.
+    pub fn watch_is_live(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.life().is_live())
+    }
+
     pub(super) fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
     }

@@ -51,12 +51,8 @@ pub async fn scan(cluster: &Cluster, scope: &Scope, clock_margin: Duration) -> R
 }
 
 async fn list(cluster: &Cluster, kind: WorkloadKind, scope: &Scope) -> Result<Images, ScanError> {
-    let namespaces: Vec<Option<&str>> = match scope {
-        Scope::AllNamespaces => vec![None],
-        Scope::Namespaces(namespaces) => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
-    };
     let mut images = Images::new();
-    for namespace in namespaces {
+    for namespace in scope.namespaces() {
         let mut found: Vec<(Box<str>, crate::workload::WorkloadRef)> = Vec::new();
         let listed = cluster.list_images(kind, namespace, |item| match item {
             None => found.clear(),

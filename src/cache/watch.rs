@@ -98,19 +98,12 @@ impl WatchConfig {
 impl Watch {
     /// A watch of every kind in every namespace of `scope`; [`Watch::run`] begins it.
     pub(super) fn new(config: WatchConfig, scope: &Scope, margin: Duration, workloads: Arc<WatchedWorkloads>) -> Self {
-        let namespaces: Vec<Option<String>> = match scope {
-            Scope::AllNamespaces => vec![None],
-            Scope::Namespaces(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+        let source = |(kind, namespace): (WorkloadKind, Option<&str>)| {
+            let pulse = Arc::new(Pulse::new(config.patience));
+            Source { kind, namespace: namespace.map(str::to_owned), pulse, listed: AtomicU64::new(0) }
         };
-        let source = |kind| namespaces.iter().map(move |namespace| (kind, namespace.clone()));
-        let sources: Vec<Source> = WorkloadKind::ALL
-            .into_iter()
-            .flat_map(source)
-            .map(|(kind, namespace)| {
-                let pulse = Arc::new(Pulse::new(config.patience));
-                Source { kind, namespace, pulse, listed: AtomicU64::new(0) }
-            })
-            .collect();
+        let of_kind = |kind| scope.namespaces().into_iter().map(move |namespace| (kind, namespace));
+        let sources = WorkloadKind::ALL.into_iter().flat_map(of_kind).map(source).collect();
         let (phase, version) = (watch::Sender::new(Phase::Beginning), watch::Sender::new(0));
         Self { config, margin, sources, workloads, changed: Notify::new(), phase, version }
     }

@@ -38,10 +38,7 @@ impl Difference {
         let (listed, scanned) = (by_workload(listed), by_workload(scanned));
         let mut difference = Self::default();
         for (workload, images) in &listed {
-            let is_ours = match scope {
-                Scope::AllNamespaces => true,
-                Scope::Namespaces(namespaces) => namespaces.contains(&*workload.namespace),
-            };
+            let is_ours = scope.includes(&workload.namespace);
             match scanned.get(workload) {
                 None if is_ours => difference.gone.add(workload),
                 Some(runs) if runs != images => difference.changed.add(workload),

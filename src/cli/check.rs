@@ -120,16 +120,12 @@ fn needed(config_map: &CacheConfigMap, object: Option<&ConfigMapObject>, scope: 
         None => of_config_map("create", None),
         Some(_) => of_config_map("patch", Some(&config_map.name)),
     };
-    let namespaces: Vec<Option<String>> = match scope {
-        Scope::AllNamespaces => vec![None],
-        Scope::Namespaces(namespaces) => namespaces.iter().cloned().map(Some).collect(),
-    };
-    let lists = namespaces.iter().flat_map(|namespace| {
+    let lists = scope.namespaces().into_iter().flat_map(|namespace| {
         WorkloadKind::ALL.map(|kind| Access {
             verb: "list",
             group: "apps",
             resource: kind.plural(),
-            namespace: namespace.clone(),
+            namespace: namespace.map(str::to_owned),
             name: None,
         })
     });

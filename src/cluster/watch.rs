@@ -63,7 +63,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
     /// Lists and watches a kind, in one namespace or in all. A watch request lasts `request`, in whole seconds, and
-    /// is opened again. Labels are kept of an object only with `keep_labels`, but for those that are ours. `margin` is how far the API server's clock may be from ours for `pulse` to note its times.
+    /// is opened again. Labels are kept of an object only with `keep_labels`, but for those that are ours. `margin` is
+    /// how far the API server's clock may be from ours for `pulse` to note its times.
     pub fn watch_workloads(
         &self,
         kind: WorkloadKind,
@@ -240,9 +241,7 @@ impl Watched {
     fn workload(&self, kind: WorkloadKind) -> WorkloadRef {
         WorkloadRef::new(self.object.metadata.namespace.as_str(), kind, self.object.metadata.name.as_str())
     }
-}
 
-impl Watched {
     /// Without what need not be kept: a watch keeps thousands of objects.
     fn slim(mut self, keep_labels: bool) -> Arc<WorkloadObject> {
         if !keep_labels && let Some(object) = Arc::get_mut(&mut self.object) {

@@ -126,7 +126,7 @@ impl DeferredPushes {
 impl DeferredPush {
     /// What orders it among pushes of the same image.
     pub fn order(&self) -> Option<PushOrder<'_>> {
-        Some(PushOrder::new(self.published?, self.message_id.as_deref()))
+        PushOrder::of(self.published, self.message_id.as_deref())
     }
 
     /// Whether the restart that this waits for does for `push` as well, with nothing to write: it is this one, or older;

@@ -11,8 +11,6 @@ use super::deferred::{DEFERRED, DEFERRED_FIELD_MANAGER};
 use super::restart::{ATTEMPTS, CONFLICT_PAUSE, Restarter, Shared};
 use super::{Action, FIELD_MANAGER, patches};
 use crate::cluster::{ApiError, WorkloadObject};
-use crate::index::Scope;
-use crate::telemetry::metrics::RestartLabels;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 impl Restarter {
@@ -75,12 +73,8 @@ impl Shared {
     }
 
     async fn list_deferred(&self) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
-        let namespaces: Vec<Option<&str>> = match &self.policy.scope {
-            Scope::AllNamespaces => vec![None],
-            Scope::Namespaces(namespaces) => namespaces.iter().map(|name| Some(name.as_str())).collect(),
-        };
         let mut waiting = Vec::new();
-        for namespace in namespaces {
+        for namespace in self.policy.scope.namespaces() {
             for kind in WorkloadKind::ALL {
                 waiting.extend(self.cluster.list_labelled(kind, namespace, DEFERRED).await?);
             }
@@ -140,10 +134,5 @@ impl Shared {
         self.cluster.patch_workload(workload, DEFERRED_FIELD_MANAGER, &patch).await?;
         tracing::warn!(%workload, "a push waits no longer and is not carried out: {why}");
         Ok(())
-    }
-
-    fn count(&self, workload: &WorkloadRef, action: Action) {
-        let labels = RestartLabels { kind: workload.kind.as_str(), action: action.as_str() };
-        self.metrics.restarts.get_or_create(&labels).inc();
     }
 }

@@ -39,9 +39,7 @@ impl Policy {
     /// What its namespace says, which needs no look at the workload (and we may not be permitted one).
     pub fn refuses_namespace(&self, workload: &WorkloadRef) -> Option<Refusal> {
         let namespace = &*workload.namespace;
-        if let Scope::Namespaces(namespaces) = &self.scope
-            && !namespaces.contains(namespace)
-        {
+        if !self.scope.includes(namespace) {
             return Some(Refusal::OutOfScope(format!("its namespace {namespace} is not one of --namespaces")));
         }
         self.excluded_namespaces

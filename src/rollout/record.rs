@@ -92,14 +92,14 @@ impl Record {
 impl RecordedPush {
     /// What orders it among pushes of the same image.
     pub fn order(&self) -> Option<PushOrder<'_>> {
-        Some(PushOrder::new(self.published?, self.message_id.as_deref()))
+        PushOrder::of(self.published, self.message_id.as_deref())
     }
 }
 
 impl<'a> PushOrder<'a> {
-    /// Of a push published then, told of by that message.
-    pub fn new(published: Timestamp, message_id: Option<&'a str>) -> Self {
-        Self { published, message_id: message_id.unwrap_or_default() }
+    /// Of a push published then, told of by that message; one without a publish time has no place in the order.
+    pub fn of(published: Option<Timestamp>, message_id: Option<&'a str>) -> Option<Self> {
+        Some(Self { published: published?, message_id: message_id.unwrap_or_default() })
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn order(published: &str, id: &'static str) -> PushOrder<'static> {
-        PushOrder::new(published.parse().unwrap(), Some(id))
+        PushOrder::of(published.parse().ok(), Some(id)).unwrap()
     }
 
     #[test]

@@ -103,8 +103,7 @@ impl Restarter {
                     WorkloadResult::new(&workload, Action::Failed, Code::TimedOut, "no time was left for it")
                 });
                 if mode == Mode::Apply {
-                    let labels = RestartLabels { kind: result.kind.as_str(), action: result.action.as_str() };
-                    shared.metrics.restarts.get_or_create(&labels).inc();
+                    shared.count(&workload, result.action);
                 }
                 result
             });
@@ -278,6 +277,11 @@ impl Shared {
 
     pub(super) fn clocks(&self) -> Clocks<'_> {
         Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
+    }
+
+    pub(super) fn count(&self, workload: &WorkloadRef, action: Action) {
+        let labels = RestartLabels { kind: workload.kind.as_str(), action: action.as_str() };
+        self.metrics.restarts.get_or_create(&labels).inc();
     }
 
     fn failed(&self, workload: &WorkloadRef, error: &ApiError) -> WorkloadResult {
