@@ -178,6 +178,18 @@ impl ImageRef {
         text.parse().map(|parsed| Some(parsed).filter(|parsed: &Self| parsed.same_repository(self)))
     }
 
+    /// Writes what [`Self::tag_key`] of `text` would be into `normal`, in place of what is there; `false` where it has none.
+    ///
+    /// # Errors
+    /// The text is not an image reference.
+    pub(crate) fn write_tag_key(text: &str, normal: &mut String) -> Result<bool, ImageRefError> {
+        let refused = |problem| ImageRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem };
+        let parts = parts(text).map_err(refused)?;
+        normal.clear();
+        parts.write_normal(normal);
+        Ok(parts.digest.is_none())
+    }
+
     fn identity(&self) -> (&str, Option<&Digest>) {
         (&self.normal, self.digest.as_ref())
     }
@@ -199,15 +211,25 @@ struct Parts<'a> {
     digest: Option<&'a str>,
 }
 
-fn parse(text: &str) -> Result<ImageRef, &'static str> {
-    let Parts { host, path, tag, digest } = parts(text)?;
-    let mut normal = normal::repository(host, path);
-    let repository_bytes = normal.len();
-    if let Some(tag) = tag.or((digest.is_none()).then_some("latest")) {
-        normal.push(':');
-        normal.push_str(tag);
+impl Parts<'_> {
+    /// Appends the normal form, and says how many bytes of it are the repository.
+    fn write_normal(&self, normal: &mut String) -> usize {
+        let began = normal.len();
+        normal::write_repository(normal, self.host, self.path);
+        let repository_bytes = normal.len() - began;
+        if let Some(tag) = self.tag.or((self.digest.is_none()).then_some("latest")) {
+            normal.push(':');
+            normal.push_str(tag);
+        }
+        repository_bytes
     }
-    let digest = digest.map(|digest| Digest(digest.to_ascii_lowercase().into()));
+}
+
+fn parse(text: &str) -> Result<ImageRef, &'static str> {
+    let parts = parts(text)?;
+    let mut normal = String::with_capacity(text.len());
+    let repository_bytes = parts.write_normal(&mut normal);
+    let digest = parts.digest.map(|digest| Digest(digest.to_ascii_lowercase().into()));
     Ok(ImageRef { written: text.into(), normal: normal.into(), repository_bytes, digest })
 }
 

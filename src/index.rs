@@ -9,16 +9,16 @@ pub mod document;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::image::ImageRef;
+use crate::image::{ImageRef, ImageRefError};
 use crate::workload::WorkloadRef;
 
 /// Image references to the workloads that run them.
 #[derive(Debug, Default)]
 pub struct Index {
     /// Normalised `REPOSITORY:TAG` to who runs it, sorted, each once.
-    by_tag: HashMap<Box<str>, Box<[WorkloadRef]>, foldhash::fast::RandomState>,
+    by_tag: HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
     /// Normalised repository to who runs it pinned by a digest: no push moves these.
     pinned: HashMap<Box<str>, Box<[PinnedWorkload]>, foldhash::fast::RandomState>,
     images: usize,
@@ -40,6 +40,8 @@ pub struct IndexBuilder {
     by_tag: HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
     pinned: BTreeMap<Box<str>, BTreeSet<PinnedWorkload>>,
     images: usize,
+    /// Where normal forms are written before they are looked up: most need no memory of their own.
+    normal: String,
 }
 
 /// The namespaces that a scan has seen.
@@ -92,14 +94,17 @@ impl Index {
 // === impl IndexBuilder ===
 
 impl IndexBuilder {
+    /// One that has room for `images` references.
+    pub fn with_capacity(images: usize) -> Self {
+        let by_tag = HashMap::with_capacity_and_hasher(images, foldhash::fast::RandomState::default());
+        Self { by_tag, ..Self::default() }
+    }
+
     /// Adds those that run `image`; entries may repeat and come in any order.
     pub fn add(&mut self, image: &ImageRef, workloads: impl IntoIterator<Item = WorkloadRef>) {
         self.images += 1;
         match image.tag_key() {
-            Some(key) => match self.by_tag.get_mut(key) {
-                Some(known) => known.extend(workloads),
-                None => drop(self.by_tag.insert(key.into(), workloads.into_iter().collect())),
-            },
+            Some(key) => follow(&mut self.by_tag, key, workloads),
             None => self
                 .pinned
                 .entry(image.repository().into())
@@ -108,26 +113,51 @@ impl IndexBuilder {
         }
     }
 
+    /// Adds those that run the image that `reference` is, as written: [`Self::add`] without an [`ImageRef`] of its own
+    /// where there is no need of one, which is most of the time that an index takes.
+    ///
+    /// # Errors
+    /// It is no image reference.
+    pub fn add_written(
+        &mut self,
+        reference: &str,
+        workloads: impl IntoIterator<Item = WorkloadRef>,
+    ) -> Result<(), ImageRefError> {
+        if ImageRef::write_tag_key(reference, &mut self.normal)? {
+            self.images += 1;
+            follow(&mut self.by_tag, &self.normal, workloads);
+        } else {
+            self.add(&reference.parse()?, workloads);
+        }
+        Ok(())
+    }
+
     /// The index of all that was added.
     pub fn build(self) -> Index {
-        let by_tag: HashMap<_, Box<[WorkloadRef]>, _> = self
-            .by_tag
-            .into_iter()
-            .map(|(key, mut workloads)| {
-                workloads.sort_unstable();
-                workloads.dedup();
-                (key, workloads.into())
-            })
-            .collect();
+        let mut by_tag = self.by_tag;
+        for workloads in by_tag.values_mut() {
+            workloads.sort_unstable();
+            workloads.dedup();
+        }
         let pinned: HashMap<_, Box<[PinnedWorkload]>, _> =
             self.pinned.into_iter().map(|(repository, pinned)| (repository, pinned.into_iter().collect())).collect();
-        let distinct: std::collections::HashSet<&WorkloadRef, foldhash::fast::RandomState> = by_tag
-            .values()
-            .flatten()
-            .chain(pinned.values().flatten().map(|pinned: &PinnedWorkload| &pinned.workload))
-            .collect();
+        let hasher = foldhash::fast::RandomState::default();
+        let mut distinct: HashSet<&WorkloadRef, _> = HashSet::with_capacity_and_hasher(by_tag.len(), hasher);
+        distinct.extend(by_tag.values().flatten());
+        distinct.extend(pinned.values().flatten().map(|pinned: &PinnedWorkload| &pinned.workload));
         let workloads = distinct.len();
         Index { by_tag, pinned, images: self.images, workloads }
+    }
+}
+
+fn follow(
+    by_tag: &mut HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
+    key: &str,
+    workloads: impl IntoIterator<Item = WorkloadRef>,
+) {
+    match by_tag.get_mut(key) {
+        Some(known) => known.extend(workloads),
+        None => drop(by_tag.insert(key.into(), workloads.into_iter().collect())),
     }
 }
 

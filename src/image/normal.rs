@@ -5,6 +5,8 @@
 //! Artifact Registry location.
 
 const DEFAULT_HOST: &str = "docker.io";
+/// Other names of the default host.
+const DEFAULT_HOST_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
 /// Container Registry's hosts and the Artifact Registry hosts that serve repositories of that name.
 const GCR_HOSTS: [(&str, &str); 4] = [
@@ -61,43 +63,53 @@ pub(super) fn check_path(path: &str) -> Result<(), &'static str> {
         return Err("it has no repository name");
     }
     for component in path.split('/') {
-        if component.is_empty() {
+        let bytes = component.as_bytes();
+        if bytes.is_empty() {
             return Err("a part of its path is empty");
         }
-        if component.bytes().any(|b| b.is_ascii_uppercase()) {
+        if bytes.iter().any(u8::is_ascii_uppercase) {
             return Err("its repository name must be lower case");
         }
-        if !component.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b)) {
+        if !bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b)) {
             return Err("its path has other characters than lower-case letters, digits and ._-");
         }
-        if !separators_are_plain(component) {
+        if !separators_are_plain(bytes) {
             return Err("a part of its path begins or ends with a separator, or has several in a row");
         }
     }
     Ok(())
 }
 
-fn separators_are_plain(component: &str) -> bool {
-    component
-        .split(|c: char| c.is_ascii_alphanumeric())
-        .filter(|separator| !separator.is_empty())
-        .all(|separator| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
-        && component.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && component.ends_with(|c: char| c.is_ascii_alphanumeric())
+fn separators_are_plain(component: &[u8]) -> bool {
+    let ends_are_plain = [component.first(), component.last()].iter().flatten().all(|b| b.is_ascii_alphanumeric());
+    ends_are_plain
+        && component
+            .split(u8::is_ascii_alphanumeric)
+            .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
 }
 
-/// The repository's one name: default host, `library/`, and `gcr.io` for what Artifact Registry serves for it.
-pub(super) fn repository(host: Option<&str>, path: &str) -> String {
-    let host = host.map_or_else(|| DEFAULT_HOST.to_owned(), str::to_ascii_lowercase);
-    let host = if host == "index.docker.io" || host == "registry-1.docker.io" { DEFAULT_HOST.to_owned() } else { host };
-    if host == DEFAULT_HOST && !path.contains('/') {
-        return format!("{DEFAULT_HOST}/library/{path}");
+/// Appends the repository's one name: default host, `library/`, and `gcr.io` for what Artifact Registry serves for it.
+pub(super) fn write_repository(name: &mut String, host: Option<&str>, path: &str) {
+    let began = name.len();
+    name.push_str(host.unwrap_or(DEFAULT_HOST));
+    name[began..].make_ascii_lowercase();
+    if DEFAULT_HOST_ALIASES.contains(&&name[began..]) {
+        name.truncate(began);
+        name.push_str(DEFAULT_HOST);
     }
-    gcr_repository(&host, path).unwrap_or_else(|| format!("{host}/{path}"))
+    if &name[began..] == DEFAULT_HOST && !path.contains('/') {
+        name.push_str("/library");
+    } else if let Some((registry, project, image)) = gcr_repository(&name[began..], path) {
+        name.truncate(began);
+        name.extend([registry, "/", project, "/", image]);
+        return;
+    }
+    name.extend(["/", path]);
 }
 
-/// `us-docker.pkg.dev/P/gcr.io/I` is `gcr.io/P/I`; a domain-scoped project is two segments, `example.com/p`.
-fn gcr_repository(host: &str, path: &str) -> Option<String> {
+/// `us-docker.pkg.dev/P/gcr.io/I` is `gcr.io/P/I`, here as its three parts; a domain-scoped project is two segments,
+/// `example.com/p`.
+fn gcr_repository<'a>(host: &str, path: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
     let mut project_end = path.find('/')?;
     if path[..project_end].contains('.') {
         project_end += 1 + path[project_end + 1..].find('/')?;
@@ -106,5 +118,5 @@ fn gcr_repository(host: &str, path: &str) -> Option<String> {
     GCR_HOSTS
         .iter()
         .any(|(gcr, artifact_registry)| *gcr == repository && *artifact_registry == host)
-        .then(|| format!("{repository}/{}/{image}", &path[..project_end]))
+        .then(|| (repository, &path[..project_end], image))
 }

@@ -11,7 +11,7 @@
 //!
 //! Pure: bytes in, bytes out.
 
-pub mod single;
+pub mod one_pass;
 pub mod stored;
 #[cfg(test)]
 mod tests;
@@ -140,6 +140,10 @@ impl Document {
     /// [`DocumentError`] where nothing of it can be used.
     pub fn decode(bytes: &[u8]) -> Result<Self, DocumentError> {
         let text = std::str::from_utf8(bytes).map_err(|error| DocumentError::NotUtf8(error.valid_up_to()))?;
+        one_pass::decode(text).map_or_else(|| Self::decode_carefully(text), Ok)
+    }
+
+    fn decode_carefully(text: &str) -> Result<Self, DocumentError> {
         let raw: RawDocument<'_> = serde_json::from_str(text)?;
         if let Some(found) = raw.version.filter(|version| *version > VERSION) {
             return Err(DocumentError::TooNew { found });

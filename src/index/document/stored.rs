@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use super::single::{LookedUp, look_up};
+use super::one_pass::{LookedUp, look_up};
 use super::{Document, DocumentError, Images};
 use crate::image::ImageRef;
 
