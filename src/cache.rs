@@ -22,6 +22,7 @@ mod keeper;
 pub mod mount;
 pub mod mount_lag;
 pub mod mount_refresh;
+mod off_worker;
 mod poller;
 pub mod proof;
 mod refresh;

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::off_worker::off_worker;
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
 use crate::index::document::stored::{Stored, gzip_key};
 use crate::index::document::{Document, DocumentError, Head, Images};
@@ -89,7 +90,8 @@ impl CacheConfigMap {
                 Some(stored) => {
                     let bytes = stored.len();
                     let (config_map, key) = (self.to_string(), self.key.clone());
-                    (stored.decode().map_err(|source| ReadError::Document { config_map, key, source }), bytes)
+                    let document = off_worker(|| stored.decode());
+                    (document.map_err(|source| ReadError::Document { config_map, key, source }), bytes)
                 }
             },
         };
@@ -129,7 +131,7 @@ impl CacheConfigMap {
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
     ) -> Result<Outcome, WriteError> {
-        let document = Stored::of(Document::encode(head, images));
+        let document = off_worker(|| Stored::of(Document::encode(head, images)));
         let failed = |source| WriteError::Api { config_map: self.to_string(), source };
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -199,6 +201,15 @@ impl CacheConfigMap {
 
     /// What writing over `stored` comes to, and whether it must be done at all.
     pub(super) fn judge(
+        &self,
+        stored: Option<&ConfigMapObject>,
+        head: &Head,
+        images: &Images,
+    ) -> Result<(Written, bool), WriteError> {
+        off_worker(|| self.compare(stored, head, images))
+    }
+
+    fn compare(
         &self,
         stored: Option<&ConfigMapObject>,
         head: &Head,

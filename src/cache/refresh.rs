@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::configmap::Written;
+use super::off_worker::off_worker;
 use super::proof::Need;
 use super::resolver::Resolver;
 use super::scan::{self, Scan};
@@ -199,7 +200,7 @@ impl Resolver {
         self.tier_loaded(
             TierStatus { as_of: scan.head.as_of, ..TierStatus::default() },
             LoadedIndex {
-                index: document::index_of(&scan.images),
+                index: off_worker(|| document::index_of(&scan.images)),
                 tier: Tier::Scan,
                 as_of: scan.head.as_of,
                 covers_scope: true,

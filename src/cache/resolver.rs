@@ -10,6 +10,7 @@ use super::configmap::{CacheConfigMap, Written};
 use super::mount::MountReader;
 use super::mount_lag::MountLag;
 use super::mount_refresh::MountRefresher;
+use super::off_worker::off_worker;
 use super::poller::MountPoller;
 use super::proof::Need;
 use super::refresh::{Refresher, Write};
@@ -97,9 +98,9 @@ impl Resolver {
         }
     }
 
-    /// Takes an index in, unless what is there is newer; says whether it did.
+    /// Takes an index in, unless what is there is newer; says whether it did. The one that it replaces is taken apart.
     pub(super) fn offer(&self, loaded: &Arc<LoadedIndex>) -> bool {
-        self.current.offer(Arc::clone(loaded))
+        off_worker(|| self.current.offer(Arc::clone(loaded)))
     }
 
     /// The index as it is now: no lock, no call. `None` before the first.
