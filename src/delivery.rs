@@ -26,6 +26,7 @@ use crate::cache::{LoadedIndex, Resolver};
 use crate::clock::Clock;
 use crate::event::{self, EnvelopeError, ImagePush, Message};
 use crate::image::ImageRef;
+use crate::rollout::record::is_believable;
 use crate::rollout::restart::Mode;
 use crate::rollout::{Push, Restarter, WorkloadResult};
 use crate::telemetry::Metrics;
@@ -126,10 +127,11 @@ impl Deliveries {
     }
 
     async fn push(&self, received: Received, pushed: ImagePush, message: &Message, mode: Mode) -> Answer {
+        let published = message.published.filter(|published| is_believable(*published, received.time));
         let push = Push {
             image: pushed.image.clone(),
             digest: pushed.digest.clone(),
-            published: message.published,
+            published,
             received: received.time,
             message_id: message.id.clone(),
         };
@@ -137,10 +139,12 @@ impl Deliveries {
         let mut answer = self.answer(pushed.image, resolved, mode);
         answer.digest = pushed.digest;
         answer.warnings.extend(pushed.warning);
-        if message.published.is_none() {
-            answer
-                .warnings
-                .push("the message has no publish time: a redelivery of it cannot be told from a new push".to_owned());
+        if published.is_none() {
+            let why = match message.published {
+                None => "the message has no publish time".to_owned(),
+                Some(published) => format!("the message's publish time, {published}, is more than an hour ahead"),
+            };
+            answer.warnings.push(format!("{why}: a redelivery of it cannot be told from a new push"));
         }
         answer
     }

@@ -146,7 +146,7 @@ pub fn is_namespace_name(text: &str) -> bool {
 }
 
 /// Whether a workload can be called that: an RFC 1123 subdomain.
-fn is_object_name(text: &str) -> bool {
+pub(crate) fn is_object_name(text: &str) -> bool {
     let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')

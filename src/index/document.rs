@@ -22,8 +22,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Index, IndexBuilder, Scope};
+use crate::excerpt::excerpt;
 use crate::image::ImageRef;
-use crate::workload::{WorkloadKind, WorkloadRef};
+use crate::workload::{WorkloadKind, WorkloadRef, is_namespace_name, is_object_name};
 
 /// The format that this version writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -47,6 +48,9 @@ pub struct Document {
     /// Entries that were left out, each with a sentence; at most [`WARNINGS_MAX`].
     pub warnings: Vec<String>,
 }
+
+/// How much of a name a warning quotes.
+const EXCERPT_CHARACTERS: usize = 80;
 
 /// How many warnings of one document are kept.
 pub const WARNINGS_MAX: usize = 10;
@@ -133,8 +137,8 @@ struct RawEntry<'a> {
 }
 
 impl Document {
-    /// Reads a document. An entry of an unknown kind and a key that is no image reference are left out
-    /// with a warning: a newer or hand-made document is still of use.
+    /// Reads a document. An entry of an unknown kind, or with names that no workload can have, and a key that is no
+    /// image reference are left out with a warning: a newer or hand-made document is still of use.
     ///
     /// # Errors
     /// [`DocumentError`] where nothing of it can be used.
@@ -168,11 +172,7 @@ impl Document {
                 entries.iter().filter_map(|entry| {
                     let workload = entry.workload();
                     if workload.is_none() {
-                        let kind = entry.kind.as_deref().unwrap_or_default();
-                        warn(format!(
-                            "left out: {}/{} under {image} is of unknown kind {kind:?}",
-                            entry.namespace, entry.name
-                        ));
+                        warn(format!("left out: under {image}, {}", entry.problem()));
                     }
                     workload
                 }),
@@ -228,8 +228,28 @@ impl RawEntry<'_> {
         self.kind.as_deref().map_or_else(|| Some(WorkloadKind::default()), |kind| kind.parse().ok())
     }
 
+    /// What it names. A name that no workload can have is none: it would stand in the path of a request.
     fn workload(&self) -> Option<WorkloadRef> {
-        Some(WorkloadRef::new(&*self.namespace, self.kind()?, &*self.name))
+        let kind = self.kind()?;
+        self.has_names().then(|| WorkloadRef::new(&*self.namespace, kind, &*self.name))
+    }
+
+    fn is_usable(&self) -> bool {
+        self.kind().is_some() && self.has_names()
+    }
+
+    fn has_names(&self) -> bool {
+        is_namespace_name(&self.namespace) && is_object_name(&self.name)
+    }
+
+    /// Why it names no workload.
+    fn problem(&self) -> String {
+        let of = |text: &str| excerpt(text, EXCERPT_CHARACTERS);
+        let (namespace, name) = (of(&self.namespace), of(&self.name));
+        match self.kind() {
+            None => format!("{namespace}/{name} is of unknown kind {:?}", of(self.kind.as_deref().unwrap_or_default())),
+            Some(_) => format!("no workload can be called {name:?} in a namespace {namespace:?}"),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
         Err(leave) => return leave,
     };
     let annotations = &object.spec.template.metadata.annotations;
-    let (record, record_is_readable) = record_of(object);
+    let (record, record_is_readable) = record_of(object, clocks.now);
     let deferred = match DeferredPushes::of(object) {
         Waiting::Pushes(deferred) => deferred,
         Waiting::Nothing | Waiting::Unreadable => DeferredPushes::default(),
@@ -130,11 +130,11 @@ fn defer(object: &WorkloadObject, push: &Push, deferred: DeferredPushes, cooldow
     Defer { reason, pushes }
 }
 
-/// The record, and whether it could be read.
-fn record_of(object: &WorkloadObject) -> (Record, bool) {
+/// The record as far as it can be true now, and whether it could be read.
+fn record_of(object: &WorkloadObject, now: Timestamp) -> (Record, bool) {
     let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
     match Record::decode(annotation.map(String::as_str)) {
-        Ok(record) => (record, true),
+        Ok(record) => (record.believed(now), true),
         Err(_) => (Record::default(), false),
     }
 }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Push;
@@ -15,6 +15,10 @@ use crate::image::Digest;
 
 /// Where the record stands, on the pod template.
 pub const RECORD_ANNOTATION: &str = "pushroll.dev/pushes";
+
+/// How far ahead of our clock a publish time may be and still have a place in the order of pushes. A time from further
+/// ahead would shut out every genuine push until then; clocks that are apart by more cost restarts, never a missed push.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// The pushes a workload was restarted for, by the image's normalised `REPOSITORY:TAG`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,11 +86,27 @@ impl Record {
         self
     }
 
+    /// The record without the times that cannot be true, `now` being our clock's.
+    #[must_use]
+    pub fn believed(mut self, now: Timestamp) -> Self {
+        for recorded in
+            self.0.values_mut().filter(|recorded| recorded.published.is_some_and(|at| !is_believable(at, now)))
+        {
+            (recorded.published, recorded.message_id) = (None, None);
+        }
+        self
+    }
+
     /// The annotation's text.
     pub fn encode(&self) -> String {
         // String keys, strings and times: there is nothing in it that JSON cannot hold.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Whether a push can have been published at `published`, `now` being our clock's.
+pub(crate) fn is_believable(published: Timestamp, now: Timestamp) -> bool {
+    published.duration_since(now) <= AHEAD_MAX
 }
 
 impl RecordedPush {

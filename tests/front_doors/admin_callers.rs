@@ -7,6 +7,7 @@ use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
 use crate::support::http::send;
 use crate::support::suite::Suite;
+use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_embedded("a_page_in_a_browser_cannot_call_the_admin_listener", a_page_in_a_browser_cannot_call_it);
@@ -43,6 +44,7 @@ const PATHS: [(Method, &str); 7] = [
 
 async fn a_page_in_a_browser_cannot_call_it(ground: Ground) {
     let service = ground.service().start_ready().await;
+    eventually("the start is over", async || ground.cache_document().await).await;
     let port = service.admin.rsplit_once(':').unwrap().1;
     let calls = service.api_calls().len();
     let named: Vec<String> =

@@ -19,6 +19,8 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("a_clock_that_is_ahead_proves_nothing", a_clock_that_is_ahead_proves_nothing);
     suite.on_embedded("nothing_is_missed_when_a_clock_jumps", nothing_is_missed_when_a_clock_jumps);
     suite.on_both("a_document_from_the_future_is_of_unknown_age", a_document_from_the_future_is_of_unknown_age);
+    suite.on_both("a_push_from_the_future_shuts_no_other_out", a_push_from_the_future_shuts_no_other_out);
+    suite.on_both("a_record_from_the_future_shuts_no_push_out", a_record_from_the_future_shuts_no_push_out);
 }
 
 const OFFSETS: [i64; 2] = [5, -5];
@@ -110,8 +112,7 @@ async fn nothing_is_missed_when_a_clock_jumps(ground: Ground) {
 async fn a_document_from_the_future_is_of_unknown_age(ground: Ground) {
     let image = ground.image("web");
     let web = deployment(ground.namespace(), "web", &image);
-    let next_year = Timestamp::now() + SignedDuration::from_hours(24 * 365);
-    let future = scanned_document(next_year, None, &[]);
+    let future = scanned_document(next_year(), None, &[]);
     ground.create(&config_map(ground.namespace(), "deployment-image-cache", "cache.json", &future.to_string())).await;
     let mut volume = ground.volume();
     volume.show(&future);
@@ -127,4 +128,52 @@ async fn a_document_from_the_future_is_of_unknown_age(ground: Ground) {
     // A document on the mount with a time that has passed is taken, too.
     volume.show(&scanned_document(Timestamp::now(), None, &[(&ground.image("newer"), &[&web])]));
     service.wait_for_lookup(&ground.image("newer"), &["web"]).await;
+}
+
+fn next_year() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(24 * 365)
+}
+
+/// By somebody with a stolen token, or by a mistake in a replay.
+async fn a_push_from_the_future_shuts_no_other_out(ground: Ground) {
+    let image = ground.image("web");
+    let web = deployment(ground.namespace(), "web", &image);
+    ground.create(&web).await;
+    let service = ground.service().start_ready().await;
+
+    let future = PushMessage { published: next_year(), ..PushMessage::now(&image, 1) };
+    let answer = service.push(&future).await.json();
+    assert_eq!(answer["outcome"], "restarted", "{answer}");
+    assert!(answer["warnings"].to_string().contains("more than an hour ahead"), "{answer}");
+
+    let genuine = PushMessage::now(&image, 2);
+    for (outcome, generation) in [("restarted", 3), ("current", 3)] {
+        let answer = service.push(&genuine).await.json();
+        assert_eq!(answer["outcome"], outcome, "{answer}");
+        assert_eq!(ground.generation(&web).await, generation);
+    }
+}
+
+async fn a_record_from_the_future_shuts_no_push_out(ground: Ground) {
+    const RECORD: &str = "pushroll.dev/pushes";
+    let image = ground.image("web");
+    let web = deployment(ground.namespace(), "web", &image);
+    ground.create(&web).await;
+    let service = ground.service().start_ready().await;
+    assert_eq!(service.push(&PushMessage::now(&image, 1)).await.json()["outcome"], "restarted");
+    let object = ground.get(&web).await;
+    let record = object["spec"]["template"]["metadata"]["annotations"][RECORD].as_str().unwrap();
+    let mut record: Value = serde_json::from_str(record).unwrap();
+    for recorded in record.as_object_mut().unwrap().values_mut() {
+        recorded["published"] = json!(next_year());
+    }
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {RECORD: record.to_string()}}}}});
+    ground.patch(&web, "somebody", patch).await;
+
+    let genuine = PushMessage::now(&image, 2);
+    for (outcome, generation) in [("restarted", 4), ("current", 4)] {
+        let answer = service.push(&genuine).await.json();
+        assert_eq!(answer["outcome"], outcome, "{answer}");
+        assert_eq!(ground.generation(&web).await, generation);
+    }
 }

@@ -202,7 +202,7 @@ impl<'de> Visitor<'de> for Workloads<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut entries: A) -> Result<(), A::Error> {
         while let Some(entry) = entries.next_element::<RawEntry<'de>>()? {
-            if entry.kind().is_none() {
+            if !entry.is_usable() {
                 return Err(A::Error::custom(EXTRAORDINARY));
             }
             if let Some(workloads) = &mut self.keep {
@@ -237,9 +237,10 @@ mod tests {
             9 => prop::sample::select(vec!["", r#","kind":"Deployment""#, r#","kind":"sts""#, r#","kind":null"#]),
             1 => prop::sample::select(vec![r#","kind":"CronJob""#, r#","kind":7"#, r#","name":"twice""#]),
         ];
-        (prop::sample::select(vec!["a", "b", "\\u0063"]), prop::sample::select(vec!["n", "m"]), kind).prop_map(
-            |(name, namespace, kind)| format!(r#"{{"name":"{name}","namespace":"{namespace}","x":[1]{kind}}}"#),
-        )
+        let name = prop_oneof![30 => prop::sample::select(vec!["a", "b", "\\u0063"]), 1 => Just("../x")];
+        (name, prop::sample::select(vec!["n", "m"]), kind).prop_map(|(name, namespace, kind)| {
+            format!(r#"{{"name":"{name}","namespace":"{namespace}","x":[1]{kind}}}"#)
+        })
     }
 
     fn document() -> impl Strategy<Value = String> {

@@ -47,10 +47,11 @@ fn spellings_of_one_image_are_merged() {
 fn what_cannot_be_used_is_left_out_with_a_warning() {
     let document = decode(
         r#"{"future": [], "images": {"A B": [], "nginx": [{"name": "a", "namespace": "n", "kind": "CronJob", "x": 1},
-            {"name": "b", "namespace": "n", "kind": "daemonset"}]}}"#,
+            {"name": "b", "namespace": "n", "kind": "daemonset"}, {"name": "../../b", "namespace": "n"},
+            {"name": "b", "namespace": "n?x=y"}, {"name": "", "namespace": "n"}]}}"#,
     );
     assert_eq!(names(&document, "nginx"), ["n/daemonset/b"]);
-    assert_eq!(document.warnings.len(), 2, "{:?}", document.warnings);
+    assert_eq!(document.warnings.len(), 5, "{:?}", document.warnings);
 }
 
 #[test]

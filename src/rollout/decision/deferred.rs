@@ -35,7 +35,7 @@ pub fn decide_deferred(workload: &WorkloadRef, object: &WorkloadObject, policy: 
     if policy.refuses_namespace(workload).is_some() {
         return Due::Nothing;
     }
-    let (record, record_is_readable) = record_of(object);
+    let (record, record_is_readable) = record_of(object, clocks.now);
     let (mut wanted, mut ended) = (Vec::new(), Vec::new());
     let mut all_warnings: Vec<Warning> = Vec::new();
     for (tag_key, waits) in deferred.iter() {
