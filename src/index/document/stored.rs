@@ -16,8 +16,9 @@ use crate::image::ImageRef;
 /// Plain documents up to this size; larger ones are compressed. `kubectl apply` cannot hold more either: it keeps
 /// the object in an annotation of at most 262,144 bytes.
 pub const PLAIN_BYTES_MAX: usize = 262_144;
-/// What a compressed document may inflate to: some 600,000 workloads, many times what a ConfigMap holds.
-const INFLATED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a compressed document may inflate to: some 160,000 workloads, more than a ConfigMap holds with believable names.
+/// One that is made to take as much memory as it can takes 160 MB, of the 256 MiB that a pod of `deploy/base` has.
+const INFLATED_BYTES_MAX: u64 = 24 * 1024 * 1024;
 
 /// A document as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,10 +42,10 @@ pub fn gzip_key(key: &str) -> String {
 }
 
 impl Stored {
-    /// The form that fits the document's size.
+    /// The form that fits the document's size. One that no reader would inflate stays plain, and does not fit.
     pub fn of(document: String) -> Self {
         let document = document.into_bytes();
-        if document.len() <= PLAIN_BYTES_MAX {
+        if document.len() <= PLAIN_BYTES_MAX || document.len() as u64 > INFLATED_BYTES_MAX {
             return Self::Plain(document);
         }
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -137,7 +138,11 @@ mod tests {
         let Stored::Gzip(bytes) = Stored::of(" ".repeat(PLAIN_BYTES_MAX + 1)) else { panic!("not compressed") };
         let truncated = Stored::Gzip(bytes[..bytes.len() - 9].to_vec());
         assert!(truncated.decode().unwrap_err().to_string().contains("gzip"));
-        let bomb = Stored::of(" ".repeat(INFLATED_BYTES_MAX as usize + 1));
+        let boundless = " ".repeat(INFLATED_BYTES_MAX as usize + 1);
+        assert!(matches!(Stored::of(boundless.clone()), Stored::Plain(_)), "nobody would read it back");
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(boundless.as_bytes()).unwrap();
+        let bomb = Stored::Gzip(encoder.finish().unwrap());
         assert!(bomb.decode().unwrap_err().to_string().contains("more than"));
     }
 }
