@@ -1,8 +1,10 @@
 //! What the tests stand on. See `suite` for how a test is written, `ground` for where it runs.
 
 pub mod believable;
+pub mod certificates;
 pub mod command;
 pub mod control_plane;
+pub mod deliverer;
 pub mod documents;
 pub mod fixtures;
 pub mod ground;
