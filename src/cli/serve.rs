@@ -69,6 +69,9 @@ pub(super) struct ServeArgs {
     /// Workloads worked on at once
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), env = "PUSHROLL_CONCURRENCY")]
     concurrency: u16,
+    /// How long requests are still taken after SIGTERM, while readiness says no: until nobody sends here any more
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, env = "PUSHROLL_DRAIN_DELAY")]
+    drain_delay: Duration,
     /// Longest wait for requests in flight at the end
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration, env = "PUSHROLL_DRAIN_TIMEOUT")]
     drain_timeout: Duration,
@@ -126,7 +129,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         );
     }
     // Before anything takes time: until then the first process of a container ignores SIGTERM.
-    let end = shutdown()?;
+    let end = shutdown(args.drain_delay)?;
     let client = global.connect().await?;
     let listeners = Listeners {
         public: bind(args.listen, "--listen").await?,
@@ -186,13 +189,14 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
-/// SIGTERM from Kubernetes, SIGINT from a terminal.
-pub(super) fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+/// SIGTERM from Kubernetes: others may still send here, and `drain_delay` is theirs to hear of it. SIGINT from a
+/// terminal: at once.
+pub(super) fn shutdown(drain_delay: Duration) -> std::io::Result<impl Future<Output = Duration>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => drain_delay,
+            _ = interrupt.recv() => Duration::ZERO,
         }
     })
 }

@@ -13,6 +13,7 @@ pub mod in_process;
 pub mod issuer;
 pub mod kubectl;
 pub mod kubernetes;
+pub mod load_balancer;
 pub mod policy;
 pub mod problem;
 pub mod proxy;
