@@ -45,7 +45,7 @@ use crate::cache::{Resolver, ResolverConfig, WatchConfig, configmap::CacheConfig
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::answer::Poison;
-use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::delivery::{Deliveries, DeliveryConfig, OwnPod};
 use crate::rollout::{Policy, Restarter};
 use crate::telemetry::Metrics;
 use auth::{AuthConfig, Authenticator};
@@ -91,6 +91,8 @@ pub struct ServeConfig {
     pub concurrency: usize,
     /// Longest wait for requests in flight at the end.
     pub drain_timeout: Duration,
+    /// The pod that this process runs in, whose workload is restarted last; `None`: it is in none.
+    pub own_pod: Option<OwnPod>,
     /// How often pushes are looked for that wait for the end of a cooldown.
     pub deferred_poll: Duration,
 }
@@ -274,7 +276,8 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
     ));
     let restarter =
         Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));
-    let delivery_config = DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale };
+    let delivery_config =
+        DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale, own_pod: config.own_pod };
     let deliveries =
         Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
     let authenticator = config.auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));

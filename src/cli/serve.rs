@@ -15,6 +15,7 @@ use super::arguments::{byte_size, duration, namespace_name, positive_duration};
 use super::{Answered, GlobalArgs};
 use crate::cache::WatchConfig;
 use crate::clock::Clock;
+use crate::delivery::OwnPod;
 use crate::delivery::answer::Poison;
 use crate::index::Scope;
 use crate::rollout::Policy;
@@ -171,15 +172,22 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         policy: args.policy.policy(),
         concurrency: args.concurrency.into(),
         drain_timeout: args.drain_timeout,
+        own_pod: host_name().map(|name| OwnPod { namespace: client.default_namespace().to_owned(), name }),
         deferred_poll: args.deferred_poll,
     };
     serve(config, client, Clock::system(), listeners, end).await?;
     Ok(Answered::Yes)
 }
 
+/// In a pod, its name.
+fn host_name() -> Option<String> {
+    let of_system = || Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned());
+    std::env::var("HOSTNAME").ok().or_else(of_system).filter(|name| !name.is_empty())
+}
+
 /// What tells this replica from the others: the pod's name, and this process of it.
 fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "pushroll".to_owned());
+    let host = host_name().unwrap_or_else(|| "pushroll".to_owned());
     format!("{host}_{}_{}", std::process::id(), Clock::system().now().as_millisecond())
 }
 

@@ -41,6 +41,7 @@ mod mount_refresh;
 mod openapi;
 mod outages;
 mod outcomes;
+mod own_image;
 mod own_roll;
 mod packaging;
 mod payloads;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
     log::tests(&mut suite);
     outages::tests(&mut suite);
     own_roll::tests(&mut suite);
+    own_image::tests(&mut suite);
     payloads::tests(&mut suite);
     printed::tests(&mut suite);
     probes::tests(&mut suite);

@@ -130,6 +130,7 @@ impl DemoService {
             policy: Policy::everything(),
             concurrency: 16,
             drain_timeout: Duration::from_secs(5),
+            own_pod: None,
             deferred_poll: Duration::from_secs(1),
         };
         let client = self.kubernetes.client_as(SERVICE_USER);
