@@ -13,6 +13,7 @@
 pub mod answer;
 mod by_hand;
 mod first_receipt;
+mod own_pod;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,12 +29,13 @@ use crate::event::{self, EnvelopeError, ImagePush, Message};
 use crate::image::ImageRef;
 use crate::rollout::record::is_believable;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Push, Restarter, WorkloadResult};
+use crate::rollout::{Action, Code, Push, Restarter, WorkloadResult};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{OutcomeLabel, TierLabel};
 use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
 use first_receipt::FirstReceipts;
+pub use own_pod::OwnPod;
 
 /// How many answers [`Deliveries::recent`] remembers.
 const RECENT_ANSWERS: usize = 50;
@@ -47,6 +49,8 @@ pub struct DeliveryConfig {
     pub hold: Duration,
     /// Answer from whatever index is at hand, proven or not.
     pub allow_stale: bool,
+    /// The pod that this process runs in: its own workload is restarted last. `None`: it is in none.
+    pub own_pod: Option<OwnPod>,
 }
 
 /// Handles deliveries.
@@ -149,14 +153,42 @@ impl Deliveries {
         answer
     }
 
-    /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
+    /// Restarts all that run the image, and the workload that this process is part of when nothing is left to do of the
+    /// others: it may end this process, and what is left then would wait for the next delivery.
     async fn resolve(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
+        let mut own = self.own(self.resolver.current().as_deref(), &push.image);
+        let mut resolved = self.resolve_others(received, push, mode).await;
+        own.extend(self.own(resolved.source.as_deref(), &push.image));
+        own.sort_unstable();
+        own.dedup();
+        if own.is_empty() {
+            return resolved;
+        }
+        let is_left = |result: &WorkloadResult| result.code.is_transient_failure();
+        let of_own = if resolved.unproven.is_some() || resolved.results.iter().any(is_left) {
+            let reason = "it is pushroll itself and comes last: others are left to the next delivery";
+            let waits = |workload| WorkloadResult::new(workload, Action::Failed, Code::OthersFirst, reason);
+            own.iter().map(waits).collect()
+        } else {
+            let deadline = received.instant + self.config.hold;
+            let mut of_own = self.restarter.restart_all(&own, push, mode, deadline).await;
+            let restarted = of_own.iter_mut().filter(|result| result.action == Action::Restarted);
+            restarted.for_each(|result| result.reason.push_str("; it is pushroll itself and comes last"));
+            of_own
+        };
+        resolved.results.extend(of_own);
+        resolved.results.sort_by_key(WorkloadResult::workload);
+        resolved
+    }
+
+    /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
+    async fn resolve_others(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
         let deadline = received.instant + self.config.hold;
         let first = push.message_id.as_deref().map(|id| self.first_receipts.of(id, received.instant));
         let proof = Need::Proof { received: first.unwrap_or(received.instant), published: push.time() };
         let current = self.resolver.current();
         let proven = self.resolver.meets(current.as_deref(), &proof);
-        let hits = current.as_ref().map_or_else(Vec::new, |loaded| loaded.index.followers(&push.image).to_vec());
+        let hits = current.as_ref().map_or_else(Vec::new, |loaded| self.others(loaded, &push.image));
         self.count_lookup(current.as_deref());
 
         if proven || (self.config.allow_stale && current.is_some()) {
@@ -169,13 +201,30 @@ impl Deliveries {
         match waited {
             Err(unproven) => Resolved { source: current, proven: false, results, unproven: Some(unproven) },
             Ok(loaded) => {
-                let missed = missed(&loaded, &push.image, &hits);
+                // Both are sorted: an index keeps its workloads so.
+                let mut missed = self.others(&loaded, &push.image);
+                missed.retain(|workload| hits.binary_search(workload).is_err());
                 results.extend(self.restarter.restart_all(&missed, push, mode, deadline).await);
                 results.sort_by_key(WorkloadResult::workload);
                 let proven = matches!(need, Need::Proof { .. }) || self.resolver.meets(Some(&loaded), &proof);
                 Resolved { source: Some(loaded), proven, results, unproven: None }
             }
         }
+    }
+
+    /// Who runs the image, but for this process's own workload.
+    fn others(&self, loaded: &LoadedIndex, image: &ImageRef) -> Vec<WorkloadRef> {
+        loaded.index.followers(image).iter().filter(|workload| !self.is_own(workload)).cloned().collect()
+    }
+
+    /// This process's own workload, where it runs the image.
+    fn own(&self, loaded: Option<&LoadedIndex>, image: &ImageRef) -> Vec<WorkloadRef> {
+        let followers = loaded.map_or(&[][..], |loaded| loaded.index.followers(image));
+        followers.iter().filter(|workload| self.is_own(workload)).cloned().collect()
+    }
+
+    fn is_own(&self, workload: &WorkloadRef) -> bool {
+        self.config.own_pod.as_ref().is_some_and(|pod| pod.is_of(workload))
     }
 
     async fn wait_for(&self, need: Need, deadline: Instant) -> Result<Arc<LoadedIndex>, Unproven> {
@@ -235,13 +284,6 @@ impl Deliveries {
             recent.pop_back();
         }
     }
-}
-
-/// What a newer index names that was not worked on yet.
-fn missed(loaded: &LoadedIndex, image: &ImageRef, done: &[WorkloadRef]) -> Vec<WorkloadRef> {
-    // Both are sorted: an index keeps its workloads so.
-    let is_new = |workload: &&WorkloadRef| done.binary_search(workload).is_err();
-    loaded.index.followers(image).iter().filter(is_new).cloned().collect()
 }
 
 struct Held<'a>(&'a Metrics);

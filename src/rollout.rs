@@ -122,6 +122,8 @@ pub enum Code {
     Contended,
     /// Failed for now: no time was left.
     TimedOut,
+    /// Failed for now: it is pushroll's own workload, which comes last, and others are left to the next delivery.
+    OthersFirst,
 }
 
 /// What may keep a restart from bringing the new image, or from being seen at once.
@@ -202,7 +204,10 @@ impl Action {
 impl Code {
     /// Whether the next delivery of the push may succeed where this one failed.
     pub fn is_transient_failure(self) -> bool {
-        matches!(self, Self::Forbidden | Self::Unreachable | Self::ApiError | Self::Contended | Self::TimedOut)
+        matches!(
+            self,
+            Self::Forbidden | Self::Unreachable | Self::ApiError | Self::Contended | Self::TimedOut | Self::OthersFirst
+        )
     }
 }
 

@@ -15,6 +15,7 @@
 mod accept;
 mod admin;
 pub mod auth;
+mod drain;
 mod local_callers;
 mod lookup;
 pub(crate) mod openapi;
@@ -44,7 +45,7 @@ use crate::cache::{Resolver, ResolverConfig, WatchConfig, configmap::CacheConfig
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::answer::Poison;
-use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::delivery::{Deliveries, DeliveryConfig, OwnPod};
 use crate::rollout::{Policy, Restarter};
 use crate::telemetry::Metrics;
 use auth::{AuthConfig, Authenticator};
@@ -90,6 +91,8 @@ pub struct ServeConfig {
     pub concurrency: usize,
     /// Longest wait for requests in flight at the end.
     pub drain_timeout: Duration,
+    /// The pod that this process runs in, whose workload is restarted last; `None`: it is in none.
+    pub own_pod: Option<OwnPod>,
     /// How often pushes are looked for that wait for the end of a cooldown.
     pub deferred_poll: Duration,
 }
@@ -150,7 +153,8 @@ impl App {
     }
 }
 
-/// Serves until `shutdown` is over, then drains.
+/// Serves until `shutdown` is over, then drains. `shutdown` says how long requests are still taken then: others need a
+/// while to hear that this replica is going.
 ///
 /// # Errors
 /// [`ServeError`] where a part of the service died: the process should end, and Kubernetes start it anew.
@@ -159,7 +163,7 @@ pub async fn serve(
     client: kube::Client,
     clock: Clock,
     listeners: Listeners,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = Duration>,
 ) -> Result<(), ServeError> {
     let (drain_timeout, deferred_poll) = (config.drain_timeout, config.deferred_poll);
     let (app, restarter) = build(config, client, clock);
@@ -211,11 +215,24 @@ pub async fn serve(
     ));
 
     let mut result = Ok(());
-    tokio::select! {
-        () = shutdown => tracing::info!("draining: no new requests, those in flight are finished"),
-        ended = tasks.join_next() => result = Err(task_ended(ended)),
-    }
+    let drain_delay = tokio::select! {
+        drain_delay = shutdown => drain_delay,
+        ended = tasks.join_next() => {
+            result = Err(task_ended(ended));
+            Duration::ZERO
+        }
+    };
     app.draining.store(true, Ordering::Relaxed);
+    if result.is_ok() && !drain_delay.is_zero() {
+        tracing::info!("not ready: requests are taken for another {drain_delay:?}, until nobody sends any");
+        tokio::select! {
+            () = tokio::time::sleep(drain_delay) => {}
+            ended = tasks.join_next() => result = Err(task_ended(ended)),
+        }
+    }
+    if result.is_ok() {
+        tracing::info!("draining: no new requests, those in flight are finished");
+    }
     draining.cancel();
     let mut open = vec![public, admin];
     while result.is_ok() && !open.is_empty() {
@@ -259,7 +276,8 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
     ));
     let restarter =
         Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));
-    let delivery_config = DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale };
+    let delivery_config =
+        DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale, own_pod: config.own_pod };
     let deliveries =
         Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
     let authenticator = config.auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
@@ -277,7 +295,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
 }
 
 fn public_router(app: &Arc<App>) -> Router {
-    finish(Router::new().route("/v1/push", post(push::push)), app)
+    drain::closing(finish(Router::new().route("/v1/push", post(push::push)), app), app)
 }
 
 fn internal_router(app: &Arc<App>) -> Router {
@@ -299,7 +317,7 @@ fn admin_router(app: &Arc<App>, callers: LocalCallers) -> Router {
         .route("/v1/lookup", get(lookup::lookup))
         .route("/v1/status", get(status::status))
         .route("/openapi.yaml", get(openapi::openapi));
-    finish(router, app).layer(middleware::from_fn_with_state(callers, local_callers::check))
+    drain::closing(finish(router, app), app).layer(middleware::from_fn_with_state(callers, local_callers::check))
 }
 
 fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {

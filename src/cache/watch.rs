@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -179,6 +180,8 @@ impl Watch {
                     return interrupted.take().unwrap_or(ApiError::TimedOut(self.config.patience));
                 }
                 () = pulse.caught_up() => {
+                    // By itself it would forget an outage only two minutes after its last pause.
+                    backoff.reset();
                     self.changed.notify_one();
                     continue;
                 }

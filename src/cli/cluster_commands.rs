@@ -59,7 +59,7 @@ pub(super) async fn deliveries(
     let policy = args.policy();
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
     let metrics = Arc::new(Metrics::new());
-    let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false };
+    let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false, own_pod: None };
     let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, Arc::clone(&metrics));
     let deliveries = Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, metrics);
     Ok((resolver, deliveries, cluster))

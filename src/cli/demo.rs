@@ -29,10 +29,10 @@ pub(super) struct DemoArgs {
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
     let mut screen = Screen::new();
     // From before there is anything to leave behind, and for a terminal that is closed, too.
-    let (asked, mut hangup) = (shutdown()?, signal(SignalKind::hangup())?);
+    let (asked, mut hangup) = (shutdown(Duration::ZERO)?, signal(SignalKind::hangup())?);
     let mut ended = pin!(async {
         tokio::select! {
-            () = asked => {}
+            _ = asked => {}
             _ = hangup.recv() => {}
         }
     });

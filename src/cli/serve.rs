@@ -15,6 +15,7 @@ use super::arguments::{byte_size, duration, namespace_name, positive_duration};
 use super::{Answered, GlobalArgs};
 use crate::cache::WatchConfig;
 use crate::clock::Clock;
+use crate::delivery::OwnPod;
 use crate::delivery::answer::Poison;
 use crate::index::Scope;
 use crate::rollout::Policy;
@@ -69,6 +70,9 @@ pub(super) struct ServeArgs {
     /// Workloads worked on at once
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), env = "PUSHROLL_CONCURRENCY")]
     concurrency: u16,
+    /// How long requests are still taken after SIGTERM, while readiness says no: until nobody sends here any more
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, env = "PUSHROLL_DRAIN_DELAY")]
+    drain_delay: Duration,
     /// Longest wait for requests in flight at the end
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration, env = "PUSHROLL_DRAIN_TIMEOUT")]
     drain_timeout: Duration,
@@ -126,7 +130,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         );
     }
     // Before anything takes time: until then the first process of a container ignores SIGTERM.
-    let end = shutdown()?;
+    let end = shutdown(args.drain_delay)?;
     let client = global.connect().await?;
     let listeners = Listeners {
         public: bind(args.listen, "--listen").await?,
@@ -168,15 +172,22 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         policy: args.policy.policy(),
         concurrency: args.concurrency.into(),
         drain_timeout: args.drain_timeout,
+        own_pod: host_name().map(|name| OwnPod { namespace: client.default_namespace().to_owned(), name }),
         deferred_poll: args.deferred_poll,
     };
     serve(config, client, Clock::system(), listeners, end).await?;
     Ok(Answered::Yes)
 }
 
+/// In a pod, its name.
+fn host_name() -> Option<String> {
+    let of_system = || Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned());
+    std::env::var("HOSTNAME").ok().or_else(of_system).filter(|name| !name.is_empty())
+}
+
 /// What tells this replica from the others: the pod's name, and this process of it.
 fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "pushroll".to_owned());
+    let host = host_name().unwrap_or_else(|| "pushroll".to_owned());
     format!("{host}_{}_{}", std::process::id(), Clock::system().now().as_millisecond())
 }
 
@@ -186,13 +197,14 @@ async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
-/// SIGTERM from Kubernetes, SIGINT from a terminal.
-pub(super) fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+/// SIGTERM from Kubernetes: others may still send here, and `drain_delay` is theirs to hear of it. SIGINT from a
+/// terminal: at once.
+pub(super) fn shutdown(drain_delay: Duration) -> std::io::Result<impl Future<Output = Duration>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => drain_delay,
+            _ = interrupt.recv() => Duration::ZERO,
         }
     })
 }

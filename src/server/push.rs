@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use super::App;
 use super::problem::Problem;
 use crate::delivery::answer::Answer;
+use crate::rollout::Code;
 use crate::rollout::restart::Mode;
 
 /// On the public listener. Its URL may carry parameters (a token, say), but a dry run is not to be had here, and
@@ -88,7 +89,9 @@ pub(super) fn respond(app: &App, answer: Answer) -> Response {
         return (status, Json(answer)).into_response();
     }
     let (title, detail) = if status == StatusCode::SERVICE_UNAVAILABLE {
-        let failed = answer.workloads.iter().find(|workload| workload.code.is_transient_failure());
+        // That our own workload waits for the others is what comes of it, not why.
+        let is_cause = |code: Code| code.is_transient_failure() && code != Code::OthersFirst;
+        let failed = answer.workloads.iter().find(|workload| is_cause(workload.code));
         let of_workload = failed.map(|workload| format!("{}: {}", workload.workload(), workload.reason));
         ("Not done yet", answer.reason.clone().or(of_workload).unwrap_or_default())
     } else {

@@ -41,6 +41,8 @@ mod mount_refresh;
 mod openapi;
 mod outages;
 mod outcomes;
+mod own_image;
+mod own_roll;
 mod packaging;
 mod payloads;
 mod printed;
@@ -104,6 +106,8 @@ fn main() -> ExitCode {
     foreign_documents::tests(&mut suite);
     log::tests(&mut suite);
     outages::tests(&mut suite);
+    own_roll::tests(&mut suite);
+    own_image::tests(&mut suite);
     payloads::tests(&mut suite);
     printed::tests(&mut suite);
     probes::tests(&mut suite);

@@ -1,5 +1,9 @@
 //! Bad days: the API server is away. The push comes again, and the job is done once.
 
+mod certificate;
+mod killed;
+pub mod passing;
+
 use std::path::PathBuf;
 
 use kube::config::Kubeconfig;
@@ -15,6 +19,9 @@ use crate::support::service::Service;
 use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
+    certificate::tests(suite);
+    killed::tests(suite);
+    passing::tests(suite);
     suite.on_embedded(
         "a_push_during_an_outage_comes_again_and_is_done_once",
         a_push_during_an_outage_comes_again_and_is_done_once,

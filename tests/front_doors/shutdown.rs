@@ -1,6 +1,6 @@
 //! The end: what is in flight is finished, what is new is refused, and nothing holds the end up for ever.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use pushroll::embedded::Outage;
@@ -21,6 +21,8 @@ pub fn tests(suite: &mut Suite) {
         "a_push_that_waits_for_its_proof_gets_it_before_the_end",
         a_push_that_waits_for_its_proof_gets_it_before_the_end,
     );
+    suite.on_embedded("who_keeps_a_connection_is_answered_and_sent_away", who_keeps_a_connection_is_sent_away);
+    suite.on_embedded("an_interrupt_waits_for_no_load_balancer", an_interrupt_waits_for_no_load_balancer);
     suite.on_both("either_signal_ends_an_idle_service_at_once", either_signal_ends_an_idle_service_at_once);
     suite.on_embedded("a_signal_right_at_the_start_is_a_clean_end", a_signal_right_at_the_start_is_a_clean_end);
     suite.on_embedded("the_drain_timeout_cuts_off_what_does_not_end", the_drain_timeout_cuts_off_what_does_not_end);
@@ -101,6 +103,66 @@ async fn a_push_that_waits_for_its_proof_gets_it_before_the_end(ground: Ground) 
     assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("restarted")), "{}", answer.text());
     assert_eq!(service.ended().await.code(), Some(0));
     assert_eq!(ground.generation(&web).await, 2);
+}
+
+/// One request on a connection that stays open; its answer, head and body.
+fn ask(stream: &mut TcpStream, method: &str, path: &str, body: &str) -> String {
+    let length = body.len();
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let read = stream.read(&mut piece).unwrap();
+        answer.extend_from_slice(&piece[..read]);
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let Some((head, got)) = text.split_once("\r\n\r\n") else {
+            assert!(read > 0, "the connection ended before the answer: {text}");
+            continue;
+        };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        if got.len() >= length.parse::<usize>().unwrap() {
+            return text;
+        }
+        assert!(read > 0, "the connection ended within the answer: {text}");
+    }
+}
+
+async fn who_keeps_a_connection_is_sent_away(ground: Ground) {
+    let image = ground.image("web");
+    let web = deployment(ground.namespace(), "web", &image);
+    ground.create(&web).await;
+    // It would go on for long after this test.
+    let service = ground.service().arguments(["--drain-delay", "10m"]).start_ready().await;
+    let connect = |url: &str| TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    let [mut kept, mut idle, mut admin] = [&service.public, &service.public, &service.admin].map(|url| connect(url));
+    for (digest, stream) in [(1, &mut kept), (2, &mut idle), (3, &mut admin)] {
+        let body = PushMessage::now(&image, digest).body();
+        let answer = tokio::task::block_in_place(|| ask(stream, "POST", "/v1/push", &body));
+        assert!(answer.starts_with("http/1.1 200") && !answer.contains("connection: close"), "{answer}");
+    }
+    service.signal("TERM");
+    eventually("not ready", async || (probe(&service, "/readyz").await.0 == 503).then_some(())).await;
+    // On connections that are open, and on a new one: whoever has not heard of it yet is served.
+    let mut new = connect(&service.public);
+    for (digest, stream) in [(4, &mut kept), (5, &mut admin), (6, &mut new)] {
+        let body = PushMessage::now(&image, digest).body();
+        let answer = tokio::task::block_in_place(|| ask(stream, "POST", "/v1/push", &body));
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "it is closed after its answer");
+    }
+    // What is refused is sent away as well.
+    let answer = tokio::task::block_in_place(|| ask(&mut idle, "GET", "/nothing", ""));
+    assert!(answer.starts_with("http/1.1 404") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(ground.generation(&web).await, 7);
+    eventually("the log says so", async || says(&service.log(), "requests are taken for another 600s").then_some(()))
+        .await;
+}
+
+async fn an_interrupt_waits_for_no_load_balancer(ground: Ground) {
+    let service = ground.service().arguments(["--drain-delay", "10m"]).start_ready().await;
+    service.signal("INT");
+    assert_eq!(service.ended().await.code(), Some(0));
 }
 
 fn says(log: &[Value], words: &str) -> bool {

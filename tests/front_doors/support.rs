@@ -1,8 +1,10 @@
 //! What the tests stand on. See `suite` for how a test is written, `ground` for where it runs.
 
 pub mod believable;
+pub mod certificates;
 pub mod command;
 pub mod control_plane;
+pub mod deliverer;
 pub mod documents;
 pub mod fixtures;
 pub mod ground;
@@ -11,6 +13,7 @@ pub mod in_process;
 pub mod issuer;
 pub mod kubectl;
 pub mod kubernetes;
+pub mod load_balancer;
 pub mod policy;
 pub mod problem;
 pub mod proxy;

@@ -61,6 +61,7 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--hold", "8"), "500ms, 5s or 10m"),
         (serve("--refresh-interval", "0s"), "longer than zero"),
         (serve("--clock-margin", "x"), "500ms, 5s or 10m"),
+        (serve("--drain-delay", "x"), "500ms, 5s or 10m"),
         (serve("--drain-timeout", "x"), "500ms, 5s or 10m"),
         (serve("--poison", "keep"), "ack, nack"),
         (serve("--max-body", "much"), "14MiB"),
@@ -129,7 +130,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 29] = [
+const FLAGS: [&str; 30] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -156,6 +157,7 @@ const FLAGS: [&str; 29] = [
     "selector",
     "opt-in",
     "concurrency",
+    "drain-delay",
     "drain-timeout",
     "kubeconfig",
     "log-format",
@@ -188,6 +190,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("poison", "ack"),
         ("max-body", "14MiB"),
         ("concurrency", "16"),
+        ("drain-delay", "5s"),
         ("drain-timeout", "25s"),
     ] {
         let described = flags.iter().find(|text| text.split([' ', '\n']).next() == Some(flag)).unwrap();

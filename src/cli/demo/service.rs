@@ -130,14 +130,16 @@ impl DemoService {
             policy: Policy::everything(),
             concurrency: 16,
             drain_timeout: Duration::from_secs(5),
+            own_pod: None,
             deferred_poll: Duration::from_secs(1),
         };
         let client = self.kubernetes.client_as(SERVICE_USER);
-        let end = self.end.clone();
-        let running =
-            tokio::spawn(
-                async move { Ok(serve(config, client, Clock::system(), listeners, end.cancelled_owned()).await?) },
-            );
+        let end = self.end.clone().cancelled_owned();
+        let end = async move {
+            end.await;
+            Duration::ZERO
+        };
+        let running = tokio::spawn(async move { Ok(serve(config, client, Clock::system(), listeners, end).await?) });
         *self.service.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((addresses, running));
         Ok(Server { demo: self, addresses })
     }

@@ -56,12 +56,20 @@ async fn the_base_fits_the_program(ground: Ground) {
     }
     assert!(base.environment(container).contains(&("PUSHROLL_CACHE_CONFIGMAP".to_owned(), config_map)));
 
-    // The preStop sleep, the drain, and then some.
+    // How long pushes are still taken, how long those in flight are waited for, and then some. The drain is longer
+    // than a push may take; there is no preStop hook: it would take from the same time, and the process not know.
     let arguments = container["args"].as_array().unwrap();
-    let drain = arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--drain-timeout=")).unwrap();
-    let sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64().unwrap();
+    let given = |flag: &str| {
+        let value =
+            arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix(&format!("{flag}=")).map(seconds));
+        value.unwrap_or_else(|| panic!("{flag} in {arguments:?}"))
+    };
+    let (delay, drain) = (given("--drain-delay"), given("--drain-timeout"));
     let grace = base.pod_template()["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap();
-    assert!(sleep + seconds(drain) < grace, "{sleep} + {drain} < {grace}");
+    assert!(delay + drain + 1 < grace, "{delay} + {drain} + 1 < {grace}");
+    assert!(delay >= seconds(&default_of("--drain-delay").await), "{delay}");
+    assert!(drain > seconds(&default_of("--hold").await), "{drain}");
+    assert_eq!(container["lifecycle"], json!(null));
     assert!(container["image"].as_str().unwrap().ends_with(&format!(":{}", env!("CARGO_PKG_VERSION"))));
 }
 

@@ -65,6 +65,25 @@ pub struct ControlPlane {
     limited_users: AtomicUsize,
 }
 
+/// While this lives the API server is dead.
+pub struct KilledApiServer<'a>(&'a ControlPlane);
+
+/// While this lives etcd stands still.
+pub struct SuspendedEtcd<'a>(&'a ControlPlane);
+
+impl Drop for KilledApiServer<'_> {
+    fn drop(&mut self) {
+        self.0.start_api_server();
+    }
+}
+
+impl Drop for SuspendedEtcd<'_> {
+    fn drop(&mut self) {
+        // It fails only for a process that has ended.
+        let _ = self.0.etcd.signal("CONT");
+    }
+}
+
 impl ControlPlane {
     /// Starts one from the `binaries` that `tests/testbed/build` made, and
     /// returns when it has rolled out a Deployment.
@@ -175,6 +194,22 @@ impl ControlPlane {
     /// call is in it before it is answered.
     pub fn api_calls(&self, user: &str) -> Vec<ApiCall> {
         audit::api_calls(&audit_log(&self.directory), user).expect("the audit log can be read")
+    }
+
+    /// Kills the API server (SIGKILL): from now on connections are refused. For
+    /// a test that has the control plane for itself. It is back when the value
+    /// is dropped, and so after a test that failed, too.
+    pub fn kill_api_server(&self) -> KilledApiServer<'_> {
+        self.stop_api_server();
+        KilledApiServer(self)
+    }
+
+    /// Has etcd stand still (SIGSTOP), until the value is dropped: the API
+    /// server is there, and whatever needs its store hangs. For a test that has
+    /// the control plane for itself.
+    pub fn suspend_etcd(&self) -> SuspendedEtcd<'_> {
+        self.etcd.signal("STOP").expect("etcd can be stopped");
+        SuspendedEtcd(self)
     }
 
     /// Kills the API server: from now on connections are refused. For a test

@@ -54,6 +54,7 @@ impl Ground {
             policy: Policy::everything(),
             concurrency: 16,
             drain_timeout: Duration::from_secs(1),
+            own_pod: None,
             deferred_poll: Duration::from_secs(3600),
         };
         InProcess {

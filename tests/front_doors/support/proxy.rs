@@ -1,14 +1,14 @@
 //! A proxy between a service and its API server: what happens to a request on its way is the test's to say.
 //!
 //! The rule sees each request before it is forwarded, may do something first (an edit by somebody else, waiting
-//! for a signal), and then says how the request fares.
+//! for a signal), and then says how the request fares. With a certificate it speaks TLS, and can get another.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -20,9 +20,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::json;
-use tokio::net::TcpListener;
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
+use super::certificates::Authority;
 use super::ground::Ground;
 
 /// A request on its way to the API server.
@@ -44,8 +49,14 @@ pub enum Passage {
     WithholdAnswer,
     /// The API server does what it is asked, and of its answer only the head comes, never the body.
     HeadAlone,
+    /// The API server does what it is asked, and the connection breaks half way through the body of its answer.
+    CutBody,
+    /// It never arrives, and there is never an answer.
+    Hang,
     /// It never arrives; a `Status` of this code and message is the answer.
     Refuse(u16, &'static str),
+    /// It never arrives; the answer is a 429 that says to come again in so many seconds.
+    TooMany(u32),
 }
 
 /// Ends with the test's runtime.
@@ -53,6 +64,11 @@ pub struct ApiProxy {
     /// Who its service is to the API server.
     pub user: String,
     kubeconfig: PathBuf,
+    address: String,
+    namespace: String,
+    connections: Arc<AtomicUsize>,
+    /// How a connection begins. Those that are open end when this changes.
+    tls: watch::Sender<Option<Arc<ServerConfig>>>,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -67,12 +83,34 @@ impl ApiProxy {
     {
         let user = ground.fresh_user();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let kubeconfig = ground.directory().join(format!("{user}.proxy.kubeconfig"));
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::fs::write(&kubeconfig, kubeconfig_of(&url, ground.namespace()).to_string()).unwrap();
+        let (address, namespace) = (listener.local_addr().unwrap().to_string(), ground.namespace().to_owned());
         let rule: Rule = Arc::new(move |request| Box::pin(rule(request)));
-        tokio::spawn(serve(listener, client(ground, &user).await, rule));
-        Self { user, kubeconfig }
+        let (tls, connections) = (watch::Sender::new(None), Arc::default());
+        let serving = Serving { client: client(ground, &user).await, rule, connections: Arc::clone(&connections) };
+        tokio::spawn(serving.serve(listener, tls.subscribe()));
+        let kubeconfig = ground.directory().join(format!("{user}.proxy.kubeconfig"));
+        let cluster = json!({"server": format!("http://{address}")});
+        std::fs::write(&kubeconfig, kubeconfig_of(&cluster, &namespace).to_string()).unwrap();
+        Self { user, kubeconfig, address, namespace, connections, tls }
+    }
+
+    /// From now on it has this certificate; what is connected is cut off.
+    pub fn present(&self, certificate: Arc<ServerConfig>) {
+        self.tls.send_replace(Some(certificate));
+    }
+
+    /// Writes a new kubeconfig that speaks TLS and trusts `authority` alone.
+    pub fn trust(&self, authority: &Authority) {
+        let cluster = json!({
+            "server": format!("https://{}", self.address),
+            "certificate-authority-data": authority.data(),
+        });
+        std::fs::write(&self.kubeconfig, kubeconfig_of(&cluster, &self.namespace).to_string()).unwrap();
+    }
+
+    /// How often somebody has connected.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub fn kubeconfig(&self) -> &Path {
@@ -101,24 +139,56 @@ async fn client(ground: &Ground, user: &str) -> kube::Client {
     kube::Client::try_from(config).unwrap()
 }
 
-fn kubeconfig_of(url: &str, namespace: &str) -> serde_json::Value {
+fn kubeconfig_of(cluster: &Value, namespace: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
-        "clusters": [{"name": "proxy", "cluster": {"server": url}}],
+        "clusters": [{"name": "proxy", "cluster": cluster}],
         "users": [{"name": "proxy", "user": {}}],
         "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy", "namespace": namespace}}],
     })
 }
 
-async fn serve(listener: TcpListener, client: kube::Client, rule: Rule) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { return };
-        let (client, rule) = (client.clone(), Arc::clone(&rule));
-        tokio::spawn(async move {
-            let pass = service_fn(|request| pass(request, &client, &rule));
-            // An error of the handler breaks the connection, as is intended.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), pass).await;
-        });
+#[derive(Clone)]
+struct Serving {
+    client: kube::Client,
+    rule: Rule,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Serving {
+    async fn serve(self, listener: TcpListener, tls: watch::Receiver<Option<Arc<ServerConfig>>>) {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            self.connections.fetch_add(1, Ordering::SeqCst);
+            let (serving, mut tls) = (self.clone(), tls.clone());
+            tokio::spawn(async move {
+                let config = tls.borrow_and_update().clone();
+                let another = async {
+                    if tls.changed().await.is_err() {
+                        // The proxy itself goes on without the value that the test has.
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = serving.begin(stream, config) => {}
+                    () = another => {}
+                }
+            });
+        }
+    }
+
+    async fn begin(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+        let Some(config) = tls else { return self.converse(stream).await };
+        // Who does not trust the certificate leaves here.
+        if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+            self.converse(stream).await;
+        }
+    }
+
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let pass = service_fn(|request| pass(request, &self.client, &self.rule));
+        // An error of the handler breaks the connection, as is intended.
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), pass).await;
     }
 }
 
@@ -128,10 +198,11 @@ async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) ->
     let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let passage = rule(ApiRequest { method: head.method.clone(), uri: uri.clone() }).await;
 
-    if let Passage::Refuse(code, message) = passage {
-        let status =
-            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
-        return Ok(Response::builder().status(code).body(any(Body::from(status.to_string().into_bytes())))?);
+    match passage {
+        Passage::Refuse(code, message) => return refusal(code, message, None),
+        Passage::TooMany(seconds) => return refusal(429, "too many requests, please try again later", Some(seconds)),
+        Passage::Hang => match std::future::pending::<Infallible>().await {},
+        _ => {}
     }
     let mut forwarded = Request::builder().method(head.method).uri(uri);
     for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
@@ -145,14 +216,39 @@ async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) ->
     }
     match passage {
         _ if !response.status().is_success() => Ok(response.map(any)),
-        Passage::Forward | Passage::Refuse(..) => Ok(response.map(any)),
         Passage::HeadAlone => {
             let nothing = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
             Ok(response.map(|_| StreamBody::new(nothing).boxed_unsync()))
         }
+        Passage::CutBody => Ok(cut(response).await),
         Passage::LoseAnswer => Err("the answer is lost".into()),
         Passage::WithholdAnswer => match std::future::pending::<Infallible>().await {},
+        _ => Ok(response.map(any)),
     }
+}
+
+fn refusal(code: u16, message: &str, retry_after: Option<u32>) -> Result<Response<AnyBody>, BoxError> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
+    let mut response = Response::builder().status(code);
+    if let Some(seconds) = retry_after {
+        response = response.header(http::header::RETRY_AFTER, seconds);
+    }
+    Ok(response.body(any(Body::from(status.to_string().into_bytes())))?)
+}
+
+/// Half of the first piece of the body, and then the end of the connection. The head may say how long it was.
+async fn cut(response: Response<Body>) -> Response<AnyBody> {
+    let (head, mut body) = response.into_parts();
+    let first = body.frame().await.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default();
+    let half = Frame::data(first.slice(..first.len() / 2));
+    let pieces = futures_util::stream::unfold(Some(half), |half| async {
+        if half.is_none() {
+            // So that the half leaves first.
+            tokio::task::yield_now().await;
+        }
+        Some((half.ok_or_else(|| BoxError::from("cut off")), None))
+    });
+    Response::from_parts(head, StreamBody::new(pieces).boxed_unsync())
 }
 
 fn any(body: Body) -> AnyBody {

@@ -53,8 +53,11 @@ impl Ground {
         let quick = ["--mount-poll", "5ms", "--rebuild-interval", "50ms"];
         // Calls are counted: those of a timer come when they like.
         let quiet = ["--deferred-poll", "1h"];
+        // Nobody sends by a load balancer that is to hear of the end first.
+        let direct = ["--drain-delay", "0s"];
         let listeners = ["--listen", "--internal-listen", "--admin-listen"].into_iter();
         let arguments = ["--insecure-no-auth", "--namespace", self.namespace()].into_iter().chain(quick).chain(quiet);
+        let arguments = arguments.chain(direct);
         let arguments = arguments.chain(listeners.flat_map(|flag| [flag, "127.0.0.1:0"]));
         ServiceBuilder {
             ground: self.clone(),

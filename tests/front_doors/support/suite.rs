@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -18,13 +18,17 @@ type SharedControlPlane = Arc<OnceLock<Result<ControlPlane, String>>>;
 
 pub struct Suite {
     control_plane: SharedControlPlane,
+    /// Held to read by the tests that share the control plane, to write by one that has it for itself.
+    sharing: Arc<RwLock<()>>,
     trials: Vec<Trial>,
+    /// Those that have the control plane for themselves: after all others.
+    alone: Vec<Trial>,
 }
 
 impl Suite {
     pub fn new() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        Self { control_plane: Arc::default(), trials: Vec::new() }
+        Self { control_plane: Arc::default(), sharing: Arc::default(), trials: Vec::new(), alone: Vec::new() }
     }
 
     /// A test that needs no Kubernetes.
@@ -47,19 +51,48 @@ impl Suite {
 
     /// A test of what only a real control plane has, such as controllers, kubectl and RBAC.
     pub fn on_control_plane<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(Ground) -> F) {
+        let sharing = Arc::clone(&self.sharing);
+        let trial = self.control_plane_trial(name, test, move |run| {
+            // A test that broke the control plane has mended it, even where it failed.
+            let _shared = sharing.read().unwrap_or_else(PoisonError::into_inner);
+            run()
+        });
+        self.trials.push(trial);
+    }
+
+    /// A test that breaks the control plane, and mends it: it has it for itself, after all tests that share it.
+    pub fn alone_on_control_plane<F: Future<Output = ()> + 'static>(&mut self, name: &str, test: fn(Ground) -> F) {
+        let sharing = Arc::clone(&self.sharing);
+        let trial = self.control_plane_trial(name, test, move |run| {
+            let _alone = sharing.write().unwrap_or_else(PoisonError::into_inner);
+            run()
+        });
+        self.alone.push(trial);
+    }
+
+    fn control_plane_trial<F: Future<Output = ()> + 'static>(
+        &self,
+        name: &str,
+        test: fn(Ground) -> F,
+        hold: impl FnOnce(&mut dyn FnMut() -> Result<(), Failed>) -> Result<(), Failed> + Send + 'static,
+    ) -> Trial {
         let shared = Arc::clone(&self.control_plane);
         let trial = Trial::test(format!("control_plane::{name}"), move || {
-            let _ = started(&shared)?;
-            let shared = Arc::clone(&shared);
-            block_on(async move { test(Ground::control_plane(shared).await).await })
+            hold(&mut || {
+                let _ = started(&shared)?;
+                let shared = Arc::clone(&shared);
+                block_on(async move { test(Ground::control_plane(shared).await).await })
+            })
         });
-        self.trials.push(trial.with_ignored_flag(std::env::var_os(BINARIES).is_none()));
+        trial.with_ignored_flag(std::env::var_os(BINARIES).is_none())
     }
 
     /// Runs what the arguments ask for, and ends the control plane.
     pub fn run(self) -> ExitCode {
         let arguments = Arguments::from_args();
-        let conclusion = libtest_mimic::run(&arguments, self.trials);
+        // The runner begins them in this order: those that wait to be alone hold nobody up.
+        let trials = self.trials.into_iter().chain(self.alone).collect();
+        let conclusion = libtest_mimic::run(&arguments, trials);
         drop(self.control_plane);
         conclusion.exit_code()
     }

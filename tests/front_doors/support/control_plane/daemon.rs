@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 
 /// How much of a log an error shows.
 const LAST_LINES: usize = 25;
@@ -117,6 +117,13 @@ impl Daemon {
             thread::sleep(POLL);
         }
         self.check_alive()
+    }
+
+    /// Sends a signal by its name (`STOP`, `CONT`, ...).
+    pub(super) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status()?;
+        ensure!(status.success(), "kill -{name} {}: {status}", self.name);
+        Ok(())
     }
 
     /// Fails if the daemon has ended.
