@@ -5,6 +5,7 @@
 
 mod argo;
 mod cron_job;
+mod gke;
 mod immutable;
 mod manifests;
 mod namespaced;
@@ -22,6 +23,7 @@ pub fn tests(suite: &mut Suite) {
     permissions::tests(suite);
     roles::tests(suite);
     cron_job::tests(suite);
+    gke::tests(suite);
     immutable::tests(suite);
     refresh_mounts::tests(suite);
     namespaced::tests(suite);

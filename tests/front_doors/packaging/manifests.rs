@@ -66,7 +66,11 @@ impl Manifests {
                     let name = &mut object["metadata"]["name"];
                     *name = json!(moved(name.as_str().unwrap()));
                 }
-                "ClusterRole" => own(&mut object["metadata"]["name"]),
+                "ClusterRole" | "PriorityLevelConfiguration" => own(&mut object["metadata"]["name"]),
+                "FlowSchema" => {
+                    own(&mut object["metadata"]["name"]);
+                    own(&mut object["spec"]["priorityLevelConfiguration"]["name"]);
+                }
                 "ClusterRoleBinding" => {
                     own(&mut object["metadata"]["name"]);
                     own(&mut object["roleRef"]["name"]);
