@@ -5,6 +5,7 @@
 
 mod argo;
 mod cron_job;
+mod gcp;
 mod gke;
 mod immutable;
 mod manifests;
@@ -23,6 +24,7 @@ pub fn tests(suite: &mut Suite) {
     permissions::tests(suite);
     roles::tests(suite);
     cron_job::tests(suite);
+    gcp::tests(suite);
     gke::tests(suite);
     immutable::tests(suite);
     refresh_mounts::tests(suite);
