@@ -10,6 +10,7 @@ mod gke;
 mod immutable;
 mod manifests;
 mod namespaced;
+mod only_annotations;
 mod permission;
 mod permissions;
 mod refresh_mounts;
@@ -28,6 +29,7 @@ pub fn tests(suite: &mut Suite) {
     gke::tests(suite);
     immutable::tests(suite);
     refresh_mounts::tests(suite);
+    only_annotations::tests(suite);
     namespaced::tests(suite);
     argo::tests(suite);
 }
