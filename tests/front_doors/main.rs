@@ -47,6 +47,7 @@ mod packaging;
 mod payloads;
 mod printed;
 mod probes;
+mod promise;
 mod restart;
 mod rolled;
 mod shutdown;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
     payloads::tests(&mut suite);
     printed::tests(&mut suite);
     probes::tests(&mut suite);
+    promise::tests(&mut suite);
     shutdown::tests(&mut suite);
     tier_failures::tests(&mut suite);
     usage::tests(&mut suite);

@@ -5,9 +5,12 @@
 
 mod argo;
 mod cron_job;
+mod gcp;
+mod gke;
 mod immutable;
 mod manifests;
 mod namespaced;
+mod only_annotations;
 mod permission;
 mod permissions;
 mod refresh_mounts;
@@ -22,8 +25,11 @@ pub fn tests(suite: &mut Suite) {
     permissions::tests(suite);
     roles::tests(suite);
     cron_job::tests(suite);
+    gcp::tests(suite);
+    gke::tests(suite);
     immutable::tests(suite);
     refresh_mounts::tests(suite);
+    only_annotations::tests(suite);
     namespaced::tests(suite);
     argo::tests(suite);
 }

@@ -66,7 +66,17 @@ impl Manifests {
                     let name = &mut object["metadata"]["name"];
                     *name = json!(moved(name.as_str().unwrap()));
                 }
-                "ClusterRole" => own(&mut object["metadata"]["name"]),
+                "ClusterRole" | "PriorityLevelConfiguration" | "ValidatingAdmissionPolicy" => {
+                    own(&mut object["metadata"]["name"]);
+                }
+                "ValidatingAdmissionPolicyBinding" => {
+                    own(&mut object["metadata"]["name"]);
+                    own(&mut object["spec"]["policyName"]);
+                }
+                "FlowSchema" => {
+                    own(&mut object["metadata"]["name"]);
+                    own(&mut object["spec"]["priorityLevelConfiguration"]["name"]);
+                }
                 "ClusterRoleBinding" => {
                     own(&mut object["metadata"]["name"]);
                     own(&mut object["roleRef"]["name"]);
