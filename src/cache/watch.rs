@@ -13,6 +13,7 @@
 //! etcd cannot be told from one where nothing happens.
 
 mod life;
+mod pauses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,12 +21,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use kube::runtime::utils::Backoff as _;
-use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use life::WatchLife;
+use pauses::Pauses;
 
 use super::Tier;
 use super::resolver::Resolver;
@@ -47,8 +47,6 @@ pub struct WatchConfig {
     pub identity: String,
 }
 
-/// We may not watch, and an operator will mend it or not: asking is a LIST of everything.
-const FORBIDDEN_PAUSE: Duration = Duration::from_secs(300);
 /// After each new index: four times as long as it took, so that making them takes a fifth of a processor, but at most
 /// this.
 const REBUILD_PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -150,24 +148,20 @@ impl Watch {
 
     /// Begins a watch, and begins it anew whenever it is broken.
     async fn follow(&self, source: &Source, resolver: &Resolver) {
-        let mut backoff = DefaultBackoff::default();
+        let mut pauses = Pauses::default();
         loop {
-            let error = self.follow_until_broken(source, resolver.cluster(), &mut backoff).await;
+            let error = self.follow_until_broken(source, resolver.cluster(), &mut pauses).await;
             source.pulse.broken();
             // The next LIST needs the room.
             self.workloads.replace(source.kind, source.namespace.as_deref(), []);
             let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
             resolver.tier_failed(Tier::Watch, format!("the watch of {} of {namespace}: {error}", source.kind.plural()));
             self.phase.send_replace(Phase::Begun);
-            let pause = match error {
-                ApiError::Forbidden(_) | ApiError::Unauthorized(_) => FORBIDDEN_PAUSE,
-                _ => backoff.next().unwrap_or(self.config.patience),
-            };
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pauses.after(&error)).await;
         }
     }
 
-    async fn follow_until_broken(&self, source: &Source, cluster: &Cluster, backoff: &mut DefaultBackoff) -> ApiError {
+    async fn follow_until_broken(&self, source: &Source, cluster: &Cluster, pauses: &mut Pauses) -> ApiError {
         let Source { kind, namespace, pulse, listed: last_listed } = source;
         let namespace = namespace.as_deref();
         let WatchConfig { request, keep_labels, .. } = self.config;
@@ -180,8 +174,7 @@ impl Watch {
                     return interrupted.take().unwrap_or(ApiError::TimedOut(self.config.patience));
                 }
                 () = pulse.caught_up() => {
-                    // By itself it would forget an outage only two minutes after its last pause.
-                    backoff.reset();
+                    pauses.reset();
                     self.changed.notify_one();
                     continue;
                 }
@@ -212,7 +205,7 @@ impl Watch {
                     interrupted = Some(error);
                     tokio::select! {
                         () = self.hangs(pulse) => {}
-                        () = tokio::time::sleep(backoff.next().unwrap_or_default()) => {}
+                        () = tokio::time::sleep(pauses.next()) => {}
                     }
                 }
                 Some(Err(error)) => return error,

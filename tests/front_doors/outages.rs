@@ -2,7 +2,7 @@
 
 mod certificate;
 mod killed;
-pub mod passing;
+mod passing;
 
 use std::path::PathBuf;
 

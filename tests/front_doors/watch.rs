@@ -364,17 +364,20 @@ async fn a_watch_from_too_long_ago_begins_anew(ground: Ground) {
 
 async fn the_watch_outlives_an_outage(ground: Ground) {
     use pushroll::embedded::Outage;
-    let image = ground.image("web");
     let times = WatchConfig { request: Duration::from_secs(1), ..WatchConfig::new("the only one".to_owned()) };
     let service = ground.service_in_process().configure(|config| config.watch = Some(times)).start_ready().await;
-    wait_until_live(&service).await;
-    ground.embedded_kubernetes().set_outage(Some(Outage::Status(503)));
-    service.wait_for_status("the watch is broken", |status| status["tiers"]["watch"]["live"] == false).await;
-    ground.embedded_kubernetes().set_outage(None);
-    ground.create(&deployment(ground.namespace(), "web", &image)).await;
-    wait_until_live(&service).await;
-    wait_for_workloads(&service, &image, &["web"]).await;
-    push(&service, &PushMessage::now(&image, 1), "restarted").await;
+    // 403: an API server that has just started, and has not read its roles yet.
+    for (number, code) in [503, 403, 401].into_iter().enumerate() {
+        let image = ground.image(&format!("web-{number}"));
+        wait_until_live(&service).await;
+        ground.embedded_kubernetes().set_outage(Some(Outage::Status(code)));
+        service.wait_for_status("the watch is broken", |status| status["tiers"]["watch"]["live"] == false).await;
+        ground.embedded_kubernetes().set_outage(None);
+        ground.create(&deployment(ground.namespace(), &format!("web-{number}"), &image)).await;
+        wait_until_live(&service).await;
+        wait_for_workloads(&service, &image, &[&format!("web-{number}")]).await;
+        push(&service, &PushMessage::now(&image, 1), "restarted").await;
+    }
 }
 
 /// A LIST of two pages, and a workload that is created after the first: it is in neither.

@@ -11,7 +11,7 @@ use crate::chain::{LISTED, count};
 use crate::support::deliverer::{Deliverer, Delivery, results};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
-use crate::support::proxy::{ApiProxy, Passage};
+use crate::support::proxy::{ApiProxy, ApiRequest, Passage};
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 
@@ -39,16 +39,17 @@ struct Behind {
     service: Service,
     proxy: ApiProxy,
     passage: watch::Sender<Passage>,
-    /// Calls that came to the proxy.
-    calls: Arc<AtomicUsize>,
+    /// Calls that came to the proxy: about the ConfigMap, and about workloads.
+    calls: [Arc<AtomicUsize>; 2],
 }
 
 impl Behind {
     async fn start<const N: usize>(ground: &Ground, arguments: [&str; N]) -> Self {
         let passage = watch::Sender::new(Passage::Forward);
-        let (now, calls) = (passage.subscribe(), Arc::<AtomicUsize>::default());
-        let counter = Arc::clone(&calls);
-        let rule = move |_| {
+        let (now, calls) = (passage.subscribe(), <[Arc<AtomicUsize>; 2]>::default());
+        let counters = calls.clone();
+        let rule = move |request: ApiRequest| {
+            let counter = &counters[usize::from(request.uri.starts_with("/apis/apps/"))];
             counter.fetch_add(1, Ordering::SeqCst);
             std::future::ready(*now.borrow())
         };
@@ -57,6 +58,10 @@ impl Behind {
         let service = ground.service().through(&proxy).arguments(["--hold", "1s", "--namespaces", ground.namespace()]);
         let service = service.arguments(arguments).start_ready().await;
         Self { service, proxy, passage, calls }
+    }
+
+    fn calls(&self) -> [usize; 2] {
+        self.calls.each_ref().map(|calls| calls.load(Ordering::SeqCst))
     }
 }
 
@@ -143,19 +148,23 @@ async fn many_nacked_pushes_are_no_herd(ground: Ground) {
     };
 
     behind.passage.send_replace(Passage::Refuse(503, "not now"));
-    let (began, calls, connections) = (Instant::now(), behind.calls.load(Ordering::SeqCst), behind.proxy.connections());
+    let (began, before, connections) = (Instant::now(), behind.calls(), behind.proxy.connections());
     let deliverer = Deliverer::start(&[&behind.service.public], PUSHES, (0..PUSHES).map(message));
-    deliverer.until_nacked(2 * PUSHES).await;
-    let nacked = deliverer.nacked();
-    let calls_away = behind.calls.load(Ordering::SeqCst) - calls;
+    deliverer.until_nacked(4 * PUSHES).await;
+    let after = behind.calls();
+    let (took, nacked) = (began.elapsed(), deliverer.nacked());
+    let [of_config_map, of_workloads] = [0, 1].map(|of| after[of] - before[of]);
     let rounds = |time: Duration| time.as_millis().div_ceil(interval.as_millis()) as usize + 1;
-    // A round is the GET of the ConfigMap alone while that fails; a delivery of one of the ten is one GET, more of
-    // which may be under way than are counted as nacked.
-    let of_hits = nacked.div_ceil(PUSHES - 1).max(2) * workloads.len() * 2 + workloads.len();
-    let allowed = rounds(began.elapsed()) + of_hits;
-    assert!(calls_away <= allowed, "{calls_away} > {allowed} calls for {nacked} nacks in {:?}", began.elapsed());
-    let connections = behind.proxy.connections() - connections;
-    assert!(connections <= calls_away, "{connections} connections for {calls_away} calls");
+    // A round is the GET of the ConfigMap alone while that fails.
+    assert!(of_config_map <= rounds(took), "{of_config_map} GETs of the ConfigMap for {nacked} nacks in {took:?}");
+    // A delivery of one of the ten is one GET; some may be under way that are not nacked yet.
+    let of_ten = nacked.div_ceil(PUSHES) * workloads.len() * 2;
+    assert!(of_workloads <= of_ten, "{of_workloads} calls about workloads for {nacked} nacks in {took:?}");
+    let (connections, calls) = (behind.proxy.connections() - connections, of_config_map + of_workloads);
+    assert!(connections <= calls, "{connections} connections for {calls} calls");
+    println!(
+        "away: {nacked} nacks in {took:?} are {of_config_map} + {of_workloads} calls by {connections} connections"
+    );
 
     let before = behind.service.api_calls().len();
     let recovered = Instant::now();
@@ -172,6 +181,7 @@ async fn many_nacked_pushes_are_no_herd(ground: Ground) {
     // Each is got and patched; a delivery whose proof came late is another GET.
     let allowed = 2 * workloads.len() + workloads.len() * rounds(took);
     assert!(of_workloads <= allowed, "{of_workloads} > {allowed}");
+    println!("back: all done in {took:?} with {} LISTs of a kind", count(calls, "list", "deployments"));
     for (number, (web, _)) in workloads.iter().enumerate() {
         assert_eq!(ground.generation(web).await, if number == 0 { 3 } else { 2 }, "{web}");
     }
