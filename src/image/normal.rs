@@ -19,13 +19,15 @@ const GCR_HOSTS: [(&str, &str); 4] = [
 /// A first segment is a host when it has a dot, a colon or an upper-case letter, or is `localhost`.
 pub(super) fn split_host(name: &str) -> (Option<&str>, &str) {
     match name.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
-            (Some(first), rest)
-        }
+        Some((first, rest)) if is_host(first) => (Some(first), rest),
         _ => (None, name),
     }
+}
+
+fn is_host(first_segment: &str) -> bool {
+    first_segment.contains(['.', ':'])
+        || first_segment == "localhost"
+        || first_segment.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
@@ -88,12 +90,19 @@ fn separators_are_plain(component: &str) -> bool {
 
 /// The repository's one name: default host, `library/`, and `gcr.io` for what Artifact Registry serves for it.
 pub(super) fn repository(host: Option<&str>, path: &str) -> String {
-    let host = host.map_or_else(|| DEFAULT_HOST.to_owned(), str::to_ascii_lowercase);
+    let host = host.map_or_else(|| DEFAULT_HOST.to_owned(), host_in_one_case);
     let host = if host == "index.docker.io" || host == "registry-1.docker.io" { DEFAULT_HOST.to_owned() } else { host };
     if host == DEFAULT_HOST && !path.contains('/') {
         return format!("{DEFAULT_HOST}/library/{path}");
     }
     gcr_repository(&host, path).unwrap_or_else(|| format!("{host}/{path}"))
+}
+
+/// In lower case, but for a host that only its upper-case letters tell from a path: it is in upper case, so that the
+/// normal form is still of that host.
+fn host_in_one_case(host: &str) -> String {
+    let lower_case = host.to_ascii_lowercase();
+    if is_host(&lower_case) { lower_case } else { host.to_ascii_uppercase() }
 }
 
 /// `us-docker.pkg.dev/P/gcr.io/I` is `gcr.io/P/I`; a domain-scoped project is two segments, `example.com/p`.

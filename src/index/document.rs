@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Index, IndexBuilder, Scope};
+use crate::excerpt::excerpt;
 use crate::image::ImageRef;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -51,6 +52,11 @@ pub struct Document {
 /// How many warnings of one document are kept.
 pub const WARNINGS_MAX: usize = 10;
 
+/// How much of the JSON reader's words an error has.
+const PROBLEM_CHARACTERS: usize = 200;
+/// How much of a name or a kind a warning quotes.
+const EXCERPT_CHARACTERS: usize = 80;
+
 /// What a scan has found, in the order in which it is stored: reference as written to who runs it.
 pub type Images = BTreeMap<Box<str>, BTreeSet<WorkloadRef>>;
 
@@ -60,9 +66,9 @@ pub enum DocumentError {
     /// Not UTF-8.
     #[error("not UTF-8 at byte {0}")]
     NotUtf8(usize),
-    /// Not JSON of the document's shape.
+    /// Not JSON of the document's shape. The text is cut: serde_json quotes a value of the wrong type in full.
     #[error("not a cache document: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(String),
     /// The compressed form is damaged.
     #[error("its gzip form is damaged: {0}")]
     Gzip(#[source] std::io::Error),
@@ -140,7 +146,8 @@ impl Document {
     /// [`DocumentError`] where nothing of it can be used.
     pub fn decode(bytes: &[u8]) -> Result<Self, DocumentError> {
         let text = std::str::from_utf8(bytes).map_err(|error| DocumentError::NotUtf8(error.valid_up_to()))?;
-        let raw: RawDocument<'_> = serde_json::from_str(text)?;
+        let raw: RawDocument<'_> = serde_json::from_str(text)
+            .map_err(|error| DocumentError::Malformed(excerpt(&error.to_string(), PROBLEM_CHARACTERS)))?;
         if let Some(found) = raw.version.filter(|version| *version > VERSION) {
             return Err(DocumentError::TooNew { found });
         }
@@ -164,11 +171,10 @@ impl Document {
                 entries.iter().filter_map(|entry| {
                     let workload = entry.workload();
                     if workload.is_none() {
-                        let kind = entry.kind.as_deref().unwrap_or_default();
-                        warn(format!(
-                            "left out: {}/{} under {image} is of unknown kind {kind:?}",
-                            entry.namespace, entry.name
-                        ));
+                        let [namespace, name, kind] =
+                            [&entry.namespace, &entry.name, &entry.kind.clone().unwrap_or_default()]
+                                .map(|text| excerpt(text, EXCERPT_CHARACTERS));
+                        warn(format!("left out: {namespace}/{name} under {image} is of unknown kind {kind:?}"));
                     }
                     workload
                 }),
