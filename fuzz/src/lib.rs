@@ -13,8 +13,8 @@ mod pushroll {
 }
 
 // Where these modules look for each other.
-use pushroll::{excerpt, properties};
 pub use pushroll::{event, image, index, workload};
+use pushroll::{excerpt, properties};
 
 /// A cache document, plain or compressed.
 pub fn document(bytes: &[u8]) {
