@@ -5,10 +5,11 @@ CARGO ?= cargo
 SECONDS ?= 30
 TARGETS ?=
 
-.PHONY: help tools testbed test fuzz fmt clippy doc deny check demo
+.PHONY: help tools testbed test contract fuzz fmt clippy doc deny check demo
 
 help:
 	@echo "make test      every test, on a real Kubernetes control plane too"
+	@echo "make contract  openapi.yaml against a running service, with schemathesis"
 	@echo "make fuzz      each parser for 30 s; SECONDS=3600 TARGETS=document for longer, and for one"
 	@echo "make deny      licences, sources, duplicates and known vulnerabilities of the dependencies"
 	@echo "make check     formatting, clippy, documentation: what CI checks before it tests"
@@ -25,6 +26,9 @@ testbed: tools
 
 test: tools
 	@binaries=$$(tests/testbed/build) && PUSHROLL_TESTBED="$$binaries" $(CARGO) test --locked
+
+contract:
+	@schemathesis=$$(tests/contract/build) && PUSHROLL_SCHEMATHESIS="$$schemathesis" $(CARGO) test --locked --test front_doors -- contract_of_
 
 fuzz:
 	@fuzz/run $(SECONDS) $(TARGETS)
