@@ -1,13 +1,19 @@
 # `make test` runs every test; it builds the testbed (a real Kubernetes control plane, from Go modules) on first use.
 
 CARGO ?= cargo
+# Of `make fuzz`, for each target.
+SECONDS ?= 30
+TARGETS ?=
 
-.PHONY: help tools testbed test fmt clippy doc check demo
+.PHONY: help tools testbed test contract fuzz fmt clippy doc deny check demo
 
 help:
-	@echo "make test    every test, on a real Kubernetes control plane too"
-	@echo "make check   formatting, clippy, documentation: what CI checks before it tests"
-	@echo "make demo    a push, played end to end in one process"
+	@echo "make test      every test, on a real Kubernetes control plane too"
+	@echo "make contract  openapi.yaml against a running service, with schemathesis"
+	@echo "make fuzz      each parser for 30 s; SECONDS=3600 TARGETS=document for longer, and for one"
+	@echo "make deny      licences, sources, duplicates and known vulnerabilities of the dependencies"
+	@echo "make check     formatting, clippy, documentation: what CI checks before it tests"
+	@echo "make demo      a push, played end to end in one process"
 
 # A clear sentence instead of a failure half way through.
 tools:
@@ -21,14 +27,29 @@ testbed: tools
 test: tools
 	@binaries=$$(tests/testbed/build) && PUSHROLL_TESTBED="$$binaries" $(CARGO) test --locked
 
+contract:
+	@schemathesis=$$(tests/contract/build) && PUSHROLL_SCHEMATHESIS="$$schemathesis" $(CARGO) test --locked --test front_doors -- contract_of_
+
+fuzz:
+	@fuzz/run $(SECONDS) $(TARGETS)
+
 fmt:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 clippy:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features -- -D warnings
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+# The database of known vulnerabilities is a git repository on GitHub. Where that cannot be reached it is said, and is no
+# failure: nothing that is committed here has changed.
+deny:
+	@deny=$$(tests/tools/build cargo-deny 0.20.2) && "$$deny" --locked check licenses bans sources && \
+	if "$$deny" --locked fetch db; then "$$deny" --locked check advisories; \
+	else echo "deny: known vulnerabilities were NOT looked for: their database cannot be had from here" >&2; fi
 
 check: fmt clippy doc
 

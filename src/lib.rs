@@ -35,6 +35,8 @@ mod excerpt;
 mod http_client;
 pub mod image;
 pub mod index;
+#[cfg(test)]
+mod properties;
 pub mod rollout;
 pub mod server;
 pub mod telemetry;

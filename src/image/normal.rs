@@ -21,13 +21,15 @@ const GCR_HOSTS: [(&str, &str); 4] = [
 /// A first segment is a host when it has a dot, a colon or an upper-case letter, or is `localhost`.
 pub(super) fn split_host(name: &str) -> (Option<&str>, &str) {
     match name.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
-            (Some(first), rest)
-        }
+        Some((first, rest)) if is_host(first) => (Some(first), rest),
         _ => (None, name),
     }
+}
+
+fn is_host(first_segment: &str) -> bool {
+    first_segment.contains(['.', ':'])
+        || first_segment == "localhost"
+        || first_segment.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
@@ -93,6 +95,10 @@ pub(super) fn write_repository(name: &mut String, host: Option<&str>, path: &str
     let began = name.len();
     name.push_str(host.unwrap_or(DEFAULT_HOST));
     name[began..].make_ascii_lowercase();
+    // A host that only its upper-case letters tell from a path: the normal form is still of that host.
+    if !is_host(&name[began..]) {
+        name[began..].make_ascii_uppercase();
+    }
     if DEFAULT_HOST_ALIASES.contains(&&name[began..]) {
         name.truncate(began);
         name.push_str(DEFAULT_HOST);

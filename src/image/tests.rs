@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn normal(text: &str) -> String {
@@ -78,18 +80,73 @@ fn what_is_no_reference_says_why() {
     assert!("a".repeat(256).parse::<ImageRef>().unwrap_err().to_string().len() < 300);
 }
 
+/// A reference as somebody may write it, right or nearly so.
+fn reference() -> impl Strategy<Value = String> {
+    let host = prop::sample::select(vec![
+        "",
+        "docker.io/",
+        "index.docker.io/",
+        "gcr.io/",
+        "eu.gcr.io/",
+        "us-docker.pkg.dev/",
+        "localhost:5000/",
+        "Registry/",
+        "[::A]:5000/",
+        "a.B-c:1/",
+        "a_b.c/",
+        "-a.b/",
+        "LOCALHOST/",
+    ]);
+    let tag = prop::sample::select(vec!["", ":1", ":latest", ":A_.-z", ":", ":-"]);
+    let digest = prop_oneof![
+        4 => Just(String::new()),
+        1 => digest(),
+    ];
+    let name =
+        prop_oneof![6 => "([a-z0-9]{1,5}(\\.|_|__|-{1,3}))?[a-z0-9]{1,5}", 1 => "[a-z]{200,260}", 1 => "[a-z._-]{1,4}"];
+    let path = (prop::collection::vec("[a-z0-9]{1,4}(\\.[a-z]{1,3})?/", 0..3), "(gcr\\.io/)?", name);
+    let path = path.prop_map(|(folders, gcr, name)| format!("{}{gcr}{name}", folders.concat()));
+    (host, path, tag, digest).prop_map(|(host, path, tag, digest)| {
+        let at = if digest.is_empty() { "" } else { "@" };
+        format!("{host}{path}{tag}{at}{digest}")
+    })
+}
+
+fn digest() -> impl Strategy<Value = String> {
+    let algorithm = prop_oneof![
+        prop::sample::select(vec!["sha256", "SHA256", "sha512", "Sha512", "blake3", "a+b", "a b"])
+            .prop_map(str::to_owned),
+        "[a-z]{1,100}",
+    ];
+    let hex = prop_oneof!["[0-9a-f]{64}", "[0-9A-F]{128}", "[0-9a-fA-F]{30,40}"];
+    (algorithm, hex).prop_map(|(algorithm, hex)| format!("{algorithm}:{hex}"))
+}
+
 proptest::proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
-    fn parsing_never_panics(text in "\\PC{0,80}") {
-        let _ = text.parse::<ImageRef>();
-        let _ = text.parse::<Digest>();
+    fn a_reference_has_one_normal_form(text in reference()) {
+        crate::properties::reference::hold(text.as_bytes());
     }
 
     #[test]
-    fn the_normal_form_is_its_own_normal_form(text in "([a-z]{1,5}(\\.[a-z]{2,3})?(:[0-9]{2,4})?/)?[a-z]{1,4}(/[a-z]{1,7}(\\.io)?){0,3}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,5})?") {
-        if let Ok(image) = text.parse::<ImageRef>() {
-            let again: ImageRef = image.normal.parse().unwrap();
-            proptest::prop_assert_eq!(&again.normal, &image.normal);
+    fn a_digest_is_its_own_spelling(text in digest()) {
+        crate::properties::reference::hold(text.as_bytes());
+    }
+
+    #[test]
+    fn any_text_is_a_reference_or_an_error(bytes in prop_oneof![any::<Vec<u8>>(), ".{0,300}".prop_map(String::into_bytes)]) {
+        crate::properties::reference::hold(&bytes);
+    }
+
+    #[test]
+    fn equal_spellings_are_equal(name in "[a-z0-9]{1,9}", tag in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}") {
+        let spellings = ["", "library/", "docker.io/", "docker.io/library/", "index.docker.io/", "DOCKER.io/library/"];
+        let images = spellings.map(|prefix| format!("{prefix}{name}:{tag}").parse::<ImageRef>().unwrap());
+        prop_assert!(images.iter().all(|image| *image == images[0]), "{:?}", images);
+        for other in [format!("acme/{name}:{tag}"), format!("{name}:{tag}_"), format!("gcr.io/library/{name}:{tag}")] {
+            prop_assert_ne!(&images[0], &other.parse().unwrap());
         }
     }
 }

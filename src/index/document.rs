@@ -49,11 +49,13 @@ pub struct Document {
     pub warnings: Vec<String>,
 }
 
-/// How much of a name a warning quotes.
-const EXCERPT_CHARACTERS: usize = 80;
-
 /// How many warnings of one document are kept.
 pub const WARNINGS_MAX: usize = 10;
+
+/// How much of the JSON reader's words an error has.
+const PROBLEM_CHARACTERS: usize = 200;
+/// How much of a name or a kind a warning quotes.
+const EXCERPT_CHARACTERS: usize = 80;
 
 /// What a scan has found, in the order in which it is stored: reference as written to who runs it.
 pub type Images = BTreeMap<Box<str>, BTreeSet<WorkloadRef>>;
@@ -64,9 +66,9 @@ pub enum DocumentError {
     /// Not UTF-8.
     #[error("not UTF-8 at byte {0}")]
     NotUtf8(usize),
-    /// Not JSON of the document's shape.
+    /// Not JSON of the document's shape. The text is cut: serde_json quotes a value of the wrong type in full.
     #[error("not a cache document: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(String),
     /// The compressed form is damaged.
     #[error("its gzip form is damaged: {0}")]
     Gzip(#[source] std::io::Error),
@@ -148,7 +150,8 @@ impl Document {
     }
 
     fn decode_carefully(text: &str) -> Result<Self, DocumentError> {
-        let raw: RawDocument<'_> = serde_json::from_str(text)?;
+        let raw: RawDocument<'_> = serde_json::from_str(text)
+            .map_err(|error| DocumentError::Malformed(excerpt(&error.to_string(), PROBLEM_CHARACTERS)))?;
         if let Some(found) = raw.version.filter(|version| *version > VERSION) {
             return Err(DocumentError::TooNew { found });
         }

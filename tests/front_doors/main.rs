@@ -23,6 +23,7 @@ mod cli_restart;
 mod clocks;
 mod conformance;
 mod contention;
+mod contract;
 mod cooldown;
 mod decisions;
 mod demo;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
     usage::tests(&mut suite);
     watch::tests(&mut suite);
     openapi::tests(&mut suite);
+    contract::tests(&mut suite);
     packaging::tests(&mut suite);
     suite.run()
 }

@@ -1,6 +1,6 @@
 //! `openapi.yaml` and the running service say the same.
 
-mod document;
+pub mod document;
 mod walk;
 
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::fixtures::digest;
+use crate::support::fixtures::{PushMessage, deployment, digest};
 use crate::support::ground::Ground;
 use crate::support::http::Answer;
 use crate::support::service::Service;
@@ -12,6 +12,10 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_embedded("every_payload_is_answered_for_what_it_is", every_payload_is_answered_for_what_it_is);
+    suite.on_both(
+        "a_push_is_done_once_however_its_digest_is_written",
+        a_push_is_done_once_however_its_digest_is_written,
+    );
     suite.on_embedded("poison_is_nacked_where_that_is_asked_for", poison_is_nacked_where_that_is_asked_for);
     suite.on_embedded("a_reason_never_repeats_a_payload_at_length", a_reason_never_repeats_a_payload_at_length);
 }
@@ -187,5 +191,24 @@ async fn a_reason_never_repeats_a_payload_at_length(ground: Ground) {
             assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("ignored")));
             assert!(answer.body.len() < 1000, "{} bytes", answer.body.len());
         }
+    }
+}
+
+/// What the record holds of a digest is read back: else the redelivery would find no record.
+async fn a_push_is_done_once_however_its_digest_is_written(ground: Ground) {
+    let service = ground.service().start_ready().await;
+    for (name, digest, known) in [
+        ("capitals", digest(0xab).to_uppercase(), json!(digest(0xab))),
+        ("short", format!("SHA256:{}", "ab".repeat(20)), Value::Null),
+        ("long", format!("{}:{}", "sha".repeat(1000), "ab".repeat(32)), Value::Null),
+    ] {
+        let workload = deployment(ground.namespace(), name, &ground.image(name));
+        ground.create(&workload).await;
+        let push = PushMessage { digest, ..PushMessage::now(&ground.image(name), 1) };
+        for outcome in ["restarted", "current"] {
+            let answer = service.push(&push).await.json();
+            assert_eq!((&answer["outcome"], &answer["digest"]), (&json!(outcome), &known), "{name}: {answer}");
+        }
+        assert_eq!(ground.generation(&workload).await, 2, "{name}");
     }
 }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const DIGEST: &str = "sha256:6ec128e26cd5a1b9d0f7e3f2b4c6d8e0f1a2b3c4d5e6f708192a3b4c5d6e7f80";
@@ -50,4 +52,45 @@ fn what_leads_to_nothing_says_which() {
     }
     assert_eq!(decode(b"\xff\xfe{}").unwrap_err().code, NotJson);
     assert!(decode(br#"{"action":"INSERT","tag":"a:sha256-beta"}"#).is_ok());
+}
+
+/// A payload's members, right or nearly so, and in any order.
+fn payload() -> impl Strategy<Value = String> {
+    let select =
+        |values: &[&str]| prop::sample::select(values.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+    let action = select(&[r#""INSERT""#, r#""INSERT""#, r#""INSERT""#, r#""DELETE""#, r#""\u0049NSERT""#, "null", "5"]);
+    let tag = prop_oneof![
+        3 => "\"(gcr\\.io\\\\?/)?[a-z]{1,5}(/[a-z]{1,5})?(:[A-Za-z0-9.-]{1,9})?\"",
+        1 => select(&["null", "7", r#""""#, r#""A B""#]),
+        1 => Just(format!("\"a:{}\"", DIGEST.replace(':', "-"))),
+        1 => any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ];
+    let digest = prop_oneof![
+        Just(format!("\"gcr.io/p/a@{DIGEST}\"")),
+        "\"([a-z@]{0,9}@)?(sha256|SHA256|a{1,300}):[0-9a-fA-F]{30,70}\"",
+        select(&["null", "[]", r#""@""#]),
+    ];
+    let more = select(&["1e999", r#"{"a":[{}]}"#, r#""\ud800""#]);
+    let members = (action, tag, digest, more).prop_map(|(action, tag, digest, more)| {
+        vec![("action", action), ("tag", tag), ("digest", digest), ("new", more)]
+    });
+    (members.prop_shuffle(), 0..5_usize).prop_map(|(members, kept)| {
+        let members: Vec<_> =
+            members.iter().take(kept.max(2)).map(|(key, value)| format!("\"{key}\":{value}")).collect();
+        format!("{{{}}}", members.join(", "))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_payload_is_a_push_or_has_a_reason(text in payload()) {
+        crate::properties::event::hold(text.as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_are_a_push_or_have_a_reason(bytes in any::<Vec<u8>>()) {
+        crate::properties::event::hold(&bytes);
+    }
 }

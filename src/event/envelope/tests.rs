@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn no_header(_: &str) -> Option<&'static str> {
@@ -96,9 +98,69 @@ fn what_is_no_delivery_says_what_and_where() {
     assert!(decode(no_header, b"\xff{}").unwrap_err().to_string().contains("not UTF-8 at byte 0"));
 }
 
-proptest::proptest! {
+/// A delivery in any shape, right or nearly so, as `properties::envelope` takes it.
+fn delivery() -> impl Strategy<Value = Vec<u8>> {
+    let select =
+        |values: &[&str]| prop::sample::select(values.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+    let time = select(&[
+        "2026-11-20T09:16:40.380Z",
+        "2026-11-20T09:16:40+02:00",
+        "-009999-01-02T01:59:59Z",
+        "9999-12-30T22:00:00.999999999Z",
+        "2026-11-20T23:59:60Z",
+        "2026-11-20",
+        "yesterday",
+        "",
+    ]);
+    let id = prop_oneof![4 => "[0-9]{0,20}", 1 => "[a-z]{250,260}"];
+    let header = (
+        select(&[
+            MESSAGE_ID_HEADER,
+            PUBLISH_TIME_HEADER,
+            SUBSCRIPTION_HEADER,
+            "ce-specversion",
+            "ce-type",
+            "ce-id",
+            "ce-time",
+        ]),
+        prop_oneof![time.clone(), id.clone(), "[ -~]{0,600}"],
+    );
+    let headers = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => prop::collection::vec(header.prop_map(|(name, value)| format!("{name}: {value}\n")), 1..4),
+    ];
+    let data = prop_oneof![
+        any::<Vec<u8>>().prop_map(|data| BASE64.encode(data)),
+        Just(BASE64.encode(r#"{"action":"INSERT","tag":"a:1"}"#)),
+        "[A-Za-z0-9+/=]{0,9}",
+    ];
+    let text = |text: BoxedStrategy<String>| prop_oneof![5 => text.prop_map(|text| format!("\"{text}\"")), 1 => select(&["null", "7"])];
+    let message = (text(data.boxed()), text(id.boxed()), text(time.boxed()), any::<bool>()).prop_map(
+        |(data, id, time, snake)| {
+            let (id_name, time_name) =
+                if snake { ("message_id", "publish_time") } else { ("messageId", "publishTime") };
+            format!(r#"{{"data":{data},"{id_name}":{id},"{time_name}":{time},"attributes":{{}}}}"#)
+        },
+    );
+    let wrapped = (message, select(&[r#""projects\/p""#, "null", "7"]), select(&["5", "-1", "1.5", "99999999999"]));
+    let body = prop_oneof![
+        4 => wrapped.prop_map(|(message, subscription, attempt)| {
+            format!(r#"{{"message":{message},"subscription":{subscription},"deliveryAttempt":{attempt}}}"#).into_bytes()
+        }),
+        1 => select(&["", "[]", r#"{"message":"x"}"#, r#"{"message":"x","subscription":"s"}"#, r#"{"message":null}"#]).prop_map(String::into_bytes),
+        1 => any::<Vec<u8>>(),
+    ];
+    (headers, body).prop_map(|(headers, body)| {
+        let end = if headers.is_empty() { "" } else { "\n" };
+        [headers.concat().into_bytes(), end.into(), body].concat()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
     #[test]
-    fn decoding_never_panics(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-        let _ = decode(no_header, &body);
+    fn a_delivery_is_the_same_in_each_envelope(delivery in delivery()) {
+        crate::properties::envelope::hold(&delivery);
     }
 }

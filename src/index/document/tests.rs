@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+use proptest::sample::Index as Position;
+
 use super::*;
 
 fn decode(text: &str) -> Document {
@@ -69,9 +72,114 @@ fn what_is_no_document_says_why() {
     assert!(matches!(Document::decode(b"{\xff"), Err(DocumentError::NotUtf8(1))));
 }
 
-proptest::proptest! {
+/// What a scan may find; the names are of more than one letter, so that no single change makes one into another.
+fn images() -> impl Strategy<Value = Images> {
+    let key = prop_oneof![
+        9 => "(gcr\\.io/p/|us-docker\\.pkg\\.dev/p/gcr\\.io/|)(ab|cd|ef|gh)(ij|kl|mn)(:12|:34|)",
+        1 => "(ab|cd)(ef|gh)@sha256:[0-9a-f]{64}",
+        1 => any::<String>(),
+    ];
+    let kind = prop::sample::select(WorkloadKind::ALL.to_vec());
+    let name = prop_oneof![9 => "(ab|cd|ef)(gh|ij|kl)", 1 => "[^\\]]{0,9}"];
+    let workload = (name, kind, "(mn|op)").prop_map(|(name, kind, namespace)| WorkloadRef::new(namespace, kind, name));
+    prop::collection::btree_map(key.prop_map(Box::from), prop::collection::btree_set(workload, 0..4), 0..6)
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let as_of = prop::option::of(0..4_000_000_000_i64).prop_map(|at| at.and_then(|at| Timestamp::from_second(at).ok()));
+    let scope = prop::option::of(prop::collection::vec("[a-z]{1,5}", 0..3))
+        .prop_map(|names| names.map(|names| Scope::of(&names)));
+    (as_of, scope).prop_map(|(as_of, scope)| Head { as_of, scope })
+}
+
+/// One thing that goes wrong with a file.
+#[derive(Debug, Clone)]
+enum Damage {
+    Replaced(u8),
+    Inserted(u8),
+    Removed(Position),
+    Truncated,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let byte = || prop_oneof![any::<u8>(), prop::sample::select(b"\"\\{}[]:, 0".to_vec())];
+    prop_oneof![
+        byte().prop_map(Damage::Replaced),
+        byte().prop_map(Damage::Inserted),
+        any::<Position>().prop_map(Damage::Removed),
+        Just(Damage::Truncated),
+    ]
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
-    fn decoding_never_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-        let _ = Document::decode(&bytes);
+    fn any_document_is_read_back(head in head(), images in images()) {
+        let text = Document::encode(&head, &images);
+        let document = decode(&text);
+        prop_assert_eq!(&document.head, &head);
+        prop_assert_eq!(Document::images(text.as_bytes()), Some(images));
+        crate::properties::document::hold(text.as_bytes());
+        crate::properties::document::compressed_says_the_same(text.as_bytes(), gzip(text.as_bytes()));
+    }
+
+    /// It is refused, or all is there that the damage has not touched: never a part of it as if it were the whole.
+    #[test]
+    fn a_damaged_document_is_refused_or_keeps_the_rest(
+        head in head(), images in images(), damage in damage(), at in any::<Position>(), pretty in any::<bool>()
+    ) {
+        let text = Document::encode(&head, &images);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let text = if pretty { format!("{value:#}") } else { text };
+        let at = at.index(text.len());
+        let mut damaged = text.clone().into_bytes();
+        let end = match &damage {
+            Damage::Replaced(byte) => { damaged[at] = *byte; at + 1 }
+            Damage::Inserted(byte) => { damaged.insert(at, *byte); at }
+            Damage::Removed(length) => {
+                let end = at + 1 + length.index(text.len() - at);
+                damaged.drain(at..end);
+                end
+            }
+            Damage::Truncated => { damaged.truncate(at); text.len() }
+        };
+        crate::properties::document::hold(&damaged);
+        crate::properties::document::compressed_says_the_same(&damaged, gzip(&damaged));
+
+        let Ok(document) = Document::decode(&damaged) else { return Ok(()) };
+        for (key, workloads) in &images {
+            // From the quotation mark before the key to the bracket behind its workloads.
+            let Ok(image) = key.parse::<ImageRef>() else { continue };
+            let begin = text.find(&format!("{}:", serde_json::to_string(key).unwrap())).unwrap();
+            let list = begin + key.len();
+            let stop = text[list..].find(']').map_or(text.len(), |length| list + length + 1);
+            if end < begin || at > stop {
+                let found = document.index.lookup(&image);
+                prop_assert!(workloads.iter().all(|one| found.contains(one)), "{}: {:?} in {}", key, found, String::from_utf8_lossy(&damaged));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_document_or_an_error(bytes in any::<Vec<u8>>()) {
+        crate::properties::document::hold(&bytes);
+        crate::properties::document::hold(&[b"{\"images\":{".as_slice(), &bytes].concat());
+        crate::properties::document::compressed_says_the_same(&bytes, gzip(&bytes));
+        let mut compressed = gzip(b"{\"images\":{\"nginx\":[{\"name\":\"a\",\"namespace\":\"n\"}]}}");
+        if let (Some(byte), Some(first)) = (bytes.last(), bytes.first()) {
+            let at = usize::from(*first) % compressed.len();
+            compressed[at] ^= byte;
+            // Damage is found, or it was in what gzip does not use.
+            if let Ok(document) = crate::index::document::stored::Stored::Gzip(compressed).decode() {
+                prop_assert_eq!(names(&document, "nginx"), ["n/deployment/a"]);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 
-pub(super) const TEXT: &str = include_str!("../../../openapi.yaml");
+pub const TEXT: &str = include_str!("../../../openapi.yaml");
 
 /// As the tags and the servers of the document name them.
 pub(super) const LISTENERS: [&str; 3] = ["public", "internal", "admin"];

@@ -50,7 +50,11 @@ impl Walk {
         let media_type = content_type.split(';').next().unwrap();
         let media = response["content"].get(media_type);
         let media = media.unwrap_or_else(|| panic!("{media_type} is not documented: {what}"));
-        let body = if media_type.ends_with("json") { answer.json() } else { Value::String(answer.text()) };
+        let body = match media_type {
+            "application/yaml" => serde_yaml_ng::from_str(&answer.text()).unwrap(),
+            json if json.ends_with("json") => answer.json(),
+            _ => Value::String(answer.text()),
+        };
         self.document.assert_valid(&media["schema"], &body, &what);
         if media_type == "application/problem+json" {
             assert_eq!(body["status"], answer.status.as_u16(), "{what}");

@@ -12,6 +12,8 @@ use super::ground::Ground;
 
 /// Set by `make test`: the folder of the testbed's binaries.
 const BINARIES: &str = "PUSHROLL_TESTBED";
+/// Set by `make contract`: the program schemathesis.
+pub const SCHEMATHESIS: &str = "PUSHROLL_SCHEMATHESIS";
 
 /// The control plane, once a test has asked for it.
 type SharedControlPlane = Arc<OnceLock<Result<ControlPlane, String>>>;
@@ -47,6 +49,17 @@ impl Suite {
         let name = format!("embedded::{name}");
         let trial = Trial::test(name, move || block_on(async move { test(Ground::embedded().await).await }));
         self.trials.push(trial);
+    }
+
+    /// A test that needs schemathesis; reported as ignored without it.
+    pub fn on_embedded_with_schemathesis<F: Future<Output = ()> + 'static>(
+        &mut self,
+        name: &str,
+        test: fn(Ground) -> F,
+    ) {
+        self.on_embedded(name, test);
+        let trial = self.trials.pop().map(|trial| trial.with_ignored_flag(std::env::var_os(SCHEMATHESIS).is_none()));
+        self.trials.extend(trial);
     }
 
     /// A test of what only a real control plane has, such as controllers, kubectl and RBAC.
