@@ -86,7 +86,7 @@ pub struct ServeConfig {
     pub max_body: usize,
     /// Which workloads may be touched.
     pub policy: Policy,
-    /// Workloads worked on at once.
+    /// Calls to the API server at once, and workloads worked on at once.
     pub concurrency: usize,
     /// Longest wait for requests in flight at the end.
     pub drain_timeout: Duration,
@@ -240,7 +240,7 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
 
 fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
     let metrics = Arc::new(Metrics::new());
-    let cluster = Cluster::new(client, clock, Arc::clone(&metrics));
+    let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(config.concurrency);
     let resolver = Arc::new(Resolver::new(
         ResolverConfig {
             scope: config.policy.scope.clone(),

@@ -66,7 +66,7 @@ pub(super) struct ServeArgs {
     /// Largest body of a push
     #[arg(long, value_name = "SIZE", default_value = "14MiB", value_parser = byte_size, env = "PUSHROLL_MAX_BODY")]
     max_body: usize,
-    /// Workloads worked on at once
+    /// Calls to the API server at once, watches apart; and workloads worked on at once
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), env = "PUSHROLL_CONCURRENCY")]
     concurrency: u16,
     /// Longest wait for requests in flight at the end

@@ -42,6 +42,10 @@ pub struct Metrics {
     pub cache_document_bytes: Gauge,
     /// `pushroll_kubernetes_requests_total{verb,resource,code}`
     pub kubernetes_requests: Family<RequestLabels, Counter>,
+    /// `pushroll_kubernetes_calls_in_flight`
+    pub kubernetes_calls_in_flight: Gauge,
+    /// `pushroll_kubernetes_calls_waiting`
+    pub kubernetes_calls_waiting: Gauge,
     /// `pushroll_auth_total{result}`
     pub auth: Family<AuthLabel, Counter>,
     /// `pushroll_signing_key_fetches_total{result}`
@@ -132,6 +136,8 @@ impl Metrics {
             reloads: Family::default(),
             cache_document_bytes: Gauge::default(),
             kubernetes_requests: Family::default(),
+            kubernetes_calls_in_flight: Gauge::default(),
+            kubernetes_calls_waiting: Gauge::default(),
             auth: Family::default(),
             signing_key_fetches: Family::default(),
             signing_keys_fresh_until: Gauge::default(),
@@ -176,6 +182,16 @@ impl Metrics {
             "kubernetes_requests",
             "Calls to the API server, by verb, resource and status (0: no answer)",
             self.kubernetes_requests.clone(),
+        );
+        registry.register(
+            "kubernetes_calls_in_flight",
+            "Calls to the API server that are being made now, watches apart; --concurrency at most",
+            self.kubernetes_calls_in_flight.clone(),
+        );
+        registry.register(
+            "kubernetes_calls_waiting",
+            "Calls to the API server that wait now for their turn, or because it has asked for a pause",
+            self.kubernetes_calls_waiting.clone(),
         );
         registry.register(
             "auth",

@@ -9,6 +9,7 @@
 mod admin_callers;
 mod admission;
 mod api_away;
+mod api_busy;
 mod api_cost;
 mod auth;
 mod bad_input;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     }
     let mut suite = Suite::new();
     api_cost::tests(&mut suite);
+    api_busy::tests(&mut suite);
     auth::tests(&mut suite);
     conformance::tests(&mut suite);
     doors::tests(&mut suite);

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -46,6 +46,31 @@ pub enum Passage {
     HeadAlone,
     /// It never arrives; a `Status` of this code and message is the answer.
     Refuse(u16, &'static str),
+    /// As [`Self::Refuse`], with `Retry-After` in seconds.
+    RefuseFor(u16, u32),
+}
+
+/// How many requests there are at once: from their arrival to the head of their answer, watches apart.
+#[derive(Debug, Default)]
+struct AtOnce {
+    now: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+struct Counted<'a>(&'a AtOnce);
+
+impl AtOnce {
+    fn one_more(&self) -> Counted<'_> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(now, Ordering::SeqCst);
+        Counted(self)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Ends with the test's runtime.
@@ -53,6 +78,7 @@ pub struct ApiProxy {
     /// Who its service is to the API server.
     pub user: String,
     kubeconfig: PathBuf,
+    at_once: Arc<AtOnce>,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -71,8 +97,14 @@ impl ApiProxy {
         let url = format!("http://{}", listener.local_addr().unwrap());
         std::fs::write(&kubeconfig, kubeconfig_of(&url, ground.namespace()).to_string()).unwrap();
         let rule: Rule = Arc::new(move |request| Box::pin(rule(request)));
-        tokio::spawn(serve(listener, client(ground, &user).await, rule));
-        Self { user, kubeconfig }
+        let at_once = Arc::default();
+        tokio::spawn(serve(listener, client(ground, &user).await, rule, Arc::clone(&at_once)));
+        Self { user, kubeconfig, at_once }
+    }
+
+    /// How many requests there are now, and the most that there have been at once.
+    pub fn at_once(&self) -> (usize, usize) {
+        (self.at_once.now.load(Ordering::SeqCst), self.at_once.peak.load(Ordering::SeqCst))
     }
 
     pub fn kubeconfig(&self) -> &Path {
@@ -81,6 +113,11 @@ impl ApiProxy {
 }
 
 impl ApiRequest {
+    /// Whether it asks for a watch.
+    pub fn is_watch(&self) -> bool {
+        self.uri.contains("watch=true")
+    }
+
     /// Whether it writes a workload.
     pub fn is_patch(&self) -> bool {
         self.method == Method::PATCH && self.uri.starts_with("/apis/apps/v1/")
@@ -110,28 +147,44 @@ fn kubeconfig_of(url: &str, namespace: &str) -> serde_json::Value {
     })
 }
 
-async fn serve(listener: TcpListener, client: kube::Client, rule: Rule) {
+async fn serve(listener: TcpListener, client: kube::Client, rule: Rule, at_once: Arc<AtOnce>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
-        let (client, rule) = (client.clone(), Arc::clone(&rule));
+        let (client, rule, at_once) = (client.clone(), Arc::clone(&rule), Arc::clone(&at_once));
         tokio::spawn(async move {
-            let pass = service_fn(|request| pass(request, &client, &rule));
+            let pass = service_fn(|request| pass(request, &client, &rule, &at_once));
             // An error of the handler breaks the connection, as is intended.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), pass).await;
         });
     }
 }
 
-async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) -> Result<Response<AnyBody>, BoxError> {
+async fn pass(
+    request: Request<Incoming>,
+    client: &kube::Client,
+    rule: &Rule,
+    at_once: &AtOnce,
+) -> Result<Response<AnyBody>, BoxError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let passage = rule(ApiRequest { method: head.method.clone(), uri: uri.clone() }).await;
+    let asked = ApiRequest { method: head.method.clone(), uri: uri.clone() };
+    let _counted = (!asked.is_watch()).then(|| at_once.one_more());
+    let passage = rule(asked).await;
 
-    if let Passage::Refuse(code, message) = passage {
+    let refusal = match passage {
+        Passage::Refuse(code, message) => Some((code, message, None)),
+        Passage::RefuseFor(code, seconds) => Some((code, "come again later", Some(seconds))),
+        _ => None,
+    };
+    if let Some((code, message, retry_after)) = refusal {
         let status =
             json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
-        return Ok(Response::builder().status(code).body(any(Body::from(status.to_string().into_bytes())))?);
+        let mut answer = Response::builder().status(code);
+        if let Some(seconds) = retry_after {
+            answer = answer.header(http::header::RETRY_AFTER, seconds);
+        }
+        return Ok(answer.body(any(Body::from(status.to_string().into_bytes())))?);
     }
     let mut forwarded = Request::builder().method(head.method).uri(uri);
     for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
@@ -145,7 +198,7 @@ async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) ->
     }
     match passage {
         _ if !response.status().is_success() => Ok(response.map(any)),
-        Passage::Forward | Passage::Refuse(..) => Ok(response.map(any)),
+        Passage::Forward | Passage::Refuse(..) | Passage::RefuseFor(..) => Ok(response.map(any)),
         Passage::HeadAlone => {
             let nothing = futures_util::stream::pending::<Result<Frame<Bytes>, BoxError>>();
             Ok(response.map(|_| StreamBody::new(nothing).boxed_unsync()))
