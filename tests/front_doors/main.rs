@@ -31,6 +31,7 @@ mod document_size;
 mod doors;
 mod events;
 mod exactly_once;
+mod floods;
 mod foreign_documents;
 mod freshness;
 mod immutable;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     api_cost::tests(&mut suite);
     api_busy::tests(&mut suite);
+    floods::tests(&mut suite);
     auth::tests(&mut suite);
     conformance::tests(&mut suite);
     doors::tests(&mut suite);

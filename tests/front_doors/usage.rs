@@ -129,7 +129,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 29] = [
+const FLAGS: [&str; 32] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -151,6 +151,9 @@ const FLAGS: [&str; 29] = [
     "allow-stale",
     "poison",
     "max-body",
+    "max-connections",
+    "max-requests",
+    "body-timeout",
     "namespaces",
     "exclude-namespaces",
     "selector",
@@ -187,6 +190,9 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("clock-margin", "10s"),
         ("poison", "ack"),
         ("max-body", "14MiB"),
+        ("max-connections", "4096"),
+        ("max-requests", "512"),
+        ("body-timeout", "10s"),
         ("concurrency", "16"),
         ("drain-timeout", "25s"),
     ] {
