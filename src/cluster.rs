@@ -3,6 +3,8 @@
 //! ```text
 //! connect    kubeconfig or service account -> kube::Client
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
+//! gate       at most so many calls at once, and none while the API server asks for a pause
+//! allowance  until when a task may call, and what it waits for meanwhile
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
 //! rollouts   GET of one, for how far its rollout is
@@ -16,10 +18,12 @@
 //! It must not know what an index, a push or a restart is.
 
 pub mod access;
+mod allowance;
 mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
 mod error;
+mod gate;
 mod leases;
 mod pages;
 mod pods;
@@ -31,9 +35,11 @@ mod watched;
 mod workload_lists;
 pub mod workloads;
 
+pub use allowance::{OutOfTime, in_line, within};
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;
+pub use gate::DEFAULT_CONCURRENCY;
 pub use leases::{LeaseTurn, Turn};
 pub use pods::PodObject;
 pub use pulse::Pulse;

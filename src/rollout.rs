@@ -116,6 +116,8 @@ pub enum Code {
     Forbidden,
     /// Failed for now: no answer of the API server.
     Unreachable,
+    /// Failed for now: the API server asks to be left alone for longer than the push can wait.
+    TooBusy,
     /// Failed for now: the API server answered with an error.
     ApiError,
     /// Failed for now: it changed at every attempt.
@@ -204,10 +206,8 @@ impl Action {
 impl Code {
     /// Whether the next delivery of the push may succeed where this one failed.
     pub fn is_transient_failure(self) -> bool {
-        matches!(
-            self,
-            Self::Forbidden | Self::Unreachable | Self::ApiError | Self::Contended | Self::TimedOut | Self::OthersFirst
-        )
+        use Code::{ApiError, Contended, Forbidden, OthersFirst, TimedOut, TooBusy, Unreachable};
+        matches!(self, Forbidden | Unreachable | TooBusy | ApiError | Contended | TimedOut | OthersFirst)
     }
 }
 

@@ -15,7 +15,10 @@
 mod accept;
 mod admin;
 pub mod auth;
+mod connection;
+mod connections;
 mod drain;
+mod in_flight;
 mod local_callers;
 mod lookup;
 pub(crate) mod openapi;
@@ -25,6 +28,7 @@ mod push;
 mod query;
 mod status;
 
+pub use in_flight::Limits;
 pub(crate) use local_callers::{is_local, is_loopback};
 pub(crate) use lookup::LookupAnswer;
 
@@ -48,8 +52,17 @@ use crate::delivery::answer::Poison;
 use crate::delivery::{Deliveries, DeliveryConfig, OwnPod};
 use crate::rollout::{Policy, Restarter};
 use crate::telemetry::Metrics;
+use accept::Accept;
 use auth::{AuthConfig, Authenticator};
+use in_flight::InFlight;
 use local_callers::LocalCallers;
+
+/// Connections to the internal listener: the kubelet's, those of who scrapes metrics, and of people.
+const INTERNAL_CONNECTIONS: usize = 512;
+/// To the admin listener: those of people.
+const ADMIN_CONNECTIONS: usize = 64;
+/// The connections of all listeners but the public one.
+pub(crate) const OTHER_CONNECTIONS: usize = INTERNAL_CONNECTIONS + ADMIN_CONNECTIONS;
 
 /// Why the service is not ready.
 const NO_INDEX: &str = "no index is loaded yet";
@@ -85,9 +98,11 @@ pub struct ServeConfig {
     pub poison: Poison,
     /// Largest body of a push, in bytes.
     pub max_body: usize,
+    /// What comes in at once, and how slowly.
+    pub limits: Limits,
     /// Which workloads may be touched.
     pub policy: Policy,
-    /// Workloads worked on at once.
+    /// Calls to the API server at once, and workloads worked on at once.
     pub concurrency: usize,
     /// Longest wait for requests in flight at the end.
     pub drain_timeout: Duration,
@@ -106,6 +121,14 @@ pub struct Listeners {
     pub internal: TcpListener,
     /// For people, on loopback.
     pub admin: TcpListener,
+}
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listener {
+    Public,
+    Internal,
+    Admin,
 }
 
 /// Why the service ended other than by its shutdown.
@@ -129,9 +152,35 @@ pub(crate) struct App {
     pub(crate) authenticator: Option<Arc<Authenticator>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) max_body: usize,
+    pub(crate) in_flight: InFlight,
     pub(crate) poison: Poison,
     pub(crate) clock: Clock,
     draining: AtomicBool,
+}
+
+impl Listener {
+    /// As in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// As in the log.
+    fn task(self) -> &'static str {
+        match self {
+            Self::Public => "public listener",
+            Self::Internal => "internal listener",
+            Self::Admin => "admin listener",
+        }
+    }
+
+    /// Whether every request is worked on that comes; on the public listener there is more to it.
+    fn admits_all(self) -> bool {
+        self != Self::Public
+    }
 }
 
 impl App {
@@ -166,6 +215,7 @@ pub async fn serve(
     shutdown: impl Future<Output = Duration>,
 ) -> Result<(), ServeError> {
     let (drain_timeout, deferred_poll) = (config.drain_timeout, config.deferred_poll);
+    let max_connections = config.limits.connections;
     let (app, restarter) = build(config, client, clock);
     let app = Arc::new(app);
     // A mount makes the service ready before its first request.
@@ -193,26 +243,20 @@ pub async fn serve(
         restarter.run_deferred(deferred_poll, watch_is_live, deferred_end).await;
         "deferred pushes"
     });
-    let public = tasks
-        .spawn(accept::serve("public listener", listeners.public, public_router(&app), draining.clone(), drain_timeout))
-        .id();
-    let admin = tasks
-        .spawn(accept::serve(
-            "admin listener",
-            listeners.admin,
-            admin_router(&app, callers),
-            draining.clone(),
-            drain_timeout,
-        ))
-        .id();
+    let accept = |listener: Listener, router: Router, max_connections: usize, drain_timeout: Duration| Accept {
+        listener,
+        router,
+        max_connections,
+        drain_timeout,
+        metrics: Arc::clone(&app.metrics),
+    };
+    let public = accept(Listener::Public, public_router(&app), max_connections, drain_timeout);
+    let public = tasks.spawn(public.serve(listeners.public, draining.clone())).id();
+    let admin = accept(Listener::Admin, admin_router(&app, callers), ADMIN_CONNECTIONS, drain_timeout);
+    let admin = tasks.spawn(admin.serve(listeners.admin, draining.clone())).id();
     // Probes and metrics are answered to the end.
-    tasks.spawn(accept::serve(
-        "internal listener",
-        listeners.internal,
-        internal_router(&app),
-        done.clone(),
-        Duration::from_secs(1),
-    ));
+    let internal = accept(Listener::Internal, internal_router(&app), INTERNAL_CONNECTIONS, Duration::from_secs(1));
+    tasks.spawn(internal.serve(listeners.internal, done.clone()));
 
     let mut result = Ok(());
     let drain_delay = tokio::select! {
@@ -257,7 +301,7 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
 
 fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
     let metrics = Arc::new(Metrics::new());
-    let cluster = Cluster::new(client, clock, Arc::clone(&metrics));
+    let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(config.concurrency);
     let resolver = Arc::new(Resolver::new(
         ResolverConfig {
             scope: config.policy.scope.clone(),
@@ -287,6 +331,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
         authenticator,
         metrics,
         max_body: config.max_body,
+        in_flight: InFlight::new(&config.limits, config.max_body),
         poison: config.poison,
         clock,
         draining: AtomicBool::new(false),

@@ -1,28 +1,39 @@
 //! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
 //! the same machine. docs/benchmarks.md has the commands and what was measured.
 //!
-//! `cargo bench --bench measure -- lookup|start|reload|rebuild`; without a name, all of them.
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood`; without a name, all of them.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod documents;
+mod flood;
 mod lookup;
 mod rebuild;
 mod reload;
 mod start;
 mod statistics;
-/// The control plane of the tests.
+/// What the tests stand on, as far as measurements do.
 #[path = "../../tests/front_doors/support"]
+#[allow(dead_code)]
 mod support {
+    pub mod certificates;
     pub mod control_plane;
+    pub mod fixtures;
+    pub mod ground;
+    pub mod http;
+    pub mod issuer;
+    pub mod proxy;
+    pub mod service;
+    pub mod wait;
 }
 
 use std::process::ExitCode;
 
-const MEASUREMENTS: [(&str, fn()); 4] = [
+const MEASUREMENTS: [(&str, fn()); 5] = [
     ("lookup", lookup::measure),
     ("start", start::measure),
     ("reload", reload::measure),
     ("rebuild", rebuild::measure),
+    ("flood", flood::measure),
 ];
 
 fn main() -> ExitCode {

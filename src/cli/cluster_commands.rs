@@ -25,7 +25,7 @@ pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(120);
 pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
 
 /// Workloads worked on at once, as `serve` has it by default.
-pub(super) const CONCURRENCY: usize = 16;
+pub(super) const CONCURRENCY: usize = crate::cluster::DEFAULT_CONCURRENCY;
 
 /// A chain over the cluster of the arguments, which writes nothing.
 pub(super) async fn resolver(

@@ -1,6 +1,7 @@
 //! `pushroll serve`: the webhook service.
 
 mod auth_args;
+mod open_files;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use clap::builder::FalseyValueParser;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::{byte_size, duration, namespace_name, positive_duration};
@@ -20,7 +21,7 @@ use crate::delivery::answer::Poison;
 use crate::index::Scope;
 use crate::rollout::Policy;
 use crate::rollout::selector::LabelSelector;
-use crate::server::{Listeners, ServeConfig, is_loopback, serve};
+use crate::server::{Limits, Listeners, ServeConfig, is_loopback, serve};
 use auth_args::AuthArgs;
 
 /// Every flag has an environment variable: `PUSHROLL_` and its name in capitals.
@@ -67,7 +68,16 @@ pub(super) struct ServeArgs {
     /// Largest body of a push
     #[arg(long, value_name = "SIZE", default_value = "14MiB", value_parser = byte_size, env = "PUSHROLL_MAX_BODY")]
     max_body: usize,
-    /// Workloads worked on at once
+    /// Open connections to the public listener; beyond it the longest idle one makes room
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_CONNECTIONS")]
+    max_connections: u32,
+    /// Pushes worked on at once; beyond it they get 503
+    #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_REQUESTS")]
+    max_requests: u32,
+    /// Longest time for the body of a push to come, then 408
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, env = "PUSHROLL_BODY_TIMEOUT")]
+    body_timeout: Duration,
+    /// Calls to the API server at once, watches apart; and workloads worked on at once
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), env = "PUSHROLL_CONCURRENCY")]
     concurrency: u16,
     /// How long requests are still taken after SIGTERM, while readiness says no: until nobody sends here any more
@@ -133,9 +143,9 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     let end = shutdown(args.drain_delay)?;
     let client = global.connect().await?;
     let listeners = Listeners {
-        public: bind(args.listen, "--listen").await?,
-        internal: bind(args.internal_listen, "--internal-listen").await?,
-        admin: bind(args.admin_listen, "--admin-listen").await?,
+        public: bind(args.listen, "--listen")?,
+        internal: bind(args.internal_listen, "--internal-listen")?,
+        admin: bind(args.admin_listen, "--admin-listen")?,
     };
     if auth.is_none() {
         tracing::warn!("--insecure-no-auth: pushes are taken from anyone who can reach the public listener");
@@ -150,6 +160,11 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         admin = %listeners.admin.local_addr()?,
         "listening"
     );
+    let limits = Limits {
+        connections: open_files::connections_within_limit(to_usize(args.max_connections), args.concurrency.into()),
+        requests: to_usize(args.max_requests),
+        body_time: args.body_timeout,
+    };
     let config = ServeConfig {
         auth,
         config_map: global.config_map(&client),
@@ -169,6 +184,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
             PoisonArg::Nack => Poison::Nack,
         },
         max_body: args.max_body,
+        limits,
         policy: args.policy.policy(),
         concurrency: args.concurrency.into(),
         drain_timeout: args.drain_timeout,
@@ -185,16 +201,30 @@ fn host_name() -> Option<String> {
     std::env::var("HOSTNAME").ok().or_else(of_system).filter(|name| !name.is_empty())
 }
 
+/// No machine that this runs on has a smaller one.
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// What tells this replica from the others: the pod's name, and this process of it.
 fn identity() -> String {
     let host = host_name().unwrap_or_else(|| "pushroll".to_owned());
     format!("{host}_{}_{}", std::process::id(), Clock::system().now().as_millisecond())
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+/// Connections that the kernel keeps until they are accepted (it may keep fewer: `net.core.somaxconn`). In a flood those
+/// beyond are not heard, and come again after seconds.
+const BACKLOG: u32 = 4096;
+
+fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As `TcpListener::bind` does: a port that was used a moment ago may be taken again.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
 /// SIGTERM from Kubernetes: others may still send here, and `drain_delay` is theirs to hear of it. SIGINT from a

@@ -32,9 +32,19 @@ pub enum ApiError {
     /// 410: a list's `continue` token has expired.
     #[error("expired: {0}")]
     Expired(String),
-    /// 429: try again later.
+    /// 429, or 503 with `Retry-After`: try again later, and there is no time for that.
     #[error("the API server is too busy: {0}")]
     TooBusy(String),
+    /// We make as many calls as we may already: it was not asked.
+    #[error(
+        "no turn at the API server within {waited:.1?}: it sees at most {concurrency} calls at once (--concurrency)"
+    )]
+    NoPlace {
+        /// How long the call stood in line.
+        waited: std::time::Duration,
+        /// How many are made at once.
+        concurrency: usize,
+    },
     /// 5xx.
     #[error("the API server failed ({code}): {message}")]
     Failed {
@@ -73,6 +83,14 @@ impl ApiError {
             return Self::Failed { code, message };
         }
         Self::from_refusal(code, is_write, parsed.message)
+    }
+
+    /// What the API server said, where it said something; else the whole sentence.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::TooBusy(message) | Self::Failed { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
     }
 
     /// From what a `Status` of the API server says.

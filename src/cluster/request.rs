@@ -1,17 +1,20 @@
 //! One call to the API server.
 //!
 //! kube's own retries are off (they go on for minutes) and it has no read timeout, so every call has a
-//! time limit here, body included. An answer that failed is the caller's to judge, as an [`ApiError`].
+//! time limit here, body included, and goes through the gate. A call that the API server has no time for is made again
+//! when it says, if that is in time: it says so before it does anything, and what we change has a precondition, or is
+//! the same when it is done twice. Any other answer that failed is the caller's to judge, as an [`ApiError`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
 
 use super::error::ApiError;
+use super::gate::{DEFAULT_CONCURRENCY, Gate, Patience};
 use super::watched::WatchedWorkloads;
 use crate::clock::{Clock, ServerClock};
 use crate::telemetry::Metrics;
@@ -30,6 +33,7 @@ pub struct Cluster {
     server_clock: Arc<ServerClock>,
     metrics: Arc<Metrics>,
     watched: Arc<WatchedWorkloads>,
+    gate: Arc<Gate>,
 }
 
 /// A call, described for the metrics as well.
@@ -44,11 +48,29 @@ pub(super) struct Call {
     pub(super) body: Option<(&'static str, Vec<u8>)>,
 }
 
+/// An answer, whole.
+pub(super) struct Whole {
+    pub(super) answer: Response<Bytes>,
+    /// From the request to the first of the answer.
+    pub(super) first_after: Duration,
+    /// For how long the API server wants to be left alone.
+    pub(super) pause: Option<Duration>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 impl Cluster {
     /// Talks through `client`; `clock` is ours, to be compared with the API server's.
     pub fn new(client: kube::Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let (server_clock, watched) = (Arc::new(ServerClock::unknown()), Arc::default());
-        Self { client, clock, server_clock, metrics, watched }
+        let gate = Arc::new(Gate::new(DEFAULT_CONCURRENCY));
+        Self { client, clock, server_clock, metrics, watched, gate }
+    }
+
+    /// With another number of calls at once than [`DEFAULT_CONCURRENCY`], over this and all its clones.
+    #[must_use]
+    pub fn with_concurrency(self, concurrency: usize) -> Self {
+        Self { gate: Arc::new(Gate::new(concurrency.max(1))), ..self }
     }
 
     /// The API server's clock, as of its last answer.
@@ -70,45 +92,86 @@ impl Cluster {
         &self.metrics
     }
 
-    /// The client, for calls that are not of pushroll's main job.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// A client for calls that others make (Events): through the gate, counted, limited in time, never made again.
     pub fn client(&self) -> kube::Client {
-        self.client.clone()
+        let cluster = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let cluster = cluster.clone();
+            async move {
+                let verb = match *request.method() {
+                    Method::POST => "create",
+                    Method::PATCH => "patch",
+                    Method::DELETE => "delete",
+                    _ => "get",
+                };
+                let mut labels = RequestLabels { verb, resource: "events", code: 0 };
+                let whole = cluster.whole(request, CALL_LIMIT, Patience::of(CALL_LIMIT), &mut labels).await;
+                whole.map(|whole| whole.answer.map(Full::new)).map_err(BoxError::from)
+            }
+        });
+        kube::Client::new(service, self.client.default_namespace())
     }
 
     /// Makes the call and returns the body of a 2xx answer.
     pub(super) async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
-        let limit = if call.verb == "list" { LIST_LIMIT } else { CALL_LIMIT };
-        let mut labels = RequestLabels { verb: call.verb, resource: call.resource, code: 0 };
-        let answer = tokio::time::timeout(limit, self.exchange(call, &mut labels.code)).await;
-        self.metrics.kubernetes_requests.get_or_create(&labels).inc();
-        answer.unwrap_or(Err(ApiError::TimedOut(limit)))
-    }
-
-    async fn exchange(&self, call: Call, code: &mut u16) -> Result<Bytes, ApiError> {
-        let method = match call.verb {
+        let Call { verb, resource, uri, body } = call;
+        let limit = if verb == "list" { LIST_LIMIT } else { CALL_LIMIT };
+        let method = match verb {
             "patch" => Method::PATCH,
             "create" => Method::POST,
             "delete" => Method::DELETE,
             _ => Method::GET,
         };
-        let mut request =
-            Request::builder().method(method.clone()).uri(call.uri).header(header::ACCEPT, "application/json");
         let is_write = method != Method::GET;
-        let body = match call.body {
-            None => Vec::new(),
-            Some((media_type, body)) => {
-                request = request.header(header::CONTENT_TYPE, media_type);
-                body
+        let body = body.map(|(media_type, body)| (media_type, Bytes::from(body)));
+        let patience = Patience::of(limit);
+        loop {
+            let mut request =
+                Request::builder().method(method.clone()).uri(&uri).header(header::ACCEPT, "application/json");
+            if let Some((media_type, _)) = &body {
+                request = request.header(header::CONTENT_TYPE, *media_type);
             }
-        };
-        let request = request.body(Body::from(body)).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+            let bytes = body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+            let request = request.body(Body::from(bytes)).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+            let mut labels = RequestLabels { verb, resource, code: 0 };
+            let Whole { answer, pause, .. } = self.whole(request, limit, patience, &mut labels).await?;
+            if answer.status().is_success() {
+                return Ok(answer.into_body());
+            }
+            let refusal = || ApiError::from_answer(answer.status(), is_write, answer.body());
+            match pause {
+                None => return Err(refusal()),
+                Some(pause) => patience.again_after(pause, refusal().message())?,
+            }
+        }
+    }
 
-        let response = self.send(request).await?;
-        let status = response.status();
-        *code = status.as_u16();
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|error| ApiError::Unreachable(with_sources(&error)))?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(ApiError::from_answer(status, is_write, &body)) }
+    /// Sends one request in its turn and reads the answer to its end, whatever it is.
+    pub(super) async fn whole(
+        &self,
+        request: Request<Body>,
+        limit: Duration,
+        patience: Patience,
+        labels: &mut RequestLabels,
+    ) -> Result<Whole, ApiError> {
+        let _place = self.gate.enter(labels.verb == "list", patience, &self.metrics).await?;
+        let exchange = async {
+            let asked = Instant::now();
+            let response = self.send(request).await?;
+            let first_after = asked.elapsed();
+            labels.code = response.status().as_u16();
+            let pause = self.gate.told(response.status(), response.headers());
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
+            Ok(Whole { answer: Response::from_parts(head, body.to_bytes()), first_after, pause })
+        };
+        let answer = tokio::time::timeout(limit, exchange).await;
+        self.metrics.kubernetes_requests.get_or_create(labels).inc();
+        answer.unwrap_or(Err(ApiError::TimedOut(limit)))
     }
 
     /// Sends the request, and learns the API server's clock from the head of the answer.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
@@ -24,8 +24,9 @@ use kube::runtime::watcher::{self, watcher};
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
+use super::gate::Patience;
 use super::pulse::Pulse;
-use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, date};
+use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, Whole, date};
 use super::workloads::WorkloadObject;
 use crate::clock::parse_date;
 use crate::telemetry::metrics::RequestLabels;
@@ -125,14 +126,13 @@ impl Cluster {
                 let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|p| p == "watch=true"));
                 let verb = if is_watch { "watch" } else { "list" };
                 let mut labels = RequestLabels { verb, resource: kind.plural(), code: 0 };
-                let answer = if is_watch {
-                    if pulse.is_catching_up() {
-                        *request.uri_mut() = shorter(request.uri(), catch_up_seconds)?;
-                    }
-                    cluster.open(request, &pulse, margin, &mut labels.code).await
-                } else {
-                    cluster.page(request, &pulse, margin, &mut labels.code).await
-                };
+                if !is_watch {
+                    return cluster.page(request, &pulse, margin, &mut labels).await;
+                }
+                if pulse.is_catching_up() {
+                    *request.uri_mut() = shorter(request.uri(), catch_up_seconds)?;
+                }
+                let answer = cluster.open(request, &pulse, margin, &mut labels.code).await;
                 cluster.metrics().kubernetes_requests.get_or_create(&labels).inc();
                 answer
             }
@@ -140,7 +140,7 @@ impl Cluster {
         kube::Client::new(service, "default")
     }
 
-    /// Opens a watch request; its body is felt.
+    /// Opens a watch request, which waits for no place and for no longer than a call for a pause; its body is felt.
     async fn open(
         &self,
         request: Request<Body>,
@@ -148,9 +148,11 @@ impl Cluster {
         margin: Duration,
         code: &mut u16,
     ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
+        self.gate().pause_over(Patience::of(CALL_LIMIT)).await?;
         let answered = tokio::time::timeout(CALL_LIMIT, self.send(request)).await;
         let response = answered.map_err(|_| ApiError::TimedOut(CALL_LIMIT))??;
         *code = response.status().as_u16();
+        self.gate().told(response.status(), response.headers());
         let is_open = response.status().is_success();
         if is_open {
             pulse.opened(self.server_clock().passed(margin));
@@ -165,20 +167,14 @@ impl Cluster {
         request: Request<Body>,
         pulse: &Pulse,
         margin: Duration,
-        code: &mut u16,
+        labels: &mut RequestLabels,
     ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
-        let asked = Instant::now();
-        let page = tokio::time::timeout(LIST_LIMIT, async {
-            let response = self.send(request).await?;
-            // What the API server's clock showed when we asked, at the least.
-            let date = date(&response).and_then(parse_date).filter(|_| self.server_clock().agrees_within(margin));
-            pulse.listing_since(date.and_then(|date| date.checked_sub(asked.elapsed()).ok()));
-            let (parts, body) = response.into_parts();
-            *code = parts.status.as_u16();
-            let body = body.collect().await.map_err(|error| ApiError::Unreachable(error.to_string()))?;
-            Ok(Response::from_parts(parts, Full::new(body.to_bytes()).map_err(BoxError::from).boxed_unsync()))
-        });
-        page.await.map_err(|_| ApiError::TimedOut(LIST_LIMIT))?
+        let patience = Patience::of(LIST_LIMIT);
+        let Whole { answer, first_after, .. } = self.whole(request, LIST_LIMIT, patience, labels).await?;
+        // What the API server's clock showed when we asked, at the least.
+        let date = date(&answer).and_then(parse_date).filter(|_| self.server_clock().agrees_within(margin));
+        pulse.listing_since(date.and_then(|date| date.checked_sub(first_after).ok()));
+        Ok(answer.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()))
     }
 }
 
@@ -230,6 +226,7 @@ fn api_error(error: watcher::Error) -> ApiError {
         cause => match super::request::sources(cause).find_map(|source| source.downcast_ref::<ApiError>()) {
             Some(ApiError::TimedOut(limit)) => ApiError::TimedOut(*limit),
             Some(ApiError::Unreachable(reason)) => ApiError::Unreachable(reason.clone()),
+            Some(ApiError::TooBusy(reason)) => ApiError::TooBusy(reason.clone()),
             _ => ApiError::Unreachable(super::request::with_sources(cause)),
         },
     }

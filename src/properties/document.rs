@@ -3,7 +3,7 @@
 use super::is_told_briefly;
 use crate::image::ImageRef;
 use crate::index::Index;
-use crate::index::document::single::{LookedUp, look_up};
+use crate::index::document::one_pass::{LookedUp, look_up};
 use crate::index::document::stored::Stored;
 use crate::index::document::{Document, DocumentError, Images, WARNINGS_MAX, index_of};
 

@@ -15,7 +15,7 @@ use super::policy::{Policy, Refusal};
 use super::turns::Turns;
 use super::{Action, Code, Push, Warning, WorkloadResult, patches};
 use crate::clock::Clocks;
-use crate::cluster::{ApiError, Cluster, WorkloadObject};
+use crate::cluster::{self, ApiError, Cluster, WorkloadObject};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::RestartLabels;
 use crate::workload::WorkloadRef;
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub(super) policy: Policy,
     clock_margin: Duration,
     pub(super) permits: Semaphore,
+    concurrency: usize,
     turns: Turns,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: EventWriter,
@@ -60,7 +61,7 @@ impl Restarter {
     ) -> Self {
         let events = EventWriter::new(&cluster);
         let (permits, turns) = (Semaphore::new(concurrency), Turns::default());
-        Self(Arc::new(Shared { cluster, policy, clock_margin, permits, turns, metrics, events }))
+        Self(Arc::new(Shared { cluster, policy, clock_margin, permits, concurrency, turns, metrics, events }))
     }
 
     /// Decides for each workload and, under [`Mode::Apply`], restarts it. What is not done at `deadline` is
@@ -98,9 +99,9 @@ impl Restarter {
         for workload in workloads {
             let (shared, cause, workload) = (Arc::clone(&self.0), cause.clone(), workload.clone());
             tasks.spawn(async move {
-                let restarted = tokio::time::timeout_at(deadline.into(), shared.restart(&workload, &cause, mode)).await;
-                let result = restarted.unwrap_or_else(|_| {
-                    WorkloadResult::new(&workload, Action::Failed, Code::TimedOut, "no time was left for it")
+                let restarted = cluster::within(deadline, shared.restart(&workload, &cause, mode)).await;
+                let result = restarted.unwrap_or_else(|out_of_time| {
+                    WorkloadResult::new(&workload, Action::Failed, Code::TimedOut, out_of_time.to_string())
                 });
                 if mode == Mode::Apply {
                     shared.count(&workload, result.action);
@@ -161,7 +162,7 @@ impl Shared {
     /// Works on one workload; says for whom.
     async fn work<'c>(&self, workload: &WorkloadRef, wanted: &'c Wanted, mode: Mode) -> (WorkloadResult, &'c Cause) {
         // Never closed.
-        let _permit = self.permits.acquire().await;
+        let _permit = cluster::in_line(self.concurrency, self.permits.acquire()).await;
         if let Some(watched) = self.cluster.watched().get(workload).filter(|_| mode == Mode::Apply) {
             // Where a watch has told of it lately no GET is needed first: the precondition finds out what has changed
             // since. What is not restarted rests on a fresh look.
@@ -289,6 +290,8 @@ impl Shared {
             ApiError::Denied(_) => Code::Denied,
             ApiError::Forbidden(_) | ApiError::Unauthorized(_) => Code::Forbidden,
             ApiError::Unreachable(_) | ApiError::TimedOut(_) => Code::Unreachable,
+            ApiError::TooBusy(_) => Code::TooBusy,
+            ApiError::NoPlace { .. } => Code::TimedOut,
             _ => Code::ApiError,
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::connections::Connection;
 use super::lookup::ImageQuery;
 use super::problem::Problem;
 use super::query::Parameters;
@@ -39,6 +40,7 @@ struct Rebuilt {
 /// `POST /v1/push`, with `?dry_run=true`.
 pub(super) async fn push(
     State(app): State<Arc<App>>,
+    Extension(connection): Extension<Arc<Connection>>,
     Parameters(query): Parameters<PushQuery>,
     headers: HeaderMap,
     body: Body,
@@ -51,7 +53,7 @@ pub(super) async fn push(
             return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
         }
     };
-    super::push::handle(app, headers, body, mode).await
+    super::push::handle(app, &connection, headers, body, mode).await
 }
 
 /// `GET /v1/explain?image=REF`: what a push of it would do.

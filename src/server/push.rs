@@ -1,24 +1,52 @@
 //! `POST /v1/push`: a delivery in, its answer out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::App;
+use super::connections::{Connection, Phase};
+use super::in_flight::{self, SMALL_BODY};
 use super::problem::Problem;
+use crate::delivery::Received;
 use crate::delivery::answer::Answer;
 use crate::rollout::Code;
 use crate::rollout::restart::Mode;
 
+/// Longest time without a byte of a body that is not whole.
+const BODY_STALL: Duration = Duration::from_secs(5);
+
+/// A body, and what its memory is counted by.
+struct ReadBody {
+    bytes: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Why there is no body: the answer, and the limit by which it is counted where it is one.
+struct Unread {
+    problem: Problem,
+    limit: Option<&'static str>,
+}
+
 /// On the public listener. Its URL may carry parameters (a token, say), but a dry run is not to be had here, and
-/// must not silently be a real one. Who sends it is known before a byte of the body is read.
-pub(super) async fn push(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+/// must not silently be a real one. Who sends it is known before a byte of the body is read, and that there are too many
+/// as well, mostly: it is known for certain when the body is there.
+pub(super) async fn push(
+    State(app): State<Arc<App>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     if let Some(authenticator) = &app.authenticator
         && let Err(problem) = authenticator.check(&headers).await
     {
@@ -29,26 +57,62 @@ pub(super) async fn push(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
         let detail = "dry runs are on the admin listener alone; this push was not handled";
         return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
     }
-    handle(app, headers, body, Mode::Apply).await
-}
-
-/// Reads the body, handles the delivery, and answers. Once the body is there the delivery is seen to its end, which
-/// `--hold` bounds, even if the caller hangs up: what was done is logged and counted.
-pub(super) async fn handle(app: Arc<App>, headers: HeaderMap, body: Body, mode: Mode) -> Response {
+    let too_many = || {
+        connection.connections().refused("requests");
+        in_flight::too_many().into_response()
+    };
+    if app.in_flight.is_full() {
+        return too_many();
+    }
     let received = app.deliveries.received();
-    let body = match read(body, app.max_body).await {
+    let body = match read(&app, &connection, body).await {
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
+    let Some(place) = app.in_flight.admit() else { return too_many() };
+    if !connection.is_now_at(Phase::Admitted) {
+        // Nobody is there any more to hear of it: the next delivery is for this push.
+        return in_flight::too_many().into_response();
+    }
+    deliver(app, received, headers, body, Mode::Apply, Some(place)).await
+}
+
+/// On the admin listener, which people call: nothing is counted there but memory.
+pub(super) async fn handle(
+    app: Arc<App>,
+    connection: &Connection,
+    headers: HeaderMap,
+    body: Body,
+    mode: Mode,
+) -> Response {
+    let received = app.deliveries.received();
+    match read(&app, connection, body).await {
+        Ok(body) => deliver(app, received, headers, body, mode, None).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Handles the delivery and answers. Once the body is there the delivery is seen to its end, which `--hold` bounds, even
+/// if the caller hangs up: what was done is logged and counted.
+async fn deliver(
+    app: Arc<App>,
+    received: Received,
+    headers: HeaderMap,
+    body: ReadBody,
+    mode: Mode,
+    place: Option<OwnedSemaphorePermit>,
+) -> Response {
     let delivery = tokio::spawn(async move {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        match app.deliveries.deliver(received, header, &body, mode).await {
+        let response = match app.deliveries.deliver(received, header, &body.bytes, mode).await {
             Ok(answer) => respond(&app, answer),
             Err(error) => {
                 tracing::warn!("not a delivery: {error}");
                 Problem::new(StatusCode::BAD_REQUEST, "Not a Pub/Sub delivery", error.to_string()).into_response()
             }
-        }
+        };
+        drop((body, place));
+        response
     });
     delivery.await.unwrap_or_else(|panicked| {
         tracing::error!("a delivery ended badly: {panicked}");
@@ -56,27 +120,80 @@ pub(super) async fn handle(app: Arc<App>, headers: HeaderMap, body: Body, mode: 
     })
 }
 
-async fn read(body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
-    let mut body = body;
-    match Limited::new(&mut body, max_bytes).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            discard(body, max_bytes).await;
-            let detail = format!("the body is larger than {max_bytes} bytes; --max-body sets the limit");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", detail))
+async fn read(app: &App, connection: &Connection, body: Body) -> Result<ReadBody, Problem> {
+    read_whole(app, body).await.map_err(|Unread { problem, limit }| {
+        limit.into_iter().for_each(|limit| connection.connections().refused(limit));
+        problem
+    })
+}
+
+async fn read_whole(app: &App, mut body: Body) -> Result<ReadBody, Unread> {
+    let max_bytes = app.max_body;
+    let end = Instant::now() + app.in_flight.body_time();
+    let declared = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let mut read = ReadBody { bytes: Vec::new(), room: None };
+    let mut is_too_large = declared.is_some_and(|bytes| bytes > max_bytes);
+    while !is_too_large {
+        let Some(data) = next(&mut body, end).await? else { return Ok(read) };
+        let bytes = read.bytes.len() + data.len();
+        is_too_large = bytes > max_bytes;
+        if bytes > SMALL_BODY && read.room.is_none() && !is_too_large {
+            let whole = declared.unwrap_or(max_bytes).max(bytes);
+            let room = app.in_flight.room_for(whole);
+            read.room = tokio::time::timeout_at(end, room).await.map_err(|_| no_room())?;
+            // Once: a body that grows by doubling has twice its size at the end.
+            read.bytes.reserve_exact(whole - read.bytes.len());
         }
-        Err(error) => {
-            let detail = format!("the body could not be read to its end: {error}");
-            Err(Problem::new(StatusCode::BAD_REQUEST, "Body broken off", detail))
+        if !is_too_large {
+            read.bytes.extend_from_slice(&data);
+        }
+    }
+    drop(read);
+    discard(body, max_bytes, end).await;
+    let detail = format!("the body is larger than {max_bytes} bytes; --max-body sets the limit");
+    let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", detail);
+    Err(Unread { problem, limit: Some("body_size") })
+}
+
+/// The next bytes of a body; `None` at its end.
+async fn next(body: &mut Body, end: Instant) -> Result<Option<Bytes>, Unread> {
+    loop {
+        let stalled = Instant::now() + BODY_STALL;
+        match tokio::time::timeout_at(end.min(stalled), body.frame()).await {
+            Err(_) => return Err(too_slow()),
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(frame))) => {
+                // What is no data is a trailer, and nobody asks for those.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Ok(Some(Err(error))) => {
+                let detail = format!("the body could not be read to its end: {error}");
+                let problem = Problem::new(StatusCode::BAD_REQUEST, "Body broken off", detail);
+                return Err(Unread { problem, limit: None });
+            }
         }
     }
 }
 
+fn too_slow() -> Unread {
+    let detail = format!("the body did not come in time (--body-timeout), or stopped for {BODY_STALL:?}");
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", detail);
+    Unread { problem, limit: Some("body_time") }
+}
+
+fn no_room() -> Unread {
+    let detail = "other large bodies are being handled, and there was no room for this one in time";
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many large bodies", detail);
+    Unread { problem, limit: Some("body_memory") }
+}
+
 /// Reads on for as much again: an answer while the caller still writes would be lost to it.
-async fn discard(mut body: Body, max_bytes: usize) {
+async fn discard(mut body: Body, max_bytes: usize, end: Instant) {
     let mut left = max_bytes;
-    while let Some(Ok(frame)) = body.frame().await {
-        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+    while let Ok(Some(data)) = next(&mut body, end).await {
+        match left.checked_sub(data.len()) {
             Some(rest) => left = rest,
             None => return,
         }

@@ -42,12 +42,20 @@ pub struct Metrics {
     pub cache_document_bytes: Gauge,
     /// `pushroll_kubernetes_requests_total{verb,resource,code}`
     pub kubernetes_requests: Family<RequestLabels, Counter>,
+    /// `pushroll_kubernetes_calls_in_flight`
+    pub kubernetes_calls_in_flight: Gauge,
+    /// `pushroll_kubernetes_calls_waiting`
+    pub kubernetes_calls_waiting: Gauge,
     /// `pushroll_auth_total{result}`
     pub auth: Family<AuthLabel, Counter>,
     /// `pushroll_signing_key_fetches_total{result}`
     pub signing_key_fetches: Family<FetchLabel, Counter>,
     /// `pushroll_signing_keys_fresh_until_seconds`
     pub signing_keys_fresh_until: Gauge<f64, AtomicU64>,
+    /// `pushroll_connections{listener}`
+    pub connections: Family<ListenerLabel, Gauge>,
+    /// `pushroll_refused_total{listener,reason}`
+    pub refused: Family<RefusedLabels, Counter>,
     /// `pushroll_held_pushes`
     pub held_pushes: Gauge<i64, AtomicI64>,
     /// `pushroll_queued_restarts`
@@ -108,6 +116,23 @@ pub struct AuthLabel {
     pub result: &'static str,
 }
 
+/// Where somebody has connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenerLabel {
+    /// `public`, `internal`, `admin`.
+    pub listener: &'static str,
+}
+
+/// What was beyond a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedLabels {
+    /// As in [`ListenerLabel`].
+    pub listener: &'static str,
+    /// The limit. Connections that were refused: `connections`; that were closed: `displaced`, `header_time`,
+    /// `header_memory`, `write_time`. Requests that were refused: `requests`, `body_time`, `body_memory`, `body_size`.
+    pub reason: &'static str,
+}
+
 /// How a fetch ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FetchLabel {
@@ -132,9 +157,13 @@ impl Metrics {
             reloads: Family::default(),
             cache_document_bytes: Gauge::default(),
             kubernetes_requests: Family::default(),
+            kubernetes_calls_in_flight: Gauge::default(),
+            kubernetes_calls_waiting: Gauge::default(),
             auth: Family::default(),
             signing_key_fetches: Family::default(),
             signing_keys_fresh_until: Gauge::default(),
+            connections: Family::default(),
+            refused: Family::default(),
             held_pushes: Gauge::default(),
             queued_restarts: Gauge::default(),
             deferred_workloads: Gauge::default(),
@@ -178,6 +207,16 @@ impl Metrics {
             self.kubernetes_requests.clone(),
         );
         registry.register(
+            "kubernetes_calls_in_flight",
+            "Calls to the API server that are being made now, watches apart; --concurrency at most",
+            self.kubernetes_calls_in_flight.clone(),
+        );
+        registry.register(
+            "kubernetes_calls_waiting",
+            "Calls to the API server that wait now for their turn, or because it has asked for a pause",
+            self.kubernetes_calls_waiting.clone(),
+        );
+        registry.register(
             "auth",
             "Pushes whose token was checked, by result: accepted, or the check that failed",
             self.auth.clone(),
@@ -191,6 +230,12 @@ impl Metrics {
             "signing_keys_fresh_until_seconds",
             "When the keys that tokens are checked with expire, Unix time; they are used for a day after",
             self.signing_keys_fresh_until.clone(),
+        );
+        registry.register("connections", "Open connections, by listener", self.connections.clone());
+        registry.register(
+            "refused",
+            "Connections and requests that were refused or cut off, by listener and the limit that they met",
+            self.refused.clone(),
         );
         registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
         registry.register(

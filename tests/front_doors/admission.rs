@@ -143,7 +143,7 @@ async fn each_refusal_comes_again_or_not(ground: Ground) {
         (400, "admission webhook \"v.example\" denied the request: no", 200, "denied"),
         (403, rbac, 503, "forbidden"),
         (401, "Unauthorized", 503, "forbidden"),
-        (429, "too many requests", 503, "api_error"),
+        (429, "too many requests", 503, "too_busy"),
         (500, "failed calling webhook \"v.example\": connection refused", 503, "api_error"),
         (503, "etcdserver: request timed out", 503, "api_error"),
         (504, "request did not complete within the allotted timeout", 503, "api_error"),

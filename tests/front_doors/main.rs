@@ -9,6 +9,7 @@
 mod admin_callers;
 mod admission;
 mod api_away;
+mod api_busy;
 mod api_cost;
 mod auth;
 mod bad_input;
@@ -31,6 +32,7 @@ mod document_size;
 mod doors;
 mod events;
 mod exactly_once;
+mod floods;
 mod foreign_documents;
 mod freshness;
 mod immutable;
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
     }
     let mut suite = Suite::new();
     api_cost::tests(&mut suite);
+    api_busy::tests(&mut suite);
+    floods::tests(&mut suite);
     auth::tests(&mut suite);
     conformance::tests(&mut suite);
     doors::tests(&mut suite);

@@ -130,7 +130,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 30] = [
+const FLAGS: [&str; 33] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -152,6 +152,9 @@ const FLAGS: [&str; 30] = [
     "allow-stale",
     "poison",
     "max-body",
+    "max-connections",
+    "max-requests",
+    "body-timeout",
     "namespaces",
     "exclude-namespaces",
     "selector",
@@ -189,6 +192,9 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("clock-margin", "10s"),
         ("poison", "ack"),
         ("max-body", "14MiB"),
+        ("max-connections", "4096"),
+        ("max-requests", "512"),
+        ("body-timeout", "10s"),
         ("concurrency", "16"),
         ("drain-delay", "5s"),
         ("drain-timeout", "25s"),

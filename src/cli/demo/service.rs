@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::delivery::answer::Poison;
 use crate::embedded::{EmbeddedKubernetes, mount_config_map};
 use crate::rollout::Policy;
-use crate::server::{Listeners, ServeConfig, serve};
+use crate::server::{Limits, Listeners, ServeConfig, serve};
 
 pub(super) const CACHE_CONFIG_MAP: &str = "deployment-image-cache";
 /// As the service calls the API: the demo itself looks as somebody else.
@@ -128,6 +128,7 @@ impl DemoService {
             poison: Poison::Ack,
             max_body: 14 * 1024 * 1024,
             policy: Policy::everything(),
+            limits: Limits::default(),
             concurrency: 16,
             drain_timeout: Duration::from_secs(5),
             own_pod: None,

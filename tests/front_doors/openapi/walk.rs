@@ -1,8 +1,14 @@
 //! Every operation, asked on good days and bad ones, and each answer held against the document.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use pushroll::embedded::Outage;
 use serde_json::{Value, json};
 
@@ -177,7 +183,11 @@ impl Walk {
             assert_eq!(answer.status, 403, "{path}");
         }
 
-        let strict = self.ground.service().arguments(["--max-body", "1KiB", "--poison", "nack"]).start_ready().await;
+        let strict = self.ground.service().arguments(["--max-body", "1KiB", "--poison", "nack"]);
+        let strict = strict.arguments(["--body-timeout", "500ms"]).start_ready().await;
+        let answer = never_ending(&format!("{}/v1/push", strict.public)).await;
+        self.check("public", Method::POST, "/v1/push", &answer);
+        assert_eq!(answer.status, 408);
         let large = format!("{{\"x\": \"{}\"}}", "x".repeat(2000));
         let answer = self.ask(&strict, "public", (Method::POST, "/v1/push"), &large).await;
         assert_eq!(answer.status, 413);
@@ -230,4 +240,13 @@ impl Walk {
         }
         self.ground.embedded_kubernetes().set_outage(None);
     }
+}
+
+/// The answer to a request whose body never comes.
+async fn never_ending(url: &str) -> Answer {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let response = client.request(Request::post(url).body(body).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
 }

@@ -25,7 +25,7 @@ pub fn tests(suite: &mut Suite) {
 pub const ACK_DEADLINE: Duration = Duration::from_secs(10);
 
 const PASSAGES: [Passage; 7] = [
-    Passage::TooMany(1),
+    Passage::RefuseFor(429, 1),
     Passage::Refuse(429, "too many requests"),
     Passage::Refuse(500, "an internal error"),
     Passage::Refuse(503, "the server is currently unable to handle the request"),

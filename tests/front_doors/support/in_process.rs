@@ -13,7 +13,7 @@ use pushroll::cache::mount::MountReader;
 use pushroll::clock::Clock;
 use pushroll::delivery::answer::Poison;
 use pushroll::rollout::Policy;
-use pushroll::server::{Listeners, ServeConfig, serve};
+use pushroll::server::{Limits, Listeners, ServeConfig, serve};
 use tokio::net::TcpListener;
 use tower::service_fn;
 
@@ -52,6 +52,7 @@ impl Ground {
             poison: Poison::Ack,
             max_body: 1 << 20,
             policy: Policy::everything(),
+            limits: Limits::default(),
             concurrency: 16,
             drain_timeout: Duration::from_secs(1),
             own_pod: None,

@@ -55,8 +55,31 @@ pub enum Passage {
     Hang,
     /// It never arrives; a `Status` of this code and message is the answer.
     Refuse(u16, &'static str),
-    /// It never arrives; the answer is a 429 that says to come again in so many seconds.
-    TooMany(u32),
+    /// As [`Self::Refuse`], with `Retry-After` in seconds.
+    RefuseFor(u16, u32),
+}
+
+/// How many requests there are at once: from their arrival to the head of their answer, watches apart.
+#[derive(Debug, Default)]
+struct AtOnce {
+    now: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+struct Counted<'a>(&'a AtOnce);
+
+impl AtOnce {
+    fn one_more(&self) -> Counted<'_> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(now, Ordering::SeqCst);
+        Counted(self)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Ends with the test's runtime.
@@ -69,6 +92,7 @@ pub struct ApiProxy {
     connections: Arc<AtomicUsize>,
     /// How a connection begins. Those that are open end when this changes.
     tls: watch::Sender<Option<Arc<ServerConfig>>>,
+    at_once: Arc<AtOnce>,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -85,13 +109,14 @@ impl ApiProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let (address, namespace) = (listener.local_addr().unwrap().to_string(), ground.namespace().to_owned());
         let rule: Rule = Arc::new(move |request| Box::pin(rule(request)));
-        let (tls, connections) = (watch::Sender::new(None), Arc::default());
-        let serving = Serving { client: client(ground, &user).await, rule, connections: Arc::clone(&connections) };
+        let (tls, connections, at_once) = (watch::Sender::new(None), Arc::default(), Arc::default());
+        let client = client(ground, &user).await;
+        let serving = Serving { client, rule, connections: Arc::clone(&connections), at_once: Arc::clone(&at_once) };
         tokio::spawn(serving.serve(listener, tls.subscribe()));
         let kubeconfig = ground.directory().join(format!("{user}.proxy.kubeconfig"));
         let cluster = json!({"server": format!("http://{address}")});
         std::fs::write(&kubeconfig, kubeconfig_of(&cluster, &namespace).to_string()).unwrap();
-        Self { user, kubeconfig, address, namespace, connections, tls }
+        Self { user, kubeconfig, address, namespace, connections, at_once, tls }
     }
 
     /// From now on it has this certificate; what is connected is cut off.
@@ -113,12 +138,22 @@ impl ApiProxy {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// How many requests there are now, and the most that there have been at once.
+    pub fn at_once(&self) -> (usize, usize) {
+        (self.at_once.now.load(Ordering::SeqCst), self.at_once.peak.load(Ordering::SeqCst))
+    }
+
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 }
 
 impl ApiRequest {
+    /// Whether it asks for a watch.
+    pub fn is_watch(&self) -> bool {
+        self.uri.contains("watch=true")
+    }
+
     /// Whether it writes a workload.
     pub fn is_patch(&self) -> bool {
         self.method == Method::PATCH && self.uri.starts_with("/apis/apps/v1/")
@@ -153,6 +188,7 @@ struct Serving {
     client: kube::Client,
     rule: Rule,
     connections: Arc<AtomicUsize>,
+    at_once: Arc<AtOnce>,
 }
 
 impl Serving {
@@ -186,21 +222,28 @@ impl Serving {
     }
 
     async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let pass = service_fn(|request| pass(request, &self.client, &self.rule));
+        let pass = service_fn(|request| pass(request, &self.client, &self.rule, &self.at_once));
         // An error of the handler breaks the connection, as is intended.
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), pass).await;
     }
 }
 
-async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) -> Result<Response<AnyBody>, BoxError> {
+async fn pass(
+    request: Request<Incoming>,
+    client: &kube::Client,
+    rule: &Rule,
+    at_once: &AtOnce,
+) -> Result<Response<AnyBody>, BoxError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let passage = rule(ApiRequest { method: head.method.clone(), uri: uri.clone() }).await;
+    let asked = ApiRequest { method: head.method.clone(), uri: uri.clone() };
+    let _counted = (!asked.is_watch()).then(|| at_once.one_more());
+    let passage = rule(asked).await;
 
     match passage {
         Passage::Refuse(code, message) => return refusal(code, message, None),
-        Passage::TooMany(seconds) => return refusal(429, "too many requests, please try again later", Some(seconds)),
+        Passage::RefuseFor(code, seconds) => return refusal(code, "come again later", Some(seconds)),
         Passage::Hang => match std::future::pending::<Infallible>().await {},
         _ => {}
     }

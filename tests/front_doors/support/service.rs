@@ -277,9 +277,14 @@ impl Service {
         self.log.lock().unwrap().clone()
     }
 
+    /// Which process it is.
+    pub fn process_id(&self) -> u32 {
+        self.process().id()
+    }
+
     /// Sends a signal by its name (`TERM`, `KILL`, `STOP`, ...).
     pub fn signal(&self, name: &str) {
-        let id = self.process().id().to_string();
+        let id = self.process_id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 

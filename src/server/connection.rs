@@ -1,0 +1,182 @@
+//! One connection: HTTP/1.1 on it, and what it is at, as seen by the bytes that come and go.
+//!
+//! hyper has one time limit for the wait for a request and for its headers together, and none for an answer that
+//! nobody reads; a load balancer needs ten minutes for the one, and nobody more than seconds for the others.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connections::{Connection, Phase};
+
+/// Headers of at most this size are always read; a token makes a push's some 2 KB. It is what hyper's buffer has room
+/// for from the first byte on.
+pub(super) const SMALL_HEADERS: usize = 8 * 1024;
+/// The most that is read of headers, else 431; and the most that is read ahead of a body. A message that is delivered
+/// without a wrapper has each attribute in a header: 100 of them, names of 256 and values of 1024 bytes (Pub/Sub, "Quotas
+/// and limits").
+const MAX_HEADERS_BYTES: usize = 192 * 1024;
+/// Those attributes, and what HTTP and the load balancer add.
+const MAX_HEADERS: usize = 200;
+/// Long enough to be no deadline.
+const NEVER: Duration = Duration::from_secs(86_400);
+
+/// Serves requests on a connection until it ends, is cut off, or, after `end`, has answered what it was at.
+pub(super) async fn serve(
+    stream: TcpStream,
+    router: Router,
+    connection: Arc<Connection>,
+    admits_all: bool,
+    end: CancellationToken,
+) {
+    let service = {
+        let connection = Arc::clone(&connection);
+        service_fn(move |mut request: http::Request<Incoming>| {
+            let asked = if admits_all { Phase::Admitted } else { Phase::Asked };
+            // Closed for others meanwhile: it finds out by itself.
+            let _ = connection.is_now_at(asked);
+            request.extensions_mut().insert(Arc::clone(&connection));
+            let answered = TowerToHyperService::new(router.clone()).call(request);
+            let connection = Arc::clone(&connection);
+            async move {
+                let response = answered.await;
+                let _ = connection.is_now_at(Phase::Idle);
+                response
+            }
+        })
+    };
+    let stream = WatchedStream { stream, connection: Arc::clone(&connection), header_bytes: 0, large_headers: None };
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(None);
+    builder.max_buf_size(MAX_HEADERS_BYTES).max_headers(MAX_HEADERS);
+
+    let mut http = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut ending = pin!(end.cancelled());
+    let mut alarm = pin!(tokio::time::sleep(NEVER));
+    let mut is_told = false;
+    let served = poll_fn(|context| {
+        if !is_told && ending.as_mut().poll(context).is_ready() {
+            is_told = true;
+            http.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = http.as_mut().poll(context) {
+            return Poll::Ready(Ok(ended));
+        }
+        // What has just happened may have changed until when.
+        while let Some(deadline) = match connection.deadline(context.waker()) {
+            Ok(deadline) => deadline.map(Instant::from_std),
+            Err(cut_off) => return Poll::Ready(Err(cut_off)),
+        } {
+            if alarm.deadline() != deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            ready!(alarm.as_mut().poll(context));
+        }
+        Poll::Pending
+    });
+    match served.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("a connection ended: {error}"),
+        Err(cut_off) => {
+            tracing::debug!("a connection was cut off: {cut_off:?}");
+            connection.was_cut_off(cut_off);
+        }
+    }
+}
+
+/// A stream that notes what its connection is at.
+struct WatchedStream {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+    header_bytes: usize,
+    large_headers: Option<OwnedSemaphorePermit>,
+}
+
+impl WatchedStream {
+    /// Some bytes have come.
+    fn received(&mut self, bytes: usize) -> io::Result<()> {
+        if self.connection.is_at(Phase::Idle) || self.connection.is_at(Phase::Unread) {
+            self.connection.is_now_at(Phase::Headers);
+        }
+        if self.connection.is_at(Phase::Headers) {
+            self.header_bytes += bytes;
+            if self.header_bytes > SMALL_HEADERS && self.large_headers.is_none() {
+                let connections = self.connection.connections();
+                let permit = Arc::clone(&connections.large_headers).try_acquire_owned();
+                self.large_headers = Some(permit.map_err(|_| {
+                    connections.refused("header_memory");
+                    io::Error::other("too many connections with large headers")
+                })?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something of an answer could be sent.
+    fn sent(&self, is_sent: bool) {
+        match is_sent {
+            true if self.connection.is_at(Phase::Unread) => drop(self.connection.is_now_at(Phase::Idle)),
+            false if self.connection.is_at(Phase::Idle) => drop(self.connection.is_now_at(Phase::Unread)),
+            _ => {}
+        }
+    }
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.connection.is_at(Phase::Headers) {
+            (self.header_bytes, self.large_headers) = (0, None);
+        }
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        match into.filled().len() - before {
+            0 => Poll::Ready(Ok(())),
+            bytes => Poll::Ready(self.received(bytes)),
+        }
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(written.is_ready());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.sent(written.is_ready());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
