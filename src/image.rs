@@ -22,11 +22,8 @@ use crate::excerpt::excerpt;
 const NAME_BYTES_MAX: usize = 255;
 /// Longest tag (`distribution/reference`: `[\w][\w.-]{0,127}`).
 const TAG_BYTES_MAX: usize = 128;
-
-/// Longest algorithm of a digest. The grammar has no limit; those that are registered have six characters, and ours goes
-/// into a record on a pod template.
+/// Longest algorithm of a digest: the grammar has no limit, but it goes into a record on a pod template.
 const ALGORITHM_BYTES_MAX: usize = 32;
-
 /// How much of a bad text its error quotes.
 const EXCERPT_CHARACTERS: usize = 120;
 
@@ -88,9 +85,8 @@ fn digest_problem(text: &str) -> Option<&'static str> {
     let Some((algorithm, hex)) = text.split_once(':') else {
         return Some("expected ALGORITHM:HEX, such as sha256:...");
     };
-    // In whatever case it is written: it is kept in lower case, and must then be read back.
-    let known = [("sha256", 64), ("sha512", 128)];
-    let known = known.iter().find(|(name, _)| algorithm.eq_ignore_ascii_case(name));
+    // However it is written: it is kept in lower case, and then read back.
+    let known = [("sha256", 64), ("sha512", 128)].into_iter().find(|(name, _)| algorithm.eq_ignore_ascii_case(name));
     let algorithm_is_plain =
         !algorithm.is_empty() && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b));
     if !algorithm_is_plain {
@@ -99,7 +95,7 @@ fn digest_problem(text: &str) -> Option<&'static str> {
         Some("what follows the colon is not hexadecimal")
     } else if algorithm.len() > ALGORITHM_BYTES_MAX {
         Some("its algorithm is longer than 32 characters")
-    } else if known.is_some_and(|(_, length)| hex.len() != *length) {
+    } else if known.is_some_and(|(_, length)| hex.len() != length) {
         Some("its length is not that of its algorithm (sha256: 64, sha512: 128 hexadecimal digits)")
     } else if !(32..=256).contains(&hex.len()) {
         Some("it has fewer than 32 or more than 256 hexadecimal digits")
