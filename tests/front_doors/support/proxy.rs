@@ -55,9 +55,9 @@ pub struct ApiProxy {
     kubeconfig: PathBuf,
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
-type Rule = Arc<dyn Fn(ApiRequest) -> Pin<Box<dyn Future<Output = Passage> + Send>> + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type Rule = Arc<dyn Fn(ApiRequest) -> Pin<Box<dyn Future<Output = Passage> + Send>> + Send + Sync>;
 
 impl ApiProxy {
     /// Starts one for a user of its own. [`super::service::ServiceBuilder::through`] is the other end.
@@ -81,6 +81,12 @@ impl ApiProxy {
 }
 
 impl ApiRequest {
+    /// Whether it looks at one workload.
+    pub fn is_get(&self) -> bool {
+        let path = self.uri.split('?').next().unwrap_or_default();
+        self.method == Method::GET && path.starts_with("/apis/apps/v1/") && path.split('/').count() == 8
+    }
+
     /// Whether it writes a workload.
     pub fn is_patch(&self) -> bool {
         self.method == Method::PATCH && self.uri.starts_with("/apis/apps/v1/")
@@ -129,9 +135,7 @@ async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) ->
     let passage = rule(ApiRequest { method: head.method.clone(), uri: uri.clone() }).await;
 
     if let Passage::Refuse(code, message) = passage {
-        let status =
-            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
-        return Ok(Response::builder().status(code).body(any(Body::from(status.to_string().into_bytes())))?);
+        return refusal(code, message);
     }
     let mut forwarded = Request::builder().method(head.method).uri(uri);
     for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
@@ -143,6 +147,11 @@ async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) ->
     for of_one_connection in [http::header::CONNECTION, http::header::TRANSFER_ENCODING] {
         response.headers_mut().remove(of_one_connection);
     }
+    answered(passage, response).await
+}
+
+/// What the caller gets of the API server's answer.
+pub(super) async fn answered(passage: Passage, response: Response<Body>) -> Result<Response<AnyBody>, BoxError> {
     match passage {
         _ if !response.status().is_success() => Ok(response.map(any)),
         Passage::Forward | Passage::Refuse(..) => Ok(response.map(any)),
@@ -155,6 +164,12 @@ async fn pass(request: Request<Incoming>, client: &kube::Client, rule: &Rule) ->
     }
 }
 
-fn any(body: Body) -> AnyBody {
+/// A `Status`, as the API server's own.
+pub(super) fn refusal(code: u16, message: &str) -> Result<Response<AnyBody>, BoxError> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
+    Ok(Response::builder().status(code).body(any(Body::from(status.to_string().into_bytes())))?)
+}
+
+pub(super) fn any(body: Body) -> AnyBody {
     body.map_err(BoxError::from).boxed_unsync()
 }
