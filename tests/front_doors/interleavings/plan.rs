@@ -134,7 +134,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Drain),
         2 => (0..REPLICAS).prop_map(|replica| Step::Crash { replica }),
         2 => (0..REPLICAS).prop_map(|replica| Step::Look { replica }),
-        5 => (0..WORKLOADS, edit()).prop_map(|(workload, edit)| Step::Edit { workload, edit }),
+        8 => (0..WORKLOADS, edit()).prop_map(|(workload, edit)| Step::Edit { workload, edit }),
         3 => (1..=40_u8).prop_map(Step::Time),
         1 => (0..REPLICAS, any::<bool>()).prop_map(|(replica, is_stalled)| Step::Stall { replica, is_stalled }),
     ]
@@ -142,8 +142,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
-        2 => (0..4_u8).prop_map(Edit::Scale),
-        1 => any::<u8>().prop_map(Edit::Annotate),
+        // What is no change of the pods is a conflict, and nothing else.
+        6 => (0..4_u8).prop_map(Edit::Scale),
+        5 => any::<u8>().prop_map(Edit::Annotate),
         2 => any::<u8>().prop_map(Edit::AnnotatePods),
         2 => any::<bool>().prop_map(Edit::Pause),
         5 => (0..2_usize, 0..TAGS).prop_map(|(container, tag)| Edit::Image { container, tag }),
