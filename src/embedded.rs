@@ -98,7 +98,12 @@ struct Shared {
     denials: Mutex<Vec<Denial>>,
     outage: tokio::sync::watch::Sender<Option<Outage>>,
     clock_offset_ms: AtomicI64,
+    /// In Unix milliseconds.
+    clock_held_at_ms: AtomicI64,
 }
+
+/// The clock is not held.
+const NOT_HELD: i64 = i64::MIN;
 
 #[derive(Debug)]
 struct Denial {
@@ -119,6 +124,7 @@ impl EmbeddedKubernetes {
             denials: Mutex::default(),
             outage: tokio::sync::watch::Sender::new(None),
             clock_offset_ms: AtomicI64::new(0),
+            clock_held_at_ms: AtomicI64::new(NOT_HELD),
         };
         let now = shared.now();
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -184,6 +190,11 @@ impl EmbeddedKubernetes {
         self
     }
 
+    /// Stops the server's clock at this time, to the millisecond, until it is stopped at another.
+    pub fn hold_clock_at(&self, time: Timestamp) {
+        self.shared.clock_held_at_ms.store(time.as_millisecond(), Ordering::Relaxed);
+    }
+
     /// The server's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -236,6 +247,10 @@ impl Default for EmbeddedKubernetes {
 impl Shared {
     fn now(&self) -> Timestamp {
         let now = Timestamp::now();
+        let held_at_ms = self.clock_held_at_ms.load(Ordering::Relaxed);
+        if held_at_ms != NOT_HELD {
+            return Timestamp::from_millisecond(held_at_ms).unwrap_or(now);
+        }
         let offset = SignedDuration::from_millis(self.clock_offset_ms.load(Ordering::Relaxed));
         now.checked_add(offset).unwrap_or(now)
     }

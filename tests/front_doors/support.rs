@@ -2,11 +2,13 @@
 
 pub mod believable;
 pub mod certificates;
+pub mod chance;
 pub mod command;
 pub mod control_plane;
 pub mod deliverer;
 pub mod documents;
 pub mod fixtures;
+pub mod gate;
 pub mod ground;
 pub mod http;
 pub mod in_process;
@@ -18,6 +20,7 @@ pub mod policy;
 pub mod problem;
 pub mod proxy;
 pub mod recorded;
+pub mod replica;
 pub mod service;
 pub mod service_account;
 pub mod suite;

@@ -1,12 +1,13 @@
 //! A service in this process: with another clock than the system's, or with a hand on its calls to the API server.
+//!
+//! It has threads of its own and ends with them: what it was doing goes no further, as if its process had been killed.
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use kube::client::Body;
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
@@ -18,16 +19,15 @@ use tokio::net::TcpListener;
 use tower::service_fn;
 
 use super::ground::Ground;
+use super::proxy::{AnyBody, ApiRequest, BoxError, Passage, Rule, answered, refused};
 use super::service::{Running, Service};
-
-type BeforeCall = Arc<dyn Fn(Method, String) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What a service in this process is started with.
 pub struct InProcess {
     ground: Ground,
     config: ServeConfig,
     clock: Clock,
-    before_call: BeforeCall,
+    rule: Rule,
 }
 
 impl Ground {
@@ -62,7 +62,7 @@ impl Ground {
             ground: self.clone(),
             config,
             clock: Clock::system(),
-            before_call: Arc::new(|_, _| Box::pin(std::future::ready(()))),
+            rule: Arc::new(|_| Box::pin(std::future::ready(Passage::Forward))),
         }
     }
 }
@@ -84,35 +84,46 @@ impl InProcess {
 
     /// Each call to the API server, by its method and URI, leaves only when `wait` is over.
     pub fn before_call<F: Future<Output = ()> + Send + 'static>(
-        mut self,
+        self,
         wait: impl Fn(Method, String) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.before_call = Arc::new(move |method, uri| Box::pin(wait(method, uri)));
+        self.faults(move |request| {
+            let wait = wait(request.method, request.uri);
+            async move {
+                wait.await;
+                Passage::Forward
+            }
+        })
+    }
+
+    /// Each call to the API server fares as the rule says: a layer under its client does what the proxy does between
+    /// processes ([`super::proxy`]).
+    pub fn faults<F>(mut self, rule: impl Fn(ApiRequest) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Passage> + Send + 'static,
+    {
+        self.rule = Arc::new(move |request| Box::pin(rule(request)));
         self
     }
 
     /// Starts it; it need not be ready.
     pub async fn start(self) -> Service {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let user = self.ground.fresh_user();
-        let (client, before_call) = (self.ground.client_as(&user).await, self.before_call);
-        let calls = service_fn(move |request: Request<Body>| {
-            let (client, wait) = (client.clone(), before_call(request.method().clone(), request.uri().to_string()));
-            async move {
-                wait.await;
-                client.send(request).await
-            }
+        let (ground, as_user) = (self.ground.clone(), user.clone());
+        let started = runtime.spawn(async move {
+            let client = client(ground.client_as(&as_user).await, self.rule, ground.namespace());
+            let bind = || async { TcpListener::bind(("127.0.0.1", 0)).await.unwrap() };
+            let listeners = Listeners { public: bind().await, internal: bind().await, admin: bind().await };
+            let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+            let addresses = [&listeners.public, &listeners.internal, &listeners.admin].map(address);
+            tokio::spawn(async move {
+                serve(self.config, client, self.clock, listeners, std::future::pending()).await.unwrap();
+            });
+            addresses
         });
-        let client = kube::Client::new(calls, self.ground.namespace());
-
-        let bind = || async { TcpListener::bind(("127.0.0.1", 0)).await.unwrap() };
-        let listeners = Listeners { public: bind().await, internal: bind().await, admin: bind().await };
-        let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
-        let (public, internal) = (address(&listeners.public), address(&listeners.internal));
-        let admin = address(&listeners.admin);
-        let task = tokio::spawn(async move {
-            serve(self.config, client, self.clock, listeners, std::future::pending()).await.unwrap();
-        });
-        Service::new([public, internal, admin], user, self.ground, Running::Task(task))
+        let addresses = started.await.unwrap();
+        Service::new(addresses, user, self.ground, Running::Here(Some(runtime)))
     }
 
     /// Starts it and waits until it is ready.
@@ -121,4 +132,22 @@ impl InProcess {
         service.wait_until_ready().await;
         service
     }
+}
+
+/// A client with the layer under it.
+fn client(api: kube::Client, rule: Rule, namespace: &str) -> kube::Client {
+    let calls = service_fn(move |request: Request<Body>| {
+        let (api, rule) = (api.clone(), Arc::clone(&rule));
+        async move { pass(request, &api, &rule).await }
+    });
+    kube::Client::new(calls, namespace)
+}
+
+async fn pass(request: Request<Body>, api: &kube::Client, rule: &Rule) -> Result<Response<AnyBody>, BoxError> {
+    let passage = rule(ApiRequest { method: request.method().clone(), uri: request.uri().to_string() }).await;
+    if let Some(refusal) = refused(passage).await {
+        return refusal;
+    }
+    let response = api.send(request).await?;
+    answered(passage, response).await
 }

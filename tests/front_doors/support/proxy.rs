@@ -95,9 +95,9 @@ pub struct ApiProxy {
     at_once: Arc<AtOnce>,
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
-type Rule = Arc<dyn Fn(ApiRequest) -> Pin<Box<dyn Future<Output = Passage> + Send>> + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
+pub(super) type Rule = Arc<dyn Fn(ApiRequest) -> Pin<Box<dyn Future<Output = Passage> + Send>> + Send + Sync>;
 
 impl ApiProxy {
     /// Starts one for a user of its own. [`super::service::ServiceBuilder::through`] is the other end.
@@ -152,6 +152,12 @@ impl ApiRequest {
     /// Whether it asks for a watch.
     pub fn is_watch(&self) -> bool {
         self.uri.contains("watch=true")
+    }
+
+    /// Whether it looks at one workload.
+    pub fn is_get(&self) -> bool {
+        let path = self.uri.split('?').next().unwrap_or_default();
+        self.method == Method::GET && path.starts_with("/apis/apps/v1/") && path.split('/').count() == 8
     }
 
     /// Whether it writes a workload.
@@ -241,11 +247,8 @@ async fn pass(
     let _counted = (!asked.is_watch()).then(|| at_once.one_more());
     let passage = rule(asked).await;
 
-    match passage {
-        Passage::Refuse(code, message) => return refusal(code, message, None),
-        Passage::RefuseFor(code, seconds) => return refusal(code, "come again later", Some(seconds)),
-        Passage::Hang => match std::future::pending::<Infallible>().await {},
-        _ => {}
+    if let Some(refusal) = refused(passage).await {
+        return refusal;
     }
     let mut forwarded = Request::builder().method(head.method).uri(uri);
     for name in [http::header::ACCEPT, http::header::ACCEPT_ENCODING, http::header::CONTENT_TYPE] {
@@ -257,6 +260,11 @@ async fn pass(
     for of_one_connection in [http::header::CONNECTION, http::header::TRANSFER_ENCODING] {
         response.headers_mut().remove(of_one_connection);
     }
+    answered(passage, response).await
+}
+
+/// What the caller gets of the API server's answer.
+pub(super) async fn answered(passage: Passage, response: Response<Body>) -> Result<Response<AnyBody>, BoxError> {
     match passage {
         _ if !response.status().is_success() => Ok(response.map(any)),
         Passage::HeadAlone => {
@@ -270,6 +278,17 @@ async fn pass(
     }
 }
 
+/// What there is in place of an answer where the request never arrives.
+pub(super) async fn refused(passage: Passage) -> Option<Result<Response<AnyBody>, BoxError>> {
+    match passage {
+        Passage::Refuse(code, message) => Some(refusal(code, message, None)),
+        Passage::RefuseFor(code, seconds) => Some(refusal(code, "come again later", Some(seconds))),
+        Passage::Hang => match std::future::pending::<Infallible>().await {},
+        _ => None,
+    }
+}
+
+/// A `Status`, as the API server's own.
 fn refusal(code: u16, message: &str, retry_after: Option<u32>) -> Result<Response<AnyBody>, BoxError> {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
     let mut response = Response::builder().status(code);
@@ -294,6 +313,6 @@ async fn cut(response: Response<Body>) -> Response<AnyBody> {
     Response::from_parts(head, StreamBody::new(pieces).boxed_unsync())
 }
 
-fn any(body: Body) -> AnyBody {
+pub(super) fn any(body: Body) -> AnyBody {
     body.map_err(BoxError::from).boxed_unsync()
 }

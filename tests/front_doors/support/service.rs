@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::Method;
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 
 use super::fixtures::PushMessage;
 use super::ground::Ground;
@@ -42,7 +42,7 @@ pub struct Service {
 pub enum Running {
     Process(Mutex<Child>),
     /// In this process (`in_process`): without signals, exit status and log lines.
-    Task(JoinHandle<()>),
+    Here(Option<Runtime>),
 }
 
 impl Ground {
@@ -223,7 +223,7 @@ impl Service {
     fn process(&self) -> MutexGuard<'_, Child> {
         match &self.running {
             Running::Process(process) => process.lock().unwrap(),
-            Running::Task(_) => panic!("this service is no process of its own"),
+            Running::Here(_) => panic!("this service is no process of its own"),
         }
     }
 
@@ -297,7 +297,8 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         match &mut self.running {
-            Running::Task(task) => task.abort(),
+            // Waits for nothing: whatever it does ends where it waits next.
+            Running::Here(runtime) => runtime.take().into_iter().for_each(Runtime::shutdown_background),
             Running::Process(process) => {
                 let process = process.get_mut().unwrap();
                 let _ = process.kill();

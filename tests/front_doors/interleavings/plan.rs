@@ -1,0 +1,157 @@
+//! What may happen, and how proptest makes it up.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// How many tags there are that a push can move, and a workload can run.
+pub const TAGS: usize = 3;
+/// The most workloads of a case.
+pub const WORKLOADS: usize = 3;
+/// The most replicas of a case.
+pub const REPLICAS: usize = 3;
+
+/// One case: a small cluster, and what happens to it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub replicas: usize,
+    pub workloads: Vec<WorkloadPlan>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+pub struct WorkloadPlan {
+    pub kind: Kind,
+    /// What its containers run; one that two run is one image.
+    pub tags: Vec<usize>,
+    /// `pushroll.dev/cooldown: 30s`
+    pub has_cooldown: bool,
+    pub exists_at_first: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+/// What happens next. Numbers are places in what there is, and begin anew behind its end.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// The registry moves a tag and publishes a message.
+    Publish { tag: usize, content: Content },
+    /// That, and it is delivered and answered without a fault.
+    Push { tag: usize, content: Content, replica: usize },
+    /// Pub/Sub delivers a message, for the first time or again, whatever became of it before.
+    Deliver { message: usize, replica: usize },
+    /// As the last, of the message that was published last.
+    DeliverNewest { replica: usize },
+    /// A call that waits at the gate goes its way.
+    Release { call: usize, fate: Fate },
+    /// All calls arrive, one after the other, until nothing is under way.
+    Drain,
+    /// A replica dies and is started again. What it has sent may still arrive.
+    Crash { replica: usize },
+    /// A replica looks for what waits for the end of a cooldown.
+    Look { replica: usize },
+    /// Somebody else does something to a workload.
+    Edit { workload: usize, edit: Edit },
+    /// Seconds pass.
+    Time(u8),
+    /// What the watches of a replica tell is held up, or comes again. Nothing, without `--watch`.
+    Stall { replica: usize, is_stalled: bool },
+}
+
+/// What a tag points to from now on.
+#[derive(Debug, Clone, Copy)]
+pub enum Content {
+    /// Something new.
+    Fresh,
+    /// What it points to already.
+    Same,
+    /// What it pointed to before that.
+    Back,
+}
+
+/// How a call fares.
+#[derive(Debug, Clone, Copy)]
+pub enum Fate {
+    /// It arrives, and so does the answer.
+    Arrive,
+    /// It never arrives: 503.
+    Refuse,
+    /// It arrives, and the connection breaks before the answer.
+    LoseAnswer,
+    /// It arrives, and the answer does not come while faults last.
+    WithholdAnswer,
+}
+
+#[derive(Debug, Clone)]
+pub enum Edit {
+    Scale(u8),
+    Annotate(u8),
+    AnnotatePods(u8),
+    Pause(bool),
+    /// A container runs another tag from now on, or the same.
+    Image {
+        container: usize,
+        tag: usize,
+    },
+    /// `kubectl rollout restart`
+    Restart,
+    /// `kubectl rollout undo`, to so many revisions ago.
+    Undo(usize),
+    OptOut(bool),
+    Delete,
+    Create,
+}
+
+pub fn plans(steps: usize) -> impl Strategy<Value = Plan> {
+    (1..=REPLICAS, vec(workload(), 1..=WORKLOADS), vec(step(), 1..=steps))
+        .prop_map(|(replicas, workloads, steps)| Plan { replicas, workloads, steps })
+}
+
+fn workload() -> impl Strategy<Value = WorkloadPlan> {
+    let kind = prop_oneof![Just(Kind::Deployment), Just(Kind::StatefulSet), Just(Kind::DaemonSet)];
+    (kind, vec(0..TAGS, 1..=2), prop::bool::weighted(0.3), prop::bool::weighted(0.9)).prop_map(
+        |(kind, tags, has_cooldown, exists_at_first)| WorkloadPlan { kind, tags, has_cooldown, exists_at_first },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let content = prop_oneof![6 => Just(Content::Fresh), 1 => Just(Content::Same), 4 => Just(Content::Back)];
+    let fate = prop_oneof![
+        12 => Just(Fate::Arrive), 1 => Just(Fate::Refuse), 2 => Just(Fate::LoseAnswer), 2 => Just(Fate::WithholdAnswer)
+    ];
+    // The first tag is the busiest, so that pushes meet.
+    let tag = || prop_oneof![3 => Just(0), 1 => 0..TAGS];
+    prop_oneof![
+        5 => (tag(), content.clone()).prop_map(|(tag, content)| Step::Publish { tag, content }),
+        5 => (tag(), content, 0..REPLICAS).prop_map(|(tag, content, replica)| Step::Push { tag, content, replica }),
+        6 => (0..6_usize, 0..REPLICAS).prop_map(|(message, replica)| Step::Deliver { message, replica }),
+        4 => (0..REPLICAS).prop_map(|replica| Step::DeliverNewest { replica }),
+        16 => (0..6_usize, fate).prop_map(|(call, fate)| Step::Release { call, fate }),
+        4 => Just(Step::Drain),
+        2 => (0..REPLICAS).prop_map(|replica| Step::Crash { replica }),
+        2 => (0..REPLICAS).prop_map(|replica| Step::Look { replica }),
+        8 => (0..WORKLOADS, edit()).prop_map(|(workload, edit)| Step::Edit { workload, edit }),
+        3 => (1..=40_u8).prop_map(Step::Time),
+        1 => (0..REPLICAS, any::<bool>()).prop_map(|(replica, is_stalled)| Step::Stall { replica, is_stalled }),
+    ]
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        // What is no change of the pods is a conflict, and nothing else.
+        6 => (0..4_u8).prop_map(Edit::Scale),
+        5 => any::<u8>().prop_map(Edit::Annotate),
+        2 => any::<u8>().prop_map(Edit::AnnotatePods),
+        2 => any::<bool>().prop_map(Edit::Pause),
+        5 => (0..2_usize, 0..TAGS).prop_map(|(container, tag)| Edit::Image { container, tag }),
+        3 => Just(Edit::Restart),
+        4 => (1..4_usize).prop_map(Edit::Undo),
+        1 => any::<bool>().prop_map(Edit::OptOut),
+        1 => Just(Edit::Delete),
+        3 => Just(Edit::Create),
+    ]
+}

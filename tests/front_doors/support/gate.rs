@@ -1,0 +1,204 @@
+//! A gate between a service and its API server: each call about one workload waits there until the test lets it go,
+//! and fares as the test says. What else is asked (lists, watches, the ConfigMap) passes at once.
+//!
+//! The gate holds the request itself: it can arrive when the process that sent it is long dead.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use kube::client::Body;
+use tokio::sync::{oneshot, watch};
+use tower::service_fn;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
+type Answer = Result<Response<Bytes>, BoxError>;
+
+/// Everything that waits; clones share it.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    held: Mutex<Vec<HeldCall>>,
+    /// Calls that have not waited, and are not answered yet.
+    passing: AtomicUsize,
+    /// How often something has arrived, in all.
+    arrivals: AtomicUsize,
+}
+
+/// A call that waits to be let go.
+#[derive(Debug)]
+pub struct HeldCall {
+    /// Who sent it: as given to [`Gate::client`].
+    pub sender: usize,
+    pub method: Method,
+    /// Path and query.
+    pub uri: String,
+    media_type: Option<http::HeaderValue>,
+    body: Bytes,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The other end of a call that was let go: dropping it breaks the connection.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<Answer>);
+
+/// Holds up the watches of one client.
+#[derive(Clone)]
+pub struct Stall(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    /// A client whose calls wait here as those of `sender`, on their way to where `inner` leads.
+    pub fn client(&self, sender: usize, inner: &kube::Client, stall: &Stall) -> kube::Client {
+        let (gate, inner, stall) = (self.clone(), inner.clone(), stall.clone());
+        let calls = service_fn(move |request| {
+            let (gate, inner, stalled) = (gate.clone(), inner.clone(), stall.0.subscribe());
+            async move { gate.call(sender, &inner, stalled, request).await }
+        });
+        kube::Client::new(calls, "default")
+    }
+
+    async fn call(
+        &self,
+        sender: usize,
+        inner: &kube::Client,
+        stalled: watch::Receiver<bool>,
+        request: Request<Body>,
+    ) -> Result<Response<AnyBody>, BoxError> {
+        if is_about_one_workload(&request) {
+            let answer = self.hold(sender, request).await?;
+            let response = answer.await.map_err(|_| "the connection breaks")??;
+            return Ok(response.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()));
+        }
+        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        self.0.passing.fetch_add(1, Ordering::SeqCst);
+        let _passing = Passing(&self.0);
+        let response = inner.send(request).await?;
+        if is_watch {
+            return Ok(response.map(|body| held_up(body, stalled)));
+        }
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Response::from_parts(head, Full::new(body).map_err(BoxError::from).boxed_unsync()))
+    }
+
+    async fn hold(&self, sender: usize, request: Request<Body>) -> Result<oneshot::Receiver<Answer>, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let media_type = head.headers.get(http::header::CONTENT_TYPE).cloned();
+        let (answer, receiver) = oneshot::channel();
+        self.held().push(HeldCall { sender, method: head.method, uri, media_type, body, answer });
+        self.0.arrivals.fetch_add(1, Ordering::SeqCst);
+        Ok(receiver)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<HeldCall>> {
+        self.0.held.lock().unwrap()
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.held().len()
+    }
+
+    /// Takes one that waits, by its place.
+    pub fn take(&self, place: usize) -> HeldCall {
+        self.held().remove(place)
+    }
+
+    /// Whether a call of this sender to this path waits.
+    pub fn holds(&self, sender: usize, path: &str) -> bool {
+        self.held().iter().any(|call| call.sender == sender && call.path() == path)
+    }
+
+    /// Whether nothing is on its way but what waits; and how often something has arrived so far.
+    pub fn activity(&self) -> (bool, usize) {
+        (self.0.passing.load(Ordering::SeqCst) == 0, self.0.arrivals.load(Ordering::SeqCst))
+    }
+}
+
+impl HeldCall {
+    /// Whether it writes.
+    pub fn is_patch(&self) -> bool {
+        self.method == Method::PATCH
+    }
+
+    /// Without the query.
+    pub fn path(&self) -> &str {
+        self.uri.split('?').next().unwrap_or_default()
+    }
+
+    /// Has the API server do what it asks; what that said, and whom to tell.
+    pub async fn arrive(self, api: &kube::Client) -> (Response<Bytes>, Reply) {
+        let mut request = Request::builder().method(self.method).uri(self.uri);
+        if let Some(media_type) = self.media_type {
+            request = request.header(http::header::CONTENT_TYPE, media_type);
+        }
+        let response = api.send(request.body(Body::from(self.body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (Response::from_parts(head, body), Reply(self.answer))
+    }
+
+    /// It never arrives, and `code` is the answer.
+    pub fn refuse(self, code: u16) {
+        let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code});
+        let _ = self.answer.send(Ok(Response::builder().status(code).body(status.to_string().into()).unwrap()));
+    }
+}
+
+impl Reply {
+    /// Whoever asked may be dead.
+    pub fn send(self, response: Response<Bytes>) {
+        let _ = self.0.send(Ok(response));
+    }
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Stall {
+    /// Holds up what watches tell from now on, or lets it go.
+    pub fn set(&self, is_stalled: bool) {
+        self.0.send_replace(is_stalled);
+    }
+}
+
+struct Passing<'a>(&'a State);
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        self.0.passing.fetch_sub(1, Ordering::SeqCst);
+        self.0.arrivals.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// `/apis/apps/v1/namespaces/NAMESPACE/KIND/NAME`
+fn is_about_one_workload<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    path.starts_with("/apis/apps/v1/namespaces/") && path.split('/').count() == 8
+}
+
+fn held_up(body: Body, stalled: watch::Receiver<bool>) -> AnyBody {
+    let frames = stream::unfold((body, stalled), |(mut body, mut stalled)| async move {
+        let frame = body.frame().await?;
+        // The sender is as old as the client.
+        let _ = stalled.wait_for(|is_stalled| !is_stalled).await;
+        Some((frame.map_err(BoxError::from), (body, stalled)))
+    });
+    StreamBody::new(
+        Box::pin(frames) as std::pin::Pin<Box<dyn stream::Stream<Item = Result<Frame<Bytes>, BoxError>> + Send>>
+    )
+    .boxed_unsync()
+}

@@ -1,0 +1,111 @@
+//! A replica of the service without its listeners, put together as `serve` does it: deliveries go in as bytes and
+//! come out as answers. Dropping it is its death: nothing of it goes on, whatever it was doing.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pushroll::cache::configmap::CacheConfigMap;
+use pushroll::cache::mount::MountReader;
+use pushroll::cache::{Resolver, ResolverConfig, WatchConfig};
+use pushroll::clock::Clock;
+use pushroll::cluster::Cluster;
+use pushroll::delivery::answer::{Answer, Poison};
+use pushroll::delivery::{Deliveries, DeliveryConfig};
+use pushroll::index::Scope;
+use pushroll::rollout::restart::Mode;
+use pushroll::rollout::{Policy, Restarter};
+use pushroll::telemetry::Metrics;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::fixtures::PushMessage;
+
+const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+
+pub struct Replica {
+    deliveries: Arc<Deliveries>,
+    resolver: Arc<Resolver>,
+    restarter: Restarter,
+    /// All that it does; ends with it.
+    tasks: JoinSet<()>,
+}
+
+impl Replica {
+    /// One that works in `namespace` alone, through `client`.
+    pub fn start(namespace: &str, client: kube::Client, clock: Clock, watch: Option<WatchConfig>) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let cluster = Cluster::new(client, clock, Arc::clone(&metrics));
+        let scope = Scope::of(&[namespace.to_owned()]);
+        let config = ResolverConfig {
+            scope: scope.clone(),
+            config_map: CacheConfigMap {
+                namespace: namespace.to_owned(),
+                name: "deployment-image-cache".to_owned(),
+                key: "cache.json".to_owned(),
+            },
+            mount: MountReader::new(Path::new("/nonexistent"), ["cache.json"]),
+            mount_poll: Duration::from_secs(3600),
+            rebuild_interval: Duration::ZERO,
+            refresh_interval: None,
+            clock_margin: CLOCK_MARGIN,
+            write_back: true,
+            refresh_mounts: false,
+            watch,
+        };
+        let resolver = Arc::new(Resolver::new(config, cluster.clone(), Arc::clone(&metrics)));
+        let policy = Policy { scope, ..Policy::everything() };
+        let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, Arc::clone(&metrics));
+        let config = DeliveryConfig { hold: Duration::from_secs(60), allow_stale: false, own_pod: None };
+        let deliveries = Deliveries::new(config, clock, Arc::clone(&resolver), restarter.clone(), metrics);
+        let mut tasks = JoinSet::new();
+        let index = Arc::clone(&resolver);
+        tasks.spawn(async move { index.run(CancellationToken::new()).await });
+        Self { deliveries: Arc::new(deliveries), resolver, restarter, tasks }
+    }
+
+    /// Handles a delivery to its end, like the server whether or not somebody waits; then calls `answered` with the
+    /// status and the answer.
+    pub fn deliver<F>(&mut self, message: &PushMessage, answered: impl FnOnce(u16, Answer) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let (deliveries, body) = (Arc::clone(&self.deliveries), message.body());
+        self.tasks.spawn(async move {
+            let received = deliveries.received();
+            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap();
+            answered(answer.status(Poison::Ack), answer).await;
+        });
+    }
+
+    /// Looks once for pushes that wait for the end of a cooldown. `begun` counts looks.
+    pub fn look(&mut self, begun: &Arc<AtomicUsize>) {
+        let (restarter, resolver, begun) = (self.restarter.clone(), Arc::clone(&self.resolver), Arc::clone(begun));
+        let end = CancellationToken::new();
+        self.tasks.spawn(async move {
+            let looks = AtomicUsize::new(0);
+            // A second look ends it before it has asked anything.
+            let watch_is_live = || {
+                if looks.fetch_add(1, Ordering::SeqCst) > 0 {
+                    end.cancel();
+                } else {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                }
+                resolver.watch_is_live()
+            };
+            restarter.run_deferred(Duration::from_millis(1), watch_is_live, end.clone()).await;
+        });
+    }
+
+    /// Whether its index says that the workload runs the image.
+    pub fn knows(&self, image: &str, workload: &str) -> bool {
+        let (image, index) = (image.parse().unwrap(), self.resolver.current());
+        index.is_some_and(|index| index.index.followers(&image).iter().any(|follower| *follower.name == *workload))
+    }
+
+    pub fn watch_is_live(&self) -> bool {
+        self.resolver.watch_is_live()
+    }
+}
