@@ -117,12 +117,12 @@ pub fn measure() {
     let image: ImageRef = image.parse().unwrap();
     let mut volume = mounted(directory.path(), &text);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let resolver = runtime.block_on(async {
+    let end = CancellationToken::new();
+    let (resolver, running) = runtime.block_on(async {
         let resolver = resolver_of(directory.path(), POLL);
         resolver.load_mount().await;
-        let running = Arc::clone(&resolver);
-        tokio::spawn(async move { running.run(CancellationToken::new()).await });
-        resolver
+        let (running, end) = (Arc::clone(&resolver), end.clone());
+        (resolver, tokio::spawn(async move { running.run(end).await }))
     });
 
     let mut number = 1;
@@ -145,6 +145,8 @@ pub fn measure() {
         }
         ratios.push(ratio(busy, quiet));
     }
+    end.cancel();
+    runtime.block_on(running).unwrap();
     let (middle, worst) = (quantile(&mut visible, 0.99), quantile(&mut visible, 1.0));
     println!(
         "  1 MiB swapped in: visible after {middle:?} (p99), {worst:?} (worst of {}) at a poll of {POLL:?}; target: poll + 10 ms",
