@@ -19,6 +19,13 @@ impl WatchedWorkloads {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(workload).cloned()
     }
 
+    /// Those that have a label, at one moment.
+    pub fn labelled(&self, label: &str) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
+        let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let labelled = objects.iter().filter(|(_, object)| object.metadata.labels.contains_key(label));
+        labelled.map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
+    }
+
     /// Every object, at one moment.
     pub fn all(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
         let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -66,10 +66,8 @@ impl Restarter {
 
 impl Shared {
     fn watched_deferred(&self) -> Vec<(WorkloadRef, WorkloadObject)> {
-        let all = self.cluster.watched().all().into_iter();
-        all.filter(|(_, object)| object.metadata.labels.contains_key(DEFERRED))
-            .map(|(workload, object)| (workload, WorkloadObject::clone(&object)))
-            .collect()
+        let labelled = self.cluster.watched().labelled(DEFERRED).into_iter();
+        labelled.map(|(workload, object)| (workload, WorkloadObject::clone(&object))).collect()
     }
 
     async fn list_deferred(&self) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {

@@ -80,7 +80,7 @@ fn images() -> impl Strategy<Value = Images> {
         1 => any::<String>(),
     ];
     let kind = prop::sample::select(WorkloadKind::ALL.to_vec());
-    let name = prop_oneof![9 => "(ab|cd|ef)(gh|ij|kl)", 1 => "[^\\]]{0,9}"];
+    let name = prop_oneof![9 => "(ab|cd|ef)(gh|ij|kl)", 1 => "[a-z0-9]{1,9}([.-][a-z0-9]{1,9}){0,9}"];
     let workload = (name, kind, "(mn|op)").prop_map(|(name, kind, namespace)| WorkloadRef::new(namespace, kind, name));
     prop::collection::btree_map(key.prop_map(Box::from), prop::collection::btree_set(workload, 0..4), 0..6)
 }
