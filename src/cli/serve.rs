@@ -74,8 +74,8 @@ pub(super) struct ServeArgs {
     /// Pushes worked on at once; beyond it they get 503
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_REQUESTS")]
     max_requests: u32,
-    /// Longest time for the body of a push to come, then 408
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, env = "PUSHROLL_BODY_TIMEOUT")]
+    /// Longest time for the body of a push to come, then 408; never longer than --hold
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration, env = "PUSHROLL_BODY_TIMEOUT")]
     body_timeout: Duration,
     /// Calls to the API server at once, watches apart; and workloads worked on at once
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), env = "PUSHROLL_CONCURRENCY")]
@@ -163,7 +163,8 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     let limits = Limits {
         connections: open_files::connections_within_limit(to_usize(args.max_connections), args.concurrency.into()),
         requests: to_usize(args.max_requests),
-        body_time: args.body_timeout,
+        // A body that comes later would be held up for nothing: no time is left for what it asks.
+        body_time: args.body_timeout.min(args.hold),
     };
     let config = ServeConfig {
         auth,

@@ -32,6 +32,9 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appl
 const LINGERING: usize = 64;
 const LINGER_LIMIT: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 * 1024;
+/// A connection that was closed for another is gone when its task comes to run. So many may be on their way out; then
+/// newcomers stay with the kernel, or a flood would be accepted faster than what it pushes out can go.
+const LEAVING: usize = LINGERING + 192;
 
 /// What a listener is to have.
 pub(super) struct Accept {
@@ -53,6 +56,8 @@ impl Accept {
         let mut tasks = JoinSet::new();
         while let Some(accepted) = end.run_until_cancelled(socket.accept()).await {
             while tasks.try_join_next().is_some() {}
+            // Of more tasks than there are places, each is about to end.
+            while tasks.len() >= max_connections + LEAVING && tasks.join_next().await.is_some() {}
             match accepted {
                 Ok((stream, _)) => match connections.open() {
                     Some(connection) => {

@@ -1,5 +1,7 @@
 //! Probes that tell the truth: alive is not ready, and neither is "the API server is there".
 
+use std::collections::BTreeSet;
+
 use pushroll::embedded::Outage;
 
 use crate::support::fixtures::deployment;
@@ -10,6 +12,7 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both("a_service_on_an_empty_cluster_becomes_ready", a_service_on_an_empty_cluster_becomes_ready);
+    suite.on_embedded("every_metric_is_described", every_metric_is_described);
     suite.on_embedded(
         "a_service_without_an_index_is_alive_and_not_ready",
         a_service_without_an_index_is_alive_and_not_ready,
@@ -73,4 +76,15 @@ async fn an_api_server_that_is_away_makes_nothing_unready(ground: Ground) {
         ground.embedded_kubernetes().set_outage(None);
         service.wait_for_status("a scan works again", |status| !saw(status)).await;
     }
+}
+
+/// In docs/metrics.md, and nothing there is not to be had.
+async fn every_metric_is_described(ground: Ground) {
+    let service = ground.service().start_ready().await;
+    let (status, text) = probe(&service, "/metrics").await;
+    assert_eq!(status, 200);
+    let exported = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+    let table = include_str!("../../docs/metrics.md").split_once("| metric |").unwrap().1;
+    let described = table.split('`').skip(1).step_by(2).filter(|name| name.starts_with("pushroll_"));
+    assert_eq!(described.collect::<BTreeSet<_>>(), exported.collect::<BTreeSet<_>>());
 }

@@ -194,7 +194,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("max-body", "14MiB"),
         ("max-connections", "4096"),
         ("max-requests", "512"),
-        ("body-timeout", "10s"),
+        ("body-timeout", "5s"),
         ("concurrency", "16"),
         ("drain-delay", "5s"),
         ("drain-timeout", "25s"),

@@ -17,7 +17,7 @@ use crate::image::ImageRef;
 /// the object in an annotation of at most 262,144 bytes.
 pub const PLAIN_BYTES_MAX: usize = 262_144;
 /// What a compressed document may inflate to: some 160,000 workloads, more than a ConfigMap holds with believable names.
-/// One that is made to take as much memory as it can takes 160 MB, of the 256 MiB that a pod of `deploy/base` has.
+/// One that is made to take as much memory as it can takes some 160 MB: a pod of `deploy/base` has 512 MiB.
 const INFLATED_BYTES_MAX: u64 = 24 * 1024 * 1024;
 
 /// A document as it is stored.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -12,6 +13,8 @@ use super::ground::Ground;
 
 /// Set by `make test`: the folder of the testbed's binaries.
 const BINARIES: &str = "PUSHROLL_TESTBED";
+/// Many times what the longest takes on a busy machine: one that hangs is a failure, and not a run without an end.
+const TEST_LIMIT: Duration = Duration::from_secs(900);
 /// Set by `make contract`: the program schemathesis.
 pub const SCHEMATHESIS: &str = "PUSHROLL_SCHEMATHESIS";
 
@@ -132,6 +135,6 @@ fn build() -> Result<PathBuf, String> {
 
 fn block_on(test: impl Future<Output = ()>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(test);
-    Ok(())
+    let in_time = runtime.block_on(async { tokio::time::timeout(TEST_LIMIT, test).await });
+    in_time.map_err(|_| Failed::from(format!("it did not end within {TEST_LIMIT:?}")))
 }
