@@ -69,7 +69,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "14MiB", value_parser = byte_size, env = "PUSHROLL_MAX_BODY")]
     max_body: usize,
     /// Open connections to the public listener; beyond it the longest idle one makes room
-    #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", default_value = "12000", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_CONNECTIONS")]
     max_connections: u32,
     /// Pushes worked on at once; beyond it they get 503
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_REQUESTS")]

@@ -26,9 +26,9 @@ pub const DEFAULT_CONCURRENCY: usize = 16;
 /// Longest wait for a place, where nothing else sets an end. Each place is free again after [`super::request`]'s time
 /// limits, so this is long only where the API server hangs.
 const PLACE_LIMIT: Duration = Duration::from_secs(60);
-/// Of a 429 that does not say (Kubernetes' own say 1 s at least).
+/// The shortest, and that of a 429 that does not say (Kubernetes' own say 1 s at least).
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
-/// A mistyped header must not silence us for a day.
+/// The longest: a mistyped header must not silence us for a day.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Which calls may be made now.
@@ -112,7 +112,7 @@ impl Gate {
 
     /// Learns from an answer whether the API server wants to be left alone, and for how long.
     pub(super) fn told(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-        let pause = asked_pause(status, headers)?.min(PAUSE_MAX);
+        let pause = asked_pause(status, headers)?;
         let until = Instant::now() + pause;
         let mut paused_until = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
         *paused_until = paused_until.max(Some(until));
@@ -134,11 +134,13 @@ fn asked_pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         // RFC 9110, 10.2.3: or a date; that of the same answer is by the same clock.
         Err(_) => date(after)?.duration_since(date(header(header::DATE)?)?).try_into().ok(),
     });
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => Some(asked.unwrap_or(PAUSE_DEFAULT)),
-        StatusCode::SERVICE_UNAVAILABLE => asked,
-        _ => None,
-    }
+    let pause = match status {
+        StatusCode::TOO_MANY_REQUESTS => asked.unwrap_or(PAUSE_DEFAULT),
+        StatusCode::SERVICE_UNAVAILABLE => asked?,
+        _ => return None,
+    };
+    // Whoever says 0 would be asked thousands of times in the time of one call.
+    Some(pause.clamp(PAUSE_DEFAULT, PAUSE_MAX))
 }
 
 /// Not to be asked again in the time that there is.
@@ -194,6 +196,8 @@ mod tests {
         assert_eq!(pause(429, &[("retry-after", "3")]), Some(3));
         assert_eq!(pause(503, &[("retry-after", " 3 ")]), Some(3));
         assert_eq!(pause(429, &[]), Some(1));
+        assert_eq!(pause(503, &[("retry-after", "0")]), Some(1));
+        assert_eq!(pause(429, &[("retry-after", "99999")]), Some(30));
         assert_eq!(pause(429, &[("retry-after", "soon")]), Some(1));
         assert_eq!(pause(429, &[("retry-after", "-5")]), Some(1));
         for (status, headers) in [(503, vec![]), (500, vec![("retry-after", "3")]), (200, vec![("retry-after", "3")])] {

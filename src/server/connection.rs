@@ -60,7 +60,13 @@ pub(super) async fn serve(
             }
         })
     };
-    let stream = WatchedStream { stream, connection: Arc::clone(&connection), header_bytes: 0, large_headers: None };
+    let stream = WatchedStream {
+        stream,
+        connection: Arc::clone(&connection),
+        header_bytes: 0,
+        large_headers: None,
+        held_up: Phase::Idle,
+    };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(None);
     builder.max_buf_size(MAX_HEADERS_BYTES).max_headers(MAX_HEADERS);
@@ -70,12 +76,16 @@ pub(super) async fn serve(
     let mut alarm = pin!(tokio::time::sleep(NEVER));
     let mut is_told = false;
     let served = poll_fn(|context| {
+        // What has come by now is answered: first read, then told.
+        if let Poll::Ready(ended) = http.as_mut().poll(context) {
+            return Poll::Ready(Ok(ended));
+        }
         if !is_told && ending.as_mut().poll(context).is_ready() {
             is_told = true;
             http.as_mut().graceful_shutdown();
-        }
-        if let Poll::Ready(ended) = http.as_mut().poll(context) {
-            return Poll::Ready(Ok(ended));
+            if let Poll::Ready(ended) = http.as_mut().poll(context) {
+                return Poll::Ready(Ok(ended));
+            }
         }
         // What has just happened may have changed until when.
         while let Some(deadline) = match connection.deadline(context.waker()) {
@@ -105,6 +115,8 @@ struct WatchedStream {
     connection: Arc<Connection>,
     header_bytes: usize,
     large_headers: Option<OwnedSemaphorePermit>,
+    /// What it was at when an answer could not be sent, and is again when it can.
+    held_up: Phase,
 }
 
 impl WatchedStream {
@@ -127,12 +139,19 @@ impl WatchedStream {
         Ok(())
     }
 
-    /// Whether something of an answer could be sent.
-    fn sent(&self, is_sent: bool) {
-        match is_sent {
-            true if self.connection.is_at(Phase::Unread) => drop(self.connection.is_now_at(Phase::Idle)),
-            false if self.connection.is_at(Phase::Idle) => drop(self.connection.is_now_at(Phase::Unread)),
-            _ => {}
+    /// Whether something of an answer could be sent. One that cannot has its time limit whatever the connection is at:
+    /// a request that came behind it may be waited for, but is not worked on before (hyper queues its answer first).
+    fn sent(&mut self, is_sent: bool) {
+        if is_sent {
+            if self.connection.is_at(Phase::Unread) {
+                self.connection.is_now_at(self.held_up);
+            }
+            return;
+        }
+        let at = [Phase::Idle, Phase::Asked, Phase::Admitted].into_iter().find(|phase| self.connection.is_at(*phase));
+        if let Some(phase) = at {
+            self.held_up = phase;
+            self.connection.is_now_at(Phase::Unread);
         }
     }
 }

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use crate::support::documents::document;
 use crate::support::fixtures::{PushMessage, codes, deployment, result_of};
 use crate::support::ground::Ground;
-use crate::support::http::{get, send};
+use crate::support::http::send;
 use crate::support::proxy::{ApiProxy, ApiRequest, Passage};
-use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
 
@@ -24,13 +23,6 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both("a_busy_api_server_is_asked_again_when_it_says", a_busy_api_server_is_asked_again_when_it_says);
     suite.on_embedded("a_pause_beyond_the_hold_is_not_waited_for", a_pause_beyond_the_hold_is_not_waited_for);
     suite.on_embedded("who_runs_out_of_time_in_line_says_so", who_runs_out_of_time_in_line_says_so);
-}
-
-/// The value of a metric; 0 where it has none yet.
-pub async fn metric(service: &Service, name: &str) -> f64 {
-    let text = get(&format!("{}/metrics", service.internal)).await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
 }
 
 const CONCURRENCY: usize = 3;
@@ -71,7 +63,7 @@ async fn the_api_server_sees_at_most_concurrency_calls_at_once(ground: Ground) {
             assert_eq!(answer.status, 200, "{}", answer.text());
         };
         let line = eventually("calls stand in line", async || {
-            (metric(&service, "pushroll_kubernetes_calls_waiting").await > 0.0).then_some(())
+            (service.metric("pushroll_kubernetes_calls_waiting").await > 0.0).then_some(())
         });
         let (first, second, ..) = tokio::join!(service.push(&messages[0]), service.push(&messages[1]), rebuild, line);
         for answer in [first, second] {
@@ -84,7 +76,7 @@ async fn the_api_server_sees_at_most_concurrency_calls_at_once(ground: Ground) {
         }
         is_slow.store(false, Ordering::SeqCst);
         assert_eq!(proxy.at_once().1, CONCURRENCY, "watch: {watch}");
-        assert!(metric(&service, "pushroll_kubernetes_calls_in_flight").await <= 3.0);
+        assert!(service.metric("pushroll_kubernetes_calls_in_flight").await <= 3.0);
         for workload in &workloads {
             assert_eq!(ground.generation(workload).await, 2 + i64::from(watch));
         }

@@ -12,7 +12,7 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both("a_service_on_an_empty_cluster_becomes_ready", a_service_on_an_empty_cluster_becomes_ready);
-    suite.on_embedded("every_metric_is_described", every_metric_is_described);
+    suite.plain("every_metric_is_described", every_metric_is_described);
     suite.on_embedded(
         "a_service_without_an_index_is_alive_and_not_ready",
         a_service_without_an_index_is_alive_and_not_ready,
@@ -78,13 +78,11 @@ async fn an_api_server_that_is_away_makes_nothing_unready(ground: Ground) {
     }
 }
 
-/// In docs/metrics.md, and nothing there is not to be had.
-async fn every_metric_is_described(ground: Ground) {
-    let service = ground.service().start_ready().await;
-    let (status, text) = probe(&service, "/metrics").await;
-    assert_eq!(status, 200);
-    let exported = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+/// In docs/metrics.md, and nothing else is. A metric without a value yet is not shown, so the source has to tell.
+async fn every_metric_is_described() {
+    let registered = include_str!("../../src/telemetry/metrics.rs").split("registry.register(").skip(1);
+    let registered = registered.filter_map(|rest| rest.split('"').nth(1)).map(|name| format!("pushroll_{name}"));
     let table = include_str!("../../docs/metrics.md").split_once("| metric |").unwrap().1;
     let described = table.split('`').skip(1).step_by(2).filter(|name| name.starts_with("pushroll_"));
-    assert_eq!(described.collect::<BTreeSet<_>>(), exported.collect::<BTreeSet<_>>());
+    assert_eq!(described.map(str::to_owned).collect::<BTreeSet<_>>(), registered.collect::<BTreeSet<_>>());
 }

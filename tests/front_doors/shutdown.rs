@@ -23,6 +23,7 @@ pub fn tests(suite: &mut Suite) {
     );
     suite.on_embedded("who_keeps_a_connection_is_answered_and_sent_away", who_keeps_a_connection_is_sent_away);
     suite.on_embedded("an_interrupt_waits_for_no_load_balancer", an_interrupt_waits_for_no_load_balancer);
+    suite.on_embedded("what_has_come_by_the_end_is_answered", what_has_come_by_the_end_is_answered);
     suite.on_both("either_signal_ends_an_idle_service_at_once", either_signal_ends_an_idle_service_at_once);
     suite.on_embedded("a_signal_right_at_the_start_is_a_clean_end", a_signal_right_at_the_start_is_a_clean_end);
     suite.on_embedded("the_drain_timeout_cuts_off_what_does_not_end", the_drain_timeout_cuts_off_what_does_not_end);
@@ -107,9 +108,17 @@ async fn a_push_that_waits_for_its_proof_gets_it_before_the_end(ground: Ground) 
 
 /// One request on a connection that stays open; its answer, head and body.
 fn ask(stream: &mut TcpStream, method: &str, path: &str, body: &str) -> String {
+    write(stream, method, path, body);
+    answer(stream)
+}
+
+fn write(stream: &mut TcpStream, method: &str, path: &str, body: &str) {
     let length = body.len();
     let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).unwrap();
+}
+
+fn answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -157,6 +166,31 @@ async fn who_keeps_a_connection_is_sent_away(ground: Ground) {
     assert_eq!(ground.generation(&web).await, 7);
     eventually("the log says so", async || says(&service.log(), "requests are taken for another 600s").then_some(()))
         .await;
+}
+
+/// Requests that lie in the socket when the end begins, on kept connections and on new ones.
+async fn what_has_come_by_the_end_is_answered(ground: Ground) {
+    let service = ground.service().arguments(["--drain-delay", "0s"]).start_ready().await;
+    let body = PushMessage::now(&ground.image("nobody"), 1).body();
+    let connect = |_| TcpStream::connect(service.public.trim_start_matches("http://")).unwrap();
+    let mut connections: Vec<TcpStream> = (0..10).map(connect).collect();
+    for kept in &mut connections[..5] {
+        let answer = tokio::task::block_in_place(|| ask(kept, "POST", "/v1/push", &body));
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    }
+    let open = r#"pushroll_connections{listener="public"}"#;
+    eventually("all are accepted", async || (service.metric(open).await == 10.0).then_some(())).await;
+    service.signal("STOP");
+    for connection in &mut connections {
+        write(connection, "POST", "/v1/push", &body);
+    }
+    service.signal("TERM");
+    service.signal("CONT");
+    for connection in &mut connections {
+        let answer = tokio::task::block_in_place(|| answer(connection));
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    }
+    assert_eq!(service.ended().await.code(), Some(0));
 }
 
 async fn an_interrupt_waits_for_no_load_balancer(ground: Ground) {

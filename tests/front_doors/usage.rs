@@ -192,7 +192,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("clock-margin", "10s"),
         ("poison", "ack"),
         ("max-body", "14MiB"),
-        ("max-connections", "4096"),
+        ("max-connections", "12000"),
         ("max-requests", "512"),
         ("body-timeout", "5s"),
         ("concurrency", "16"),
