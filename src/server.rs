@@ -15,10 +15,12 @@
 mod accept;
 mod admin;
 pub mod auth;
+mod config;
 mod connection;
 mod connections;
 mod drain;
 mod in_flight;
+mod listener;
 mod local_callers;
 mod lookup;
 pub(crate) mod openapi;
@@ -28,7 +30,10 @@ mod push;
 mod query;
 mod status;
 
+pub use config::ServeConfig;
 pub use in_flight::Limits;
+pub use listener::Listeners;
+pub(crate) use listener::OTHER_CONNECTIONS;
 pub(crate) use local_callers::{is_local, is_loopback};
 pub(crate) use lookup::LookupAnswer;
 
@@ -40,96 +45,26 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::cache::mount::MountReader;
-use crate::cache::{Resolver, ResolverConfig, WatchConfig, configmap::CacheConfigMap};
+use crate::cache::{Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::answer::Poison;
-use crate::delivery::{Deliveries, DeliveryConfig, OwnPod};
-use crate::rollout::{Policy, Restarter};
+use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::rollout::Restarter;
 use crate::telemetry::Metrics;
 use accept::Accept;
-use auth::{AuthConfig, Authenticator};
+use auth::Authenticator;
 use in_flight::InFlight;
+use listener::{ADMIN_CONNECTIONS, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
-
-/// Connections to the internal listener: the kubelet's, those of who scrapes metrics, and of people.
-const INTERNAL_CONNECTIONS: usize = 512;
-/// To the admin listener: those of people.
-const ADMIN_CONNECTIONS: usize = 64;
-/// The connections of all listeners but the public one.
-pub(crate) const OTHER_CONNECTIONS: usize = INTERNAL_CONNECTIONS + ADMIN_CONNECTIONS;
 
 /// Why the service is not ready.
 const NO_INDEX: &str = "no index is loaded yet";
 const NO_SIGNING_KEYS: &str = "there are no keys to check tokens with";
 const DRAINING: &str = "draining";
-
-/// Everything that `serve` can be told, with its defaults.
-#[derive(Debug, Clone)]
-pub struct ServeConfig {
-    /// Who may push; `None` takes pushes from anyone.
-    pub auth: Option<AuthConfig>,
-    /// Where the cache ConfigMap lives.
-    pub config_map: CacheConfigMap,
-    /// Where it is mounted.
-    pub mount: MountReader,
-    /// How often the mount is looked at.
-    pub mount_poll: Duration,
-    /// Least time between two rounds to the API server.
-    pub rebuild_interval: Duration,
-    /// A scan on a timer.
-    pub refresh_interval: Option<Duration>,
-    /// Tell the pods that mount the cache of each change.
-    pub refresh_mounts: bool,
-    /// Longest wait for the proof.
-    pub hold: Duration,
-    /// How far apart clocks may be and still be compared.
-    pub clock_margin: Duration,
-    /// Follow the cluster event by event.
-    pub watch: Option<WatchConfig>,
-    /// Answer from whatever index is at hand.
-    pub allow_stale: bool,
-    /// Whether junk is acknowledged.
-    pub poison: Poison,
-    /// Largest body of a push, in bytes.
-    pub max_body: usize,
-    /// What comes in at once, and how slowly.
-    pub limits: Limits,
-    /// Which workloads may be touched.
-    pub policy: Policy,
-    /// Calls to the API server at once, and workloads worked on at once.
-    pub concurrency: usize,
-    /// Longest wait for requests in flight at the end.
-    pub drain_timeout: Duration,
-    /// The pod that this process runs in, whose workload is restarted last; `None`: it is in none.
-    pub own_pod: Option<OwnPod>,
-    /// How often pushes are looked for that wait for the end of a cooldown.
-    pub deferred_poll: Duration,
-}
-
-/// The sockets, bound by the caller.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For Pub/Sub.
-    pub public: TcpListener,
-    /// For the cluster.
-    pub internal: TcpListener,
-    /// For people, on loopback.
-    pub admin: TcpListener,
-}
-
-/// Which of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listener {
-    Public,
-    Internal,
-    Admin,
-}
 
 /// Why the service ended other than by its shutdown.
 #[derive(Debug, thiserror::Error)]
@@ -156,31 +91,6 @@ pub(crate) struct App {
     pub(crate) poison: Poison,
     pub(crate) clock: Clock,
     draining: AtomicBool,
-}
-
-impl Listener {
-    /// As in metrics.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Internal => "internal",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// As in the log.
-    fn task(self) -> &'static str {
-        match self {
-            Self::Public => "public listener",
-            Self::Internal => "internal listener",
-            Self::Admin => "admin listener",
-        }
-    }
-
-    /// Whether every request is worked on that comes; on the public listener there is more to it.
-    fn admits_all(self) -> bool {
-        self != Self::Public
-    }
 }
 
 impl App {

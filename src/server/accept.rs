@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Listener;
 use super::connection;
 use super::connections::Connections;
+use super::listener::Listener;
 use crate::telemetry::Metrics;
 
 /// Out of file descriptors, for example: others close soon.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::Listener;
+use super::listener::Listener;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{ListenerLabel, RefusedLabels};
 

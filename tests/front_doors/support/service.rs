@@ -135,6 +135,8 @@ impl ServiceBuilder {
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log: Arc<Mutex<Vec<Value>>> = Arc::default();
         let (stderr, lines) = (process.stderr.take().unwrap(), Arc::clone(&log));
+        // From now on it is ended, even where nobody waits for it to listen any more.
+        let running = Running::Process(Mutex::new(process));
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
@@ -143,21 +145,15 @@ impl ServiceBuilder {
         });
         let listening = eventually("the service listens", async || {
             let log = log.lock().unwrap();
-            if let Some(status) = process.try_wait().unwrap() {
+            if let Running::Process(process) = &running
+                && let Some(status) = process.lock().unwrap().try_wait().unwrap()
+            {
                 panic!("the service ended ({status}): {log:?}");
             }
             log.iter().find_map(addresses)
         });
         let [public, internal, admin] = listening.await;
-        Service {
-            public,
-            internal,
-            admin,
-            user: self.user,
-            ground: self.ground,
-            running: Running::Process(Mutex::new(process)),
-            log,
-        }
+        Service { public, internal, admin, user: self.user, ground: self.ground, running, log }
     }
 
     /// Starts it and waits until it is ready.
@@ -294,12 +290,12 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for Running {
     fn drop(&mut self) {
-        match &mut self.running {
+        match self {
             // Waits for nothing: whatever it does ends where it waits next.
-            Running::Here(runtime) => runtime.take().into_iter().for_each(Runtime::shutdown_background),
-            Running::Process(process) => {
+            Self::Here(runtime) => runtime.take().into_iter().for_each(Runtime::shutdown_background),
+            Self::Process(process) => {
                 let process = process.get_mut().unwrap();
                 let _ = process.kill();
                 let _ = process.wait();
