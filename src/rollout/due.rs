@@ -117,9 +117,11 @@ impl Shared {
                     }
                     // For good: to try again every few seconds would change nothing.
                     Err(error @ ApiError::Denied(_)) => {
+                        // Where that is a conflict, it is looked at again, and told once.
+                        self.end_deferral(workload, &object, &error.to_string()).await?;
                         self.count(workload, Action::Failed);
                         pushes.iter().for_each(|push| self.events.denied(workload, &object, push, &error));
-                        self.end_deferral(workload, &object, &error.to_string()).await
+                        Ok(())
                     }
                     Err(error) => Err(error),
                 }

@@ -65,11 +65,12 @@ async fn a_rollout_that_fails_or_hangs_is_said(ground: Ground) {
         workload
     };
     let (mut fails, hangs) = (nowhere("fails"), nowhere("hangs"));
-    fails["spec"]["progressDeadlineSeconds"] = json!(1);
+    // What is less than a second away the controller puts into its rate-limited queue (Kubernetes:
+    // `pkg/controller/deployment/progress.go`, `requeueStuckDeployment`), which other tests may fill for half a minute.
+    fails["spec"]["progressDeadlineSeconds"] = json!(3);
     for workload in [&fails, &hangs] {
         ground.create(workload).await;
     }
-    // Time enough for controllers on a busy machine to see that the one has failed.
     let arguments = ["restart", &image, "--wait", "--timeout", "20s", "-o", "json"];
     let ran = ground.run_as(&ground.fresh_user(), &arguments).await;
     let answer = ran.json();
