@@ -32,7 +32,7 @@ async fn whatever_happens() {
         let (namespace, prefix) = ("default".to_owned(), "case".to_owned());
         Place { api: embedded.client(), namespace, prefix, watches: false, embedded: Some(embedded) }
     };
-    tokio::task::spawn_blocking(move || try_out(0, 1000, 30, &embedded))
+    tokio::task::spawn_blocking(move || try_out(0, 2000, 30, &embedded))
         .await
         .unwrap()
         .unwrap_or_else(|broken| panic!("{broken}"));
