@@ -131,7 +131,7 @@ impl CacheConfigMap {
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
     ) -> Result<Outcome, WriteError> {
-        let document = off_worker(|| Stored::of(Document::encode(head, images)));
+        let mut document = None;
         let failed = |source| WriteError::Api { config_map: self.to_string(), source };
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -139,13 +139,19 @@ impl CacheConfigMap {
             }
             let (written, must_write) = self.judge(stored.as_ref(), head, images)?;
             let others = self.other_values_bytes(stored.as_ref());
-            let of_object = |object: &ConfigMapObject| object.values_bytes().saturating_sub(others);
-            let document_bytes = if must_write { document.len() } else { stored.as_ref().map_or(0, of_object) };
-            let values_bytes = document_bytes + others;
-            let outcome = Outcome { written, document_bytes, values_bytes, resource_version: None };
+            let outcome = |document_bytes| Outcome {
+                written,
+                document_bytes,
+                values_bytes: document_bytes + others,
+                resource_version: None,
+            };
             if !must_write {
-                return Ok(outcome);
+                let of_object = |object: &ConfigMapObject| object.values_bytes().saturating_sub(others);
+                return Ok(outcome(stored.as_ref().map_or(0, of_object)));
             }
+            // Only now: most scans change nothing, and compressing takes longest.
+            let document = &*document.get_or_insert_with(|| off_worker(|| Stored::of(Document::encode(head, images))));
+            let outcome = outcome(document.len());
             if outcome.values_bytes > CONFIG_MAP_BYTES_MAX {
                 return Err(WriteError::TooLarge { config_map: self.to_string(), bytes: outcome.values_bytes });
             }
@@ -153,7 +159,7 @@ impl CacheConfigMap {
                 return Ok(outcome);
             }
             let (namespace, name) = (&self.namespace, &self.name);
-            let members = self.members(&document, stored.as_ref());
+            let members = self.members(document, stored.as_ref());
             let done = match &stored {
                 None => cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await,
                 Some(object) if object.immutable => {
