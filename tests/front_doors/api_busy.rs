@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::support::documents::assert_restarted;
 use crate::support::documents::document;
 use crate::support::fixtures::{PushMessage, codes, deployment, result_of};
 use crate::support::ground::Ground;
@@ -66,14 +67,7 @@ async fn the_api_server_sees_at_most_concurrency_calls_at_once(ground: Ground) {
             (service.metric("pushroll_kubernetes_calls_waiting").await > 0.0).then_some(())
         });
         let (first, second, ..) = tokio::join!(service.push(&messages[0]), service.push(&messages[1]), rebuild, line);
-        for answer in [first, second] {
-            assert_eq!(
-                (answer.status.as_u16(), &answer.json()["outcome"]),
-                (200, &json!("restarted")),
-                "{}",
-                answer.text()
-            );
-        }
+        [first, second].iter().for_each(assert_restarted);
         is_slow.store(false, Ordering::SeqCst);
         assert_eq!(proxy.at_once().1, CONCURRENCY, "watch: {watch}");
         assert!(service.metric("pushroll_kubernetes_calls_in_flight").await <= 3.0);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::support::documents::assert_restarted;
 use crate::support::fixtures::{PushMessage, deployment};
 use crate::support::ground::Ground;
 use crate::support::http::{get, try_send};
@@ -205,14 +206,7 @@ async fn beyond_max_requests_a_push_comes_again(ground: Ground) {
         gate.add_permits(100);
     };
     let (first, second, ()) = tokio::join!(service.push(&messages[0]), service.push(&messages[1]), third);
-    for answer in [first, second] {
-        assert_eq!(
-            (answer.status.as_u16(), &answer.json()["outcome"]),
-            (200, &json!("restarted")),
-            "{}",
-            answer.text()
-        );
-    }
+    [first, second].iter().for_each(assert_restarted);
     assert_eq!(refused(&service, "requests").await, 1.0);
     assert_eq!(service.push(&PushMessage::now(&images[0], 2)).await.json()["outcome"], "restarted");
 }
@@ -237,14 +231,7 @@ async fn a_newcomer_is_refused_only_where_all_are_worked_on(ground: Ground) {
         gate.add_permits(100);
     };
     let (first, second, ()) = tokio::join!(service.push(&messages[0]), service.push(&messages[1]), third);
-    for answer in [first, second] {
-        assert_eq!(
-            (answer.status.as_u16(), &answer.json()["outcome"]),
-            (200, &json!("restarted")),
-            "{}",
-            answer.text()
-        );
-    }
+    [first, second].iter().for_each(assert_restarted);
     assert!(refused(&service, "connections").await >= 1.0);
     // Both are idle or gone now: there is room.
     assert_eq!(service.push(&PushMessage::now(&images[0], 2)).await.json()["outcome"], "restarted");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::http::get;
+use super::http::{Answer, get};
 use super::service::Service;
 
 /// A document as somebody writes it by hand: images, and who runs them.
@@ -31,6 +31,11 @@ fn entry(workload: &Value) -> Value {
 pub fn names(answer: &Value) -> Vec<String> {
     let workloads = answer["workloads"].as_array().unwrap_or_else(|| panic!("no workloads in {answer}"));
     workloads.iter().map(|workload| workload["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A push that is done: 200, `restarted`.
+pub fn assert_restarted(answer: &Answer) {
+    assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("restarted")), "{}", answer.text());
 }
 
 impl Service {
