@@ -45,6 +45,12 @@ pub struct ImageRefError {
     problem: &'static str,
 }
 
+impl ImageRefError {
+    fn of(text: &str, problem: &'static str) -> Self {
+        Self { text: excerpt(text, EXCERPT_CHARACTERS), problem }
+    }
+}
+
 // === impl ImageRef ===
 
 impl ImageRef {
@@ -86,8 +92,7 @@ impl ImageRef {
     pub(crate) fn parse_if_of_same_repository(&self, text: &str) -> Result<Option<Self>, ImageRefError> {
         // The normal form keeps the end of the path as it is written.
         let (_, name) = self.repository().rsplit_once('/').unwrap_or_default();
-        let refused = |problem| ImageRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem };
-        if !parts(text).map_err(refused)?.path.ends_with(name) {
+        if !parts(text).map_err(|problem| ImageRefError::of(text, problem))?.path.ends_with(name) {
             return Ok(None);
         }
         text.parse().map(|parsed| Some(parsed).filter(|parsed: &Self| parsed.same_repository(self)))
@@ -98,8 +103,7 @@ impl ImageRef {
     /// # Errors
     /// The text is not an image reference.
     pub(crate) fn write_tag_key(text: &str, normal: &mut String) -> Result<bool, ImageRefError> {
-        let refused = |problem| ImageRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem };
-        let parts = parts(text).map_err(refused)?;
+        let parts = parts(text).map_err(|problem| ImageRefError::of(text, problem))?;
         normal.clear();
         parts.write_normal(normal);
         Ok(parts.digest.is_none())
@@ -114,7 +118,7 @@ impl FromStr for ImageRef {
     type Err = ImageRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).map_err(|problem| ImageRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem })
+        parse(text).map_err(|problem| ImageRefError::of(text, problem))
     }
 }
 

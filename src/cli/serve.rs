@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, RangedU64ValueParser};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,11 +69,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "14MiB", value_parser = byte_size, env = "PUSHROLL_MAX_BODY")]
     max_body: usize,
     /// Open connections to the public listener; beyond it the longest idle one makes room
-    #[arg(long, value_name = "N", default_value = "12000", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_CONNECTIONS")]
-    max_connections: u32,
+    #[arg(long, value_name = "N", default_value_t = Limits::CONNECTIONS, value_parser = up_to_a_million(), env = "PUSHROLL_MAX_CONNECTIONS")]
+    max_connections: usize,
     /// Pushes worked on at once; beyond it they get 503
-    #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "PUSHROLL_MAX_REQUESTS")]
-    max_requests: u32,
+    #[arg(long, value_name = "N", default_value_t = Limits::REQUESTS, value_parser = up_to_a_million(), env = "PUSHROLL_MAX_REQUESTS")]
+    max_requests: usize,
     /// Longest time for the body of a push to come, then 408; never longer than --hold
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration, env = "PUSHROLL_BODY_TIMEOUT")]
     body_timeout: Duration,
@@ -161,8 +161,8 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         "listening"
     );
     let limits = Limits {
-        connections: open_files::connections_within_limit(to_usize(args.max_connections), args.concurrency.into()),
-        requests: to_usize(args.max_requests),
+        connections: open_files::connections_within_limit(args.max_connections, args.concurrency.into()),
+        requests: args.max_requests,
         // A body that comes later would be held up for nothing: no time is left for what it asks.
         body_time: args.body_timeout.min(args.hold),
     };
@@ -202,9 +202,9 @@ fn host_name() -> Option<String> {
     std::env::var("HOSTNAME").ok().or_else(of_system).filter(|name| !name.is_empty())
 }
 
-/// No machine that this runs on has a smaller one.
-fn to_usize(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+/// Beyond it nobody means what they say.
+fn up_to_a_million() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1_000_000)
 }
 
 /// What tells this replica from the others: the pod's name, and this process of it.

@@ -217,11 +217,10 @@ impl Document {
 
 /// The index of what a scan has found. References that nothing can be matched by are left out.
 pub fn index_of(images: &Images) -> Index {
-    let mut index = IndexBuilder::default();
+    let mut index = IndexBuilder::with_capacity(images.len());
     for (reference, workloads) in images {
-        if let Ok(image) = reference.parse() {
-            index.add(&image, workloads.iter().cloned());
-        }
+        // What is none is left out.
+        let _ = index.add_written(reference, workloads.iter().cloned());
     }
     index.build()
 }

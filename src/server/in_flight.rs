@@ -29,6 +29,13 @@ pub struct Limits {
     pub body_time: Duration,
 }
 
+impl Limits {
+    /// [`Self::connections`] where nobody says otherwise.
+    pub const CONNECTIONS: usize = 12_000;
+    /// [`Self::requests`] where nobody says otherwise.
+    pub const REQUESTS: usize = 512;
+}
+
 /// How much of it is taken.
 #[derive(Debug)]
 pub(crate) struct InFlight {
@@ -39,7 +46,7 @@ pub(crate) struct InFlight {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 4096, requests: 512, body_time: Duration::from_secs(10) }
+        Self { connections: Self::CONNECTIONS, requests: Self::REQUESTS, body_time: Duration::from_secs(5) }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cli::http_client::request;
 use crate::clock::Clock;
+use crate::cluster::DEFAULT_CONCURRENCY;
 use crate::delivery::answer::Poison;
 use crate::embedded::{EmbeddedKubernetes, mount_config_map};
 use crate::rollout::Policy;
@@ -129,7 +130,7 @@ impl DemoService {
             max_body: 14 * 1024 * 1024,
             policy: Policy::everything(),
             limits: Limits::default(),
-            concurrency: 16,
+            concurrency: DEFAULT_CONCURRENCY,
             drain_timeout: Duration::from_secs(5),
             own_pod: None,
             deferred_poll: Duration::from_secs(1),
