@@ -29,7 +29,7 @@ test: tools
 	@binaries=$$(tests/testbed/build) && PUSHROLL_TESTBED="$$binaries" $(CARGO) test --locked
 
 contract:
-	@schemathesis=$$(tests/contract/build) && PUSHROLL_SCHEMATHESIS="$$schemathesis" $(CARGO) test --locked --test front_doors -- contract_of_
+	@schemathesis=$$(tests/contract/build) && PUSHROLL_SCHEMATHESIS="$$schemathesis" $(CARGO) test --locked --test end_to_end -- contract_of_
 
 fuzz:
 	@fuzz/run $(SECONDS) $(TARGETS)

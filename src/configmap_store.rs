@@ -17,11 +17,11 @@ mod tests;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use patch::{patch_of, without_nulls};
@@ -125,7 +125,7 @@ impl ConfigMapStore {
     /// [`StoreError::Api`]
     pub async fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
         if let Some(cache) = &self.cache
-            && let Some((read, snapshot)) = &*cache.read.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Some((read, snapshot)) = &*cache.read.lock()
             && read.elapsed() < cache.max_age
         {
             return Ok(Some(snapshot.clone()));
@@ -256,7 +256,7 @@ impl ConfigMapStore {
     fn remember(&self, object: &ConfigMapObject) {
         let Some(cache) = &self.cache else { return };
         let snapshot = Snapshot::of(object);
-        let mut read = cache.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = cache.read.lock();
         // A read that was overtaken by a write must not bring the old values back. Versions are numbers that
         // rise (Kubernetes: API concepts, "Resource versions").
         let version = |snapshot: &Snapshot| snapshot.resource_version.parse::<u64>().ok();

@@ -16,10 +16,11 @@ mod first_receipt;
 mod own_pod;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
@@ -127,7 +128,7 @@ impl Deliveries {
 
     /// The last answers, the newest first.
     pub fn recent(&self) -> Vec<Answer> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.recent.lock().iter().cloned().collect()
     }
 
     async fn push(&self, received: Received, pushed: ImagePush, message: &Message, mode: Mode) -> Answer {
@@ -277,7 +278,7 @@ impl Deliveries {
         } else {
             tracing::info!(outcome, duration_ms, json.push = json, "push");
         }
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         recent.push_front(answer.clone());
         recent.truncate(RECENT_ANSWERS);
         while recent.len() > 1 && recent.iter().map(|answer| answer.workloads.len()).sum::<usize>() > RECENT_WORKLOADS {

@@ -42,12 +42,13 @@ mod write;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
@@ -204,7 +205,7 @@ impl EmbeddedKubernetes {
     /// The requests of one user so far, in order of arrival.
     #[must_use]
     pub fn api_calls(&self, user: &str) -> Vec<ApiCall> {
-        let calls = lock(&self.shared.calls);
+        let calls = self.shared.calls.lock();
         calls.iter().filter(|(caller, _)| caller == user).map(|(_, call)| call.clone()).collect()
     }
 
@@ -223,7 +224,7 @@ impl EmbeddedKubernetes {
     /// `ValidatingAdmissionPolicy` without a `reason` of its own does: 422 `Invalid`
     /// (apiserver, `admission/plugin/policy/validating/dispatcher.go`).
     pub fn deny(&self, namespace: &str, name: Option<&str>, message: &str) {
-        lock(&self.shared.denials).push(Denial {
+        self.shared.denials.lock().push(Denial {
             namespace: namespace.to_owned(),
             name: name.map(str::to_owned),
             message: message.to_owned(),
@@ -232,7 +233,7 @@ impl EmbeddedKubernetes {
 
     /// Takes back every [`Self::deny`].
     pub fn lift_denials(&self) {
-        lock(&self.shared.denials).clear();
+        self.shared.denials.lock().clear();
     }
 }
 
@@ -256,22 +257,17 @@ impl Shared {
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        lock(&self.store)
+        self.store.lock()
     }
 
     /// The message of the first policy against writing this workload.
     fn denial_of(&self, namespace: &str, name: &str) -> Option<String> {
-        let denials = lock(&self.denials);
+        let denials = self.denials.lock();
         let matching = denials
             .iter()
             .find(|denial| denial.namespace == namespace && denial.name.as_deref().is_none_or(|denied| denied == name));
         matching.map(|denial| denial.message.clone())
     }
-}
-
-/// No lock is held across a panic that leaves half a write behind, so poison says nothing here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn into_axum(request: http::Request<kube::client::Body>) -> http::Request<axum::body::Body> {

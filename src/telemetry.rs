@@ -1,6 +1,8 @@
-//! What the service tells of itself: metrics and logs. It must not know what any of it decides.
+//! What the service reports about itself: metrics and logs. It must not know what any of it decides.
 
+pub mod gauge_guard;
 pub mod logging;
 pub mod metrics;
 
+pub use gauge_guard::GaugeGuard;
 pub use metrics::Metrics;

@@ -12,7 +12,7 @@ mod reload;
 mod start;
 mod statistics;
 /// What the tests stand on, as far as measurements do.
-#[path = "../../tests/front_doors/support"]
+#[path = "../../tests/end_to_end/support"]
 #[allow(dead_code)]
 mod support {
     pub mod certificates;

@@ -4,10 +4,10 @@
 //! A ConfigMap that was changed and changed back between two of our reads counts as changed: a mount may be accused
 //! until it next shows what the ConfigMap holds.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Tier;
 use super::resolver::Resolver;
@@ -53,8 +53,7 @@ impl MountLag {
     }
 
     fn lock(&self) -> MutexGuard<'_, Lag> {
-        // Nothing that holds the lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,11 +6,10 @@
 //! one change is one PATCH a pod and then silence. A document that was written for its head alone is no change: pods would
 //! be written every few minutes for a time that the kubelet brings soon enough.
 
-use std::sync::{Mutex, PoisonError};
-
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -142,8 +141,7 @@ impl MountRefresher {
     }
 
     pub(super) fn status(&self) -> MountRefreshStatus {
-        // Nothing that holds the lock can leave it half changed.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().clone()
     }
 
     /// Tells of changes for ever. One that failed is not told again: the kubelet will have shown it by then.
@@ -169,8 +167,7 @@ impl MountRefresher {
             Ok(pods) => MountRefreshStatus { refreshed_at: Some(now), pods: Some(pods), error: None },
             Err(error) => MountRefreshStatus { error: Some(error.to_string()), ..self.status() },
         };
-        let before =
-            std::mem::replace(&mut *self.status.lock().unwrap_or_else(PoisonError::into_inner), status.clone());
+        let before = std::mem::replace(&mut *self.status.lock(), status.clone());
         match (before.error, status.error) {
             (before, Some(error)) if before.as_ref() != Some(&error) => tracing::warn!("{error}"),
             (Some(_), None) => {

@@ -3,9 +3,9 @@
 //! Whatever is wrong with the mount, the last good index stays.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Tier;
@@ -86,8 +86,8 @@ impl MountPoller {
         }
     }
 
-    fn judged(&self) -> std::sync::MutexGuard<'_, Option<Version>> {
-        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    fn judged(&self) -> parking_lot::MutexGuard<'_, Option<Version>> {
+        self.judged.lock()
     }
 
     fn loaded(&self, resolver: &Resolver, version: &Version, bytes: usize, mut document: Document) {

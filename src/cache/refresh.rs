@@ -5,9 +5,10 @@
 //! bounded trickle, whatever their rate. A round without a need that is still open does not begin.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -93,8 +94,7 @@ impl Refresher {
     }
 
     fn needs(&self) -> MutexGuard<'_, Needs> {
-        // Nothing that holds the lock can leave it half changed.
-        self.needs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.needs.lock()
     }
 
     fn has_unmet(&self, resolver: &Resolver) -> bool {

@@ -1,9 +1,10 @@
 //! How each tier is doing: for `/v1/status`, and for one log line whenever that changes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::Tier;
@@ -155,8 +156,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tiers> {
-        // Nothing that holds the lock can leave it half changed.
-        self.tiers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tiers.lock()
     }
 }
 

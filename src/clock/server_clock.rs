@@ -3,10 +3,10 @@
 //! `Date` has a resolution of a second and was written somewhere between our sending and our receiving, so the
 //! distance is known as a range; the worst of it counts.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 /// What the last answer told of the API server's clock.
 #[derive(Debug, Default)]
@@ -56,8 +56,8 @@ impl ServerClock {
         self.lock().filter(|observed| Duration::try_from(observed.distance).is_ok_and(|distance| distance <= margin))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Observed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Option<Observed>> {
+        self.0.lock()
     }
 }
 

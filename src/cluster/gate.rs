@@ -9,10 +9,10 @@
 //! What the API server says with 429, or with 503 and `Retry-After`, it says to all of us: priority and fairness knows
 //! one service account, not one call. So every call waits until then.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, header};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::allowance::{self, WaitsFor};
@@ -114,13 +114,13 @@ impl Gate {
     pub(super) fn told(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         let pause = asked_pause(status, headers)?;
         let until = Instant::now() + pause;
-        let mut paused_until = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paused_until = self.paused_until.lock();
         *paused_until = paused_until.max(Some(until));
         Some(pause)
     }
 
     fn pause(&self) -> Option<Duration> {
-        let until = (*self.paused_until.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let until = (*self.paused_until.lock())?;
         until.checked_duration_since(Instant::now()).filter(|pause| !pause.is_zero())
     }
 }

@@ -5,10 +5,10 @@
 //! bookmark) and its clean end: requests last a few seconds and are opened again. That a request was opened is none:
 //! an answer may begin and never go on. And a LIST is none: it is as old as its first page.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The pulse of the watch of one kind, in one namespace or in all.
@@ -162,8 +162,7 @@ impl Pulse {
     }
 
     fn lock(&self) -> MutexGuard<'_, Beat> {
-        // Nothing that holds the lock can leave it half changed.
-        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
+        self.beat.lock()
     }
 }
 

@@ -1,7 +1,9 @@
 //! The workloads as a watch has last told of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::workloads::WorkloadObject;
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -16,25 +18,25 @@ pub struct WatchedWorkloads(RwLock<Objects>);
 impl WatchedWorkloads {
     /// The object as it was last seen.
     pub fn get(&self, workload: &WorkloadRef) -> Option<Arc<WorkloadObject>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(workload).cloned()
+        self.0.read().get(workload).cloned()
     }
 
     /// Those that have a label, at one moment.
     pub fn labelled(&self, label: &str) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
-        let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.0.read();
         let labelled = objects.iter().filter(|(_, object)| object.metadata.labels.contains_key(label));
         labelled.map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
     }
 
     /// Every object, at one moment.
     pub fn all(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
-        let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let objects = self.0.read();
         objects.iter().map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
     }
 
     /// Takes in an object; says whether it runs other images than before.
     pub fn apply(&self, workload: WorkloadRef, object: Arc<WorkloadObject>) -> bool {
-        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.0.write();
         let before = objects.insert(workload, Arc::clone(&object));
         !before.is_some_and(|before| {
             let [before, now] = [&before, &object].map(|object| object.spec.template.spec.images().map(|i| i.image));
@@ -55,7 +57,7 @@ impl WatchedWorkloads {
             return;
         }
         let Some(object) = object() else { return };
-        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.0.write();
         if let Some(watched) = objects.get_mut(workload).filter(|watched| is_as_before(watched)) {
             *watched = Arc::new(object);
         }
@@ -63,7 +65,7 @@ impl WatchedWorkloads {
 
     /// Forgets one; says whether there was one.
     pub fn remove(&self, workload: &WorkloadRef) -> bool {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(workload).is_some()
+        self.0.write().remove(workload).is_some()
     }
 
     /// What a LIST of a kind has given, in a namespace or in all, takes the place of what there was of it.
@@ -76,7 +78,7 @@ impl WatchedWorkloads {
         let is_of_list = |workload: &WorkloadRef| {
             workload.kind == kind && namespace.is_none_or(|namespace| namespace == &*workload.namespace)
         };
-        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut objects = self.0.write();
         objects.retain(|workload, _| !is_of_list(workload));
         objects.extend(listed);
     }

@@ -2,8 +2,9 @@
 //! the scan takes and whatever the clocks say.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 /// How many messages are remembered; the oldest go first. One that is forgotten costs a scan.
 const MESSAGES: usize = 4096;
@@ -21,7 +22,7 @@ struct Receipts {
 impl FirstReceipts {
     /// When the message of this id was first received, `received` being this time.
     pub(super) fn of(&self, message_id: &str, received: Instant) -> Instant {
-        let mut receipts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut receipts = self.0.lock();
         if let Some(first) = receipts.by_id.get(message_id) {
             return *first;
         }

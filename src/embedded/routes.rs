@@ -38,7 +38,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let info = RequestInfo::of(&parts);
-    super::lock(&shared.calls).push((request::user(&parts).to_owned(), info.api_call(&parts)));
+    shared.calls.lock().push((request::user(&parts).to_owned(), info.api_call(&parts)));
 
     let mut response = match shared.wait_out_outage().await {
         Some(status) => refusal(&status),

@@ -7,8 +7,9 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Push;
@@ -56,17 +57,13 @@ pub(super) struct Turn<'a> {
 
 struct Queued<'a>(&'a Gauge);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Turns {
     /// Registers a push.
     pub(super) fn join(&self, workload: &WorkloadRef, push: &Arc<Push>) -> Place<'_> {
         let key = (workload.clone(), push.image.tag_key().unwrap_or_default().into());
-        let mut lines = lock(&self.0);
+        let mut lines = self.0.lock();
         let line = Arc::clone(lines.entry(key.clone()).or_default());
-        lock(&line.state).registered.push(Arc::clone(push));
+        line.state.lock().registered.push(Arc::clone(push));
         Place { turns: self, key, line, push: Arc::clone(push) }
     }
 }
@@ -80,7 +77,7 @@ impl Place<'_> {
             let _queued = Queued(queued);
             self.line.turn.lock().await
         };
-        let state = lock(&self.line.state);
+        let state = self.line.state.lock();
         let own = self.push.order();
         let is_dealt_with = own.is_some() && state.dealt_with.as_ref().is_some_and(|done| done.order() >= own);
         if is_dealt_with {
@@ -94,7 +91,7 @@ impl Place<'_> {
 
     /// To be told, within the turn, of the push that was dealt with.
     pub(super) fn dealt_with(&self, push: &Arc<Push>) {
-        let mut state = lock(&self.line.state);
+        let mut state = self.line.state.lock();
         if push.order() > state.dealt_with.as_ref().and_then(|done| done.order()) {
             state.dealt_with = Some(Arc::clone(push));
         }
@@ -109,8 +106,8 @@ impl Drop for Queued<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut lines = lock(&self.turns.0);
-        let mut state = lock(&self.line.state);
+        let mut lines = self.turns.0.lock();
+        let mut state = self.line.state.lock();
         if let Some(own) = state.registered.iter().position(|push| Arc::ptr_eq(push, &self.push)) {
             state.registered.swap_remove(own);
         }

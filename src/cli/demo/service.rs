@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -142,19 +142,19 @@ impl DemoService {
             Duration::ZERO
         };
         let running = tokio::spawn(async move { Ok(serve(config, client, Clock::system(), listeners, end).await?) });
-        *self.service.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((addresses, running));
+        *self.service.lock() = Some((addresses, running));
         Ok(Server { demo: self, addresses })
     }
 
     pub(super) fn address(&self) -> anyhow::Result<Addresses> {
-        let service = self.service.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let service = self.service.lock();
         service.as_ref().map(|(addresses, _)| *addresses).context("the demo's service was not started")
     }
 
     /// Ends the service and the kubelet, and removes the mount.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.end.cancel();
-        let service = self.service.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let service = self.service.into_inner();
         if let Some((_, running)) = service {
             running.await.context("the demo's service ended badly")??;
         }

@@ -42,7 +42,7 @@ impl Model {
         let turn = place.turn(&self.queued).await;
         for wanted in [&turn.newest, own] {
             let is_done = || {
-                let restarts = lock(&self.restarts);
+                let restarts = self.restarts.lock();
                 wanted.order().is_some() && restarts.iter().any(|done| done.order() >= wanted.order())
             };
             if is_done() {
@@ -53,7 +53,7 @@ impl Model {
             if is_done() {
                 continue;
             }
-            lock(&self.restarts).push(Arc::clone(wanted));
+            self.restarts.lock().push(Arc::clone(wanted));
             place.dealt_with(wanted);
             return Some(Arc::clone(wanted));
         }
@@ -93,9 +93,9 @@ fn play(pushes: &[(Option<i64>, Option<u64>)]) -> Played {
         for task in tasks {
             answers.push(task.await.unwrap().map(|restarted| restarted.as_ref().map(published)));
         }
-        let restarts = lock(&model.restarts).iter().map(published).collect();
+        let restarts = model.restarts.lock().iter().map(published).collect();
         assert_eq!(model.queued.get(), 0);
-        let lines_left = lock(&model.turns.0).len();
+        let lines_left = model.turns.0.lock().len();
         Played { restarts, answers, lines_left }
     })
 }

@@ -1,9 +1,9 @@
 //! Why a push is not taken: for the log and the metrics, never for the caller.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use crate::excerpt::excerpt;
 
@@ -147,7 +147,7 @@ impl RefusalLog {
 
     /// Whether this one is told, and how many before it were not.
     fn turn(&self, refusal: Refusal, now: Timestamp) -> Option<u64> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.0.lock();
         let Some(told) = kinds.get_mut(&refusal) else {
             kinds.insert(refusal, Told { at: now, untold: 0 });
             return Some(0);

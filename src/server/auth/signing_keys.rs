@@ -3,12 +3,13 @@
 //! They are kept for [`KEEP`] beyond their expiry while the issuer cannot be reached: a push that Google has signed is
 //! worth more than a key that may have been withdrawn in the last hours.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::http::{Request, StatusCode, Uri, header};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
@@ -121,7 +122,7 @@ impl SigningKeys {
 
     /// Whether a fetch for an unknown `kid` is under way, or now begun.
     fn ask(&self, now: Timestamp) -> bool {
-        let mut asked = lock(&self.asked);
+        let mut asked = self.asked.lock();
         if asked.is_pending {
             return true;
         }
@@ -150,7 +151,7 @@ impl SigningKeys {
                     later(self.clock.now(), SignedDuration::from_secs(backoff))
                 }
             };
-            lock(&self.asked).is_pending = false;
+            self.asked.lock().is_pending = false;
             self.attempts.send_modify(|attempts| *attempts += 1);
             self.until(due).await;
         }
@@ -166,7 +167,7 @@ impl SigningKeys {
             tokio::select! {
                 () = tokio::time::sleep(left.min(TICK)) => {}
                 // One that came during the last fetch has been served by it.
-                () = self.wanted.notified() => if lock(&self.asked).is_pending { return },
+                () = self.wanted.notified() => if self.asked.lock().is_pending { return },
             }
         }
     }
@@ -188,7 +189,7 @@ impl SigningKeys {
         self.count("fetched");
         let fetched = FetchedKeys { keys, fetched_at: now, fresh_until, usable_until: later(fresh_until, KEEP) };
         let is_first = self.fetched.swap(Some(Arc::new(fetched))).is_none();
-        if lock(&self.error).take().is_some() || is_first {
+        if self.error.lock().take().is_some() || is_first {
             tracing::info!(url = %self.url, keys = count, %fresh_until, "the signing keys were fetched");
         }
         Ok(later(now, lifetime * 4 / 5))
@@ -196,7 +197,7 @@ impl SigningKeys {
 
     fn failed(&self, error: String) {
         self.count("failed");
-        let previous = lock(&self.error).replace(error.clone());
+        let previous = self.error.lock().replace(error.clone());
         if previous.as_ref() == Some(&error) {
             return;
         }
@@ -224,17 +225,13 @@ impl SigningKeys {
             fetched_at: fetched.map(|fetched| fetched.fetched_at),
             fresh_until: fetched.map(|fetched| fetched.fresh_until),
             usable_until: fetched.map(|fetched| fetched.usable_until),
-            error: lock(&self.error).clone(),
+            error: self.error.lock().clone(),
         }
     }
 }
 
 fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An error with what caused it.

@@ -1,10 +1,10 @@
 //! The tokens that were verified, until they expire: Pub/Sub sends one with every push for up to an hour.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 
 /// A subscription has one or two at a time. Only tokens that were verified get in.
 const TOKENS_MAX: usize = 1024;
@@ -40,7 +40,7 @@ impl VerifiedTokens {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Fingerprint, Timestamp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,0 +1,99 @@
+//! Whatever happens in whatever order: pushes, deliveries, crashes, lost answers, conflicts, edits by others, rollbacks,
+//! cooldowns. proptest makes it up, a gate before the API server decides which call goes next, and a model says what
+//! must hold (`interleavings/model.rs`).
+//!
+//! The cases are the same at each run. `PUSHROLL_INTERLEAVINGS` sets how many are tried, `PUSHROLL_SEED` which.
+
+mod model;
+mod plan;
+mod world;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use pushroll::embedded::EmbeddedKubernetes;
+
+use crate::support::chance::random;
+use crate::support::ground::Ground;
+use crate::support::suite::Suite;
+use model::Broken;
+use plan::{Plan, plans};
+use world::{Place, World};
+
+pub fn tests(suite: &mut Suite) {
+    suite.plain(whatever_happens_in_whatever_order);
+    suite.plain(whatever_happens_under_a_watch);
+    suite.on_control_plane(whatever_happens_on_a_real_api_server);
+}
+
+async fn whatever_happens_in_whatever_order() {
+    let embedded = || async {
+        let embedded = EmbeddedKubernetes::new();
+        let (namespace, prefix) = ("default".to_owned(), "case".to_owned());
+        Place { api: embedded.client(), namespace, prefix, watches: false, embedded: Some(embedded) }
+    };
+    tokio::task::spawn_blocking(move || try_out(0, 2000, 30, &embedded))
+        .await
+        .unwrap()
+        .unwrap_or_else(|broken| panic!("{broken}"));
+}
+
+/// Few at a time have much to do: a watch is live a second after it was opened.
+async fn whatever_happens_under_a_watch() {
+    let embedded = || async {
+        let embedded = EmbeddedKubernetes::new();
+        let (namespace, prefix) = ("default".to_owned(), "case".to_owned());
+        Place { api: embedded.client(), namespace, prefix, watches: true, embedded: Some(embedded) }
+    };
+    let threads = (0..16).map(|thread| tokio::task::spawn_blocking(move || try_out(thread, 4, 30, &embedded)));
+    for thread in threads.collect::<Vec<_>>() {
+        thread.await.unwrap().unwrap_or_else(|broken| panic!("{broken}"));
+    }
+}
+
+async fn whatever_happens_on_a_real_api_server(ground: Ground) {
+    static CASES: AtomicUsize = AtomicUsize::new(0);
+    let user = ground.fresh_user();
+    let real = move || {
+        let (ground, user) = (ground.clone(), user.clone());
+        async move {
+            let prefix = format!("case-{}", CASES.fetch_add(1, Ordering::SeqCst));
+            let api = ground.client_as(&user).await;
+            Place { api, namespace: ground.namespace().to_owned(), prefix, watches: false, embedded: None }
+        }
+    };
+    tokio::task::spawn_blocking(move || try_out(0, 30, 20, &real))
+        .await
+        .unwrap()
+        .unwrap_or_else(|broken| panic!("{broken}"));
+}
+
+/// Tries `cases` plans of up to `steps` steps, each at a place of its own.
+fn try_out<F: Future<Output = Place>>(
+    stream: u64,
+    cases: u32,
+    steps: usize,
+    place: &impl Fn() -> F,
+) -> Result<(), Broken> {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("PUSHROLL_SEED").unwrap_or(1);
+    let cases = number("PUSHROLL_INTERLEAVINGS").map_or(cases, |cases| u32::try_from(cases).unwrap());
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 3000, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, random(seed, stream));
+    let outcome = runner.run(&plans(steps), |plan| play(&plan, place).map_err(TestCaseError::fail));
+    outcome.map_err(|error| match error {
+        TestError::Fail(reason, plan) => format!("seed {seed}/{stream}: {reason}\n{plan:?}"),
+        TestError::Abort(reason) => format!("seed {seed}/{stream}: {reason}"),
+    })
+}
+
+/// Plays a case; where a rule is broken says which, and all that led to it.
+fn play<F: Future<Output = Place>>(plan: &Plan, place: &impl Fn() -> F) -> Result<(), Broken> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(place().await, plan).await?;
+        let played = world.play(plan).await.map_err(|broken| format!("{broken}\n{}", world.trace.join("\n")));
+        world.leave().await;
+        played
+    })
+}
