@@ -5,7 +5,7 @@ CARGO ?= cargo
 SECONDS ?= 30
 TARGETS ?=
 
-.PHONY: help tools testbed test contract fuzz fmt clippy doc deny advisories check demo
+.PHONY: help tools testbed test contract fuzz fmt clippy doc deny advisories workflows check demo
 
 help:
 	@echo "make test      every test, on a real Kubernetes control plane too"
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz      each parser for 30 s; SECONDS=3600 TARGETS=document for longer, and for one"
 	@echo "make deny      licences, sources and duplicates of the dependencies"
 	@echo "make advisories  their known vulnerabilities; needs GitHub"
+	@echo "make workflows  .github/workflows, with actionlint"
 	@echo "make check     formatting, clippy, documentation: what CI checks before it tests"
 	@echo "make demo      a push, played end to end in one process"
 
@@ -51,6 +52,9 @@ deny:
 # Not of CI: what it says depends on the day, and its database is a git repository on GitHub.
 advisories:
 	@deny=$$(tests/tools/build cargo-deny 0.20.2) && timeout 300 "$$deny" --locked check advisories
+
+workflows: tools
+	go -C tests/workflows tool actionlint "$(CURDIR)"/.github/workflows/*.yaml
 
 check: fmt clippy doc
 
