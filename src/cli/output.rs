@@ -1,10 +1,10 @@
 //! How results are printed: a table for people, JSON for programs, names for pipes.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use anstyle::AnsiColor::{self, Cyan, Green, Red, Yellow};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use tabwriter::TabWriter;
 
 use crate::check::Severity;
 use crate::delivery::answer::{Answer, Source};
@@ -49,15 +49,17 @@ pub(super) fn print_names<'a>(workloads: impl IntoIterator<Item = &'a WorkloadRe
 
 /// Rows under a header, columns two spaces apart, as kubectl prints them.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    let mut table = TabWriter::new(Vec::new()).minwidth(0).padding(2).ansi(true);
+    let rows = rows.into_iter().map(|row| row.map(|cell| one_line(&cell)).join("\t") + "\n");
+    let text: String = [header.join("\t") + "\n"].into_iter().chain(rows).collect();
+    // Writing to memory cannot fail.
+    let aligned = table.write_all(text.as_bytes()).ok().and_then(|()| table.into_inner().ok()).unwrap_or_default();
+    String::from_utf8_lossy(&aligned).lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// An API server's message may have several lines, and a tab would end the cell.
+fn one_line(cell: &str) -> String {
+    cell.split(['\t', '\n', '\r']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The workloads of an answer, with what was done and why.
@@ -111,5 +113,19 @@ pub(super) fn describe_source(source: &Source, now: jiff::Timestamp) -> String {
             let age = now.duration_since(as_of).as_secs().max(0);
             format!("from the {tier}, as of {as_of} ({age}s ago)")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_takes_no_width_and_a_cell_stays_on_its_line() {
+        let red = style(Action::Failed, "failed");
+        let rows =
+            [[red.clone(), "one\n\ttwo".to_owned(), String::new()], ["x".to_owned(), "y".to_owned(), "z".to_owned()]];
+        let expected = format!("A       B        C\n{red}  one two\nx       y        z\n");
+        assert_eq!(table(["A", "B", "C"], rows), expected);
     }
 }
