@@ -1,6 +1,8 @@
 //! The admission policy that keeps the account to what a restart needs: with it pushroll does all that it does to a
 //! workload, and whoever has its account can do no more.
 
+mod every_field;
+
 use serde_json::{Value, json};
 
 use super::manifests::{Manifests, NAMESPACE};
@@ -15,6 +17,7 @@ use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_control_plane(the_account_may_change_annotations_and_nothing_else);
+    suite.on_control_plane(every_field::the_account_may_change_no_other_field);
 }
 
 /// The account of a test's own, with its roles and its policy.
@@ -35,6 +38,14 @@ async fn account(ground: &Ground) -> LoggedIn {
     assert!(kept.objects.iter().any(|object| object.to_string().contains(&format!("== '{user}'"))));
     kept.apply(ground);
     ground.log_in(ground.namespace(), "pushroll").await
+}
+
+/// The API server takes a moment to read a new policy.
+async fn policy_in_force(ground: &Ground, account: &LoggedIn, workload: &Value) {
+    let probe = json!({"metadata": {"labels": {"probe": "x"}}});
+    let denied = async || refused(ground, account, workload, &probe).await;
+    let message = eventually("the policy is in force", denied).await;
+    assert!(message.contains("pushroll may change no labels"), "{message}");
 }
 
 /// What the API server says to a merge patch by the account; `None` where it would do it.
@@ -61,11 +72,7 @@ async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
         ground.create(workload).await;
     }
     let account = account(&ground).await;
-
-    let probe = json!({"metadata": {"labels": {"probe": "x"}}});
-    let denied = async || refused(&ground, &account, &workloads[0], &probe).await;
-    let message = eventually("the policy is in force", denied).await;
-    assert!(message.contains("pushroll may change no labels"), "{message}");
+    policy_in_force(&ground, &account, &workloads[0]).await;
 
     for workload in &workloads {
         let containers = |container: Value| json!({"spec": {"template": {"spec": {"containers": [container]}}}});
@@ -91,6 +98,7 @@ async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
             json!({"metadata": {"annotations": {"pushroll.dev/restart": "false"}}}),
             json!({"metadata": {"labels": {"tier": null}}}),
             json!({"metadata": {"finalizers": ["example.com/held"]}}),
+            json!({"spec": {"template": {"metadata": {"finalizers": ["example.com/held"]}}}}),
         ];
         for patch in &patches {
             let message = refused(&ground, &account, workload, patch).await;

@@ -185,6 +185,7 @@ impl Ground {
     }
 }
 
-fn object_path(manifest: &Value) -> String {
+/// Where the object of a manifest is.
+pub fn object_path(manifest: &Value) -> String {
     format!("{}/{}", collection(manifest), manifest["metadata"]["name"].as_str().unwrap())
 }
