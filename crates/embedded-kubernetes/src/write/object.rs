@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::Write;
-use crate::embedded::defaults::TEMPLATE_GENERATION;
-use crate::embedded::managed_fields;
-use crate::embedded::resource::{Generation, ResourceType};
-use crate::embedded::status::Status;
+use crate::defaults::TEMPLATE_GENERATION;
+use crate::managed_fields;
+use crate::resource::{Generation, ResourceType};
+use crate::status::Status;
 
 // === impl Write ===
 

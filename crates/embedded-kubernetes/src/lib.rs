@@ -21,6 +21,8 @@
 //! It must not know pushroll: no annotation keys, no cache format, nothing of `rollout` or `index`.
 //! There is no authorization (the bearer token *is* the user), no controller.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod access;
 mod defaults;
 #[cfg(unix)]
