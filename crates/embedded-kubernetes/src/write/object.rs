@@ -2,126 +2,128 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Write;
 use crate::defaults::TEMPLATE_GENERATION;
 use crate::managed_fields;
 use crate::resource::{Generation, ResourceType};
 use crate::status::Status;
 
-// === impl Write ===
-
-impl Write<'_> {
-    /// `PrepareForCreate`: what of a new object is the server's.
-    pub(super) fn reset_status(&self, object: &mut Value) -> Result<(), Status> {
-        let status = match self.resource.kind {
-            "Namespace" => json!({ "phase": "Active" }),
-            "Pod" => json!({ "phase": "Pending" }),
-            "StatefulSet" => json!({ "replicas": 0, "availableReplicas": 0 }),
-            _ if self.resource.has_status => json!({}),
-            _ => return Ok(()),
-        };
-        object["status"] = status;
-        if self.resource.kind == "Namespace" {
-            object["spec"] = json!({ "finalizers": ["kubernetes"] });
-        }
-        *object = self.decode(object.take())?;
-        Ok(())
+/// `PrepareForCreate`: what of a new object is the server's.
+pub(super) fn reset_status(resource: &ResourceType, object: &mut Value) -> Result<(), Status> {
+    let status = match resource.kind {
+        "Namespace" => json!({ "phase": "Active" }),
+        "Pod" => json!({ "phase": "Pending" }),
+        "StatefulSet" => json!({ "replicas": 0, "availableReplicas": 0 }),
+        _ if resource.has_status => json!({}),
+        _ => return Ok(()),
+    };
+    object["status"] = status;
+    if resource.kind == "Namespace" {
+        object["spec"] = json!({ "finalizers": ["kubernetes"] });
     }
+    *object = decode(resource, object.take())?;
+    Ok(())
+}
 
-    /// `BeforeUpdate` and `PrepareForUpdate`.
-    pub(super) fn keep_what_is_the_servers(&self, live: &Value, new: &mut Value) {
-        if self.subresource.is_none() && self.resource.has_status {
-            new["status"] = live["status"].clone();
-        }
-        let metadata = &mut new["metadata"];
-        metadata["creationTimestamp"] = live["metadata"]["creationTimestamp"].clone();
-        if metadata["uid"].is_null() {
-            metadata["uid"] = live["metadata"]["uid"].clone();
-        }
-        let annotations_count = self.resource.generation == Generation::SpecOrAnnotations;
-        let has_new_annotations = annotations_of(live) != annotations_of(new);
-        let is_next = new["spec"] != live["spec"] || (annotations_count && has_new_annotations);
-        if let Some(generation) = live["metadata"]["generation"].as_i64() {
-            let is_next = is_next && self.subresource.is_none();
-            new["metadata"]["generation"] = json!(generation + i64::from(is_next));
-        }
-        if self.resource.kind == "DaemonSet" {
-            let template_generation =
-                |object: &Value| object["metadata"]["annotations"][TEMPLATE_GENERATION].as_str()?.parse().ok();
-            let before: i64 = template_generation(live).unwrap_or(1);
-            let is_next = new["spec"]["template"] != live["spec"]["template"];
-            new["metadata"]["annotations"][TEMPLATE_GENERATION] = json!((before + i64::from(is_next)).to_string());
-        }
+/// `BeforeUpdate` and `PrepareForUpdate`.
+pub(super) fn keep_what_is_the_servers(
+    resource: &ResourceType,
+    subresource: Option<&str>,
+    live: &Value,
+    new: &mut Value,
+) {
+    if subresource.is_none() && resource.has_status {
+        new["status"] = live["status"].clone();
     }
-
-    /// Through the kind's own type; without `kind` and `apiVersion`.
-    pub(super) fn decode(&self, body: Value) -> Result<Value, Status> {
-        let ResourceType { kind, group, version, .. } = self.resource;
-        let api_version = self.api_version();
-        let sent = |field: &str, expected: &str| body[field].as_str().unwrap_or(expected).to_owned();
-        let (sent_kind, sent_version) = (sent("kind", kind), sent("apiVersion", &api_version));
-        if sent_kind != *kind {
-            let sent_version = sent_version.rsplit('/').next().unwrap_or_default();
-            return Err(Status::bad_request(format!(
-                "{sent_kind} in version {sent_version:?} cannot be handled as a {kind}: converting ({sent_version}.{sent_kind}) to \
-                 ({group}.{kind}): unknown conversion"
-            )));
-        }
-        if sent_version != api_version {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({sent_version}) does not match the expected API version ({api_version})"
-            )));
-        }
-        let has_selector = !body["spec"]["selector"].is_null();
-        let broken = |error: serde_json::Error| {
-            Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
-        };
-        let mut object = (self.resource.decode)(body).map_err(broken)?;
-        for field in ["kind", "apiVersion"] {
-            remove(&mut object, &[field]);
-        }
-        if !has_selector {
-            // The type cannot tell an empty selector from none.
-            remove(&mut object, &["spec", "selector"]);
-        }
-        drop_empty(&mut object);
-        Ok(object)
+    let metadata = &mut new["metadata"];
+    metadata["creationTimestamp"] = live["metadata"]["creationTimestamp"].clone();
+    if metadata["uid"].is_null() {
+        metadata["uid"] = live["metadata"]["uid"].clone();
     }
+    let annotations_count = resource.generation == Generation::SpecOrAnnotations;
+    let has_new_annotations = annotations_of(live) != annotations_of(new);
+    let is_next = new["spec"] != live["spec"] || (annotations_count && has_new_annotations);
+    if let Some(generation) = live["metadata"]["generation"].as_i64() {
+        let is_next = is_next && subresource.is_none();
+        new["metadata"]["generation"] = json!(generation + i64::from(is_next));
+    }
+    if resource.kind == "DaemonSet" {
+        let template_generation =
+            |object: &Value| object["metadata"]["annotations"][TEMPLATE_GENERATION].as_str()?.parse().ok();
+        let before: i64 = template_generation(live).unwrap_or(1);
+        let is_next = new["spec"]["template"] != live["spec"]["template"];
+        new["metadata"]["annotations"][TEMPLATE_GENERATION] = json!((before + i64::from(is_next)).to_string());
+    }
+}
 
-    /// `EnsureObjectNamespaceMatchesRequestNamespace`
-    pub(super) fn settle_namespace(&self, object: &mut Value) -> Result<(), Status> {
-        let metadata = &mut object["metadata"];
-        if metadata.is_null() {
-            *metadata = json!({});
-        }
-        match self.namespace.filter(|_| self.resource.namespaced) {
-            Some(namespace) => match metadata["namespace"].as_str() {
-                None | Some("") => metadata["namespace"] = json!(namespace),
-                Some(sent) if sent == namespace => {}
-                Some(_) => {
-                    let message =
-                        "the namespace of the provided object does not match the namespace sent on the request";
-                    return Err(Status::bad_request(message));
-                }
-            },
-            None => {
-                remove(metadata, &["namespace"]);
+/// Through the kind's own type; without `kind` and `apiVersion`.
+pub(super) fn decode(resource: &ResourceType, body: Value) -> Result<Value, Status> {
+    let ResourceType { kind, group, version, .. } = resource;
+    let api_version = resource.api_version();
+    let sent = |field: &str, expected: &str| body[field].as_str().unwrap_or(expected).to_owned();
+    let (sent_kind, sent_version) = (sent("kind", kind), sent("apiVersion", &api_version));
+    if sent_kind != *kind {
+        let sent_version = sent_version.rsplit('/').next().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "{sent_kind} in version {sent_version:?} cannot be handled as a {kind}: converting ({sent_version}.{sent_kind}) to \
+             ({group}.{kind}): unknown conversion"
+        )));
+    }
+    if sent_version != api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({sent_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    let has_selector = !body["spec"]["selector"].is_null();
+    let broken = |error: serde_json::Error| {
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+    };
+    let mut object = (resource.decode)(body).map_err(broken)?;
+    for field in ["kind", "apiVersion"] {
+        remove(&mut object, &[field]);
+    }
+    if !has_selector {
+        // The type cannot tell an empty selector from none.
+        remove(&mut object, &["spec", "selector"]);
+    }
+    drop_empty(&mut object);
+    Ok(object)
+}
+
+/// `EnsureObjectNamespaceMatchesRequestNamespace`
+pub(super) fn settle_namespace(
+    resource: &ResourceType,
+    namespace: Option<&str>,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let metadata = &mut object["metadata"];
+    if metadata.is_null() {
+        *metadata = json!({});
+    }
+    match namespace.filter(|_| resource.namespaced) {
+        Some(namespace) => match metadata["namespace"].as_str() {
+            None | Some("") => metadata["namespace"] = json!(namespace),
+            Some(sent) if sent == namespace => {}
+            Some(_) => {
+                let message = "the namespace of the provided object does not match the namespace sent on the request";
+                return Err(Status::bad_request(message));
             }
+        },
+        None => {
+            remove(metadata, &["namespace"]);
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    pub(super) fn check_name(&self, object: &Value) -> Result<(), Status> {
-        let name = self.name;
-        match object["metadata"]["name"].as_str() {
-            Some(sent) if sent == name => Ok(()),
-            Some(sent) if !sent.is_empty() => Err(Status::bad_request(format!(
-                "the name of the object ({sent}) does not match the name on the URL ({name})"
-            ))),
-            _ => Err(Status::bad_request(format!(
-                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-            ))),
-        }
+pub(super) fn check_name(name: &str, object: &Value) -> Result<(), Status> {
+    match object["metadata"]["name"].as_str() {
+        Some(sent) if sent == name => Ok(()),
+        Some(sent) if !sent.is_empty() => Err(Status::bad_request(format!(
+            "the name of the object ({sent}) does not match the name on the URL ({name})"
+        ))),
+        _ => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
     }
 }
 
