@@ -27,7 +27,7 @@ testbed: tools
 	@tests/testbed/build
 
 test: tools
-	@binaries=$$(tests/testbed/build) && PUSHROLL_TESTBED="$$binaries" $(CARGO) test --locked
+	@binaries=$$(tests/testbed/build) && PUSHROLL_TESTBED="$$binaries" $(CARGO) test --locked --workspace
 
 contract:
 	@schemathesis=$$(tests/contract/build) && PUSHROLL_SCHEMATHESIS="$$schemathesis" $(CARGO) test --locked --test end_to_end -- contract_of_
@@ -36,15 +36,15 @@ fuzz:
 	@fuzz/run $(SECONDS) $(TARGETS)
 
 fmt:
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 clippy:
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 deny:
 	@deny=$$(tests/tools/build cargo-deny 0.20.2) && "$$deny" --locked check licenses bans sources

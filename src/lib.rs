@@ -17,7 +17,6 @@
 //!   telemetry    metrics and logs
 //!   clock        the wall clock, as an argument; what is known of the others
 //! configmap_store  a key-value store over a ConfigMap, usable on its own
-//! embedded       a Kubernetes API in memory: the demo, the fast tests
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -29,15 +28,10 @@ pub mod clock;
 pub mod cluster;
 pub mod configmap_store;
 pub mod delivery;
-pub mod embedded;
-pub mod event;
-mod excerpt;
 mod http_client;
-pub mod image;
-pub mod index;
-#[cfg(test)]
-mod properties;
 pub mod rollout;
 pub mod server;
 pub mod telemetry;
-pub mod workload;
+
+use pushroll_core::excerpt;
+pub use pushroll_core::{event, image, index, workload};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use embedded_kubernetes::{EmbeddedKubernetes, ProjectedVolume};
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
 use pushroll::cache::{Resolver, ResolverConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::Cluster;
-use pushroll::embedded::{EmbeddedKubernetes, ProjectedVolume};
 use pushroll::image::ImageRef;
 use pushroll::index::Scope;
 use pushroll::telemetry::Metrics;

@@ -1,20 +1,6 @@
-//! pushroll's pure modules and the properties of `src/properties.rs`, as a crate of their own: what a fuzzer runs some
-//! hundred million times is built without the network, Kubernetes and TLS.
-#![allow(dead_code, unreachable_pub)]
+//! What the fuzz targets call: the properties that must hold of any input.
 
-#[path = "../../src"]
-mod pushroll {
-    pub mod event;
-    pub mod excerpt;
-    pub mod image;
-    pub mod index;
-    pub mod properties;
-    pub mod workload;
-}
-
-// Where these modules look for each other.
-pub use pushroll::{event, image, index, workload};
-use pushroll::{excerpt, properties};
+use pushroll_core::properties;
 
 /// A cache document, plain or compressed.
 pub fn document(bytes: &[u8]) {

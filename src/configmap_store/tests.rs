@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::Clock;
-use crate::embedded::EmbeddedKubernetes;
 use crate::telemetry::Metrics;
+use embedded_kubernetes::EmbeddedKubernetes;
 
 fn store(kubernetes: &EmbeddedKubernetes) -> ConfigMapStore {
     let cluster = Cluster::new(kubernetes.client(), Clock::system(), Arc::new(Metrics::new()));

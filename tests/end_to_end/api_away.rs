@@ -1,6 +1,6 @@
 //! The API server is away: the mount answers, pushes come again, and nothing is lost.
 
-use pushroll::embedded::Outage;
+use embedded_kubernetes::Outage;
 use serde_json::json;
 
 use crate::support::documents::{document, names};

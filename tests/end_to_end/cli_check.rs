@@ -1,7 +1,7 @@
 //! `pushroll check`: each thing that can be wrong with the cache has its code, its sentence and its exit code.
 
+use embedded_kubernetes::Outage;
 use jiff::{SignedDuration, Timestamp};
-use pushroll::embedded::Outage;
 use serde_json::{Value, json};
 
 use crate::freshness::allow;

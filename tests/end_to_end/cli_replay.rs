@@ -146,7 +146,7 @@ async fn a_dry_replay_does_nothing(ground: Ground) {
 }
 
 async fn replay_fails_where_the_push_has_failed(ground: Ground) {
-    use pushroll::embedded::Outage;
+    use embedded_kubernetes::Outage;
     let image = ground.image("web");
     ground.create(&deployment(ground.namespace(), "web", &image)).await;
     let service = ground.service().start_ready().await;

@@ -1,7 +1,7 @@
 //! The tests' ground itself: the embedded Kubernetes API answers as a real one does.
 //!
 //! Every test here runs on both and expects the same of both, word for word where clients match on words. What
-//! fails on `embedded` alone is a bug of `src/embedded`; what fails on both is a wrong belief about Kubernetes.
+//! fails on `embedded` alone is a bug of `crates/embedded-kubernetes`; what fails on both is a wrong belief about Kubernetes.
 
 mod config_maps;
 mod generations;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use embedded_kubernetes::ProjectedVolume;
 use jiff::Timestamp;
 use pushroll::cache::configmap::{CacheConfigMap, WriteError, Written};
 use pushroll::clock::Clock;
 use pushroll::cluster::Cluster;
-use pushroll::embedded::ProjectedVolume;
 use pushroll::index::Scope;
 use pushroll::index::document::{Head, Images};
 use pushroll::telemetry::Metrics;

@@ -10,8 +10,8 @@ mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use embedded_kubernetes::EmbeddedKubernetes;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-use pushroll::embedded::EmbeddedKubernetes;
 
 use crate::support::chance::random;
 use crate::support::ground::Ground;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pushroll::embedded::ProjectedVolume;
+use embedded_kubernetes::ProjectedVolume;
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{config_map, deployment};

@@ -1,6 +1,6 @@
 //! The log: one structured line for each push, with everything its answer has.
 
-use pushroll::embedded::Outage;
+use embedded_kubernetes::Outage;
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{PushMessage, deployment};

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use embedded_kubernetes::ProjectedVolume;
 use jiff::{SignedDuration, Timestamp};
 use pushroll::cache::mount::MountReader;
-use pushroll::embedded::ProjectedVolume;
 use serde_json::{Value, json};
 
 use crate::support::documents::{document, names, scanned_document};

@@ -6,8 +6,8 @@ mod passing;
 
 use std::path::PathBuf;
 
+use embedded_kubernetes::Outage;
 use kube::config::Kubeconfig;
-use pushroll::embedded::Outage;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
 

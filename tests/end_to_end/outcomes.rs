@@ -78,7 +78,7 @@ async fn a_refusal_for_good_is_failed_and_acknowledged(ground: Ground) {
 }
 
 async fn what_may_work_later_is_failed_and_comes_again(ground: Ground) {
-    use pushroll::embedded::Outage;
+    use embedded_kubernetes::Outage;
     let image = ground.image("web");
     let web = deployment(ground.namespace(), "web", &image);
     ground.create(&web).await;

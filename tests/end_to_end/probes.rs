@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pushroll::embedded::Outage;
+use embedded_kubernetes::Outage;
 
 use crate::support::fixtures::deployment;
 use crate::support::ground::Ground;

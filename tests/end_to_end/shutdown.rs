@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use pushroll::embedded::Outage;
+use embedded_kubernetes::Outage;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use embedded_kubernetes::ProjectedVolume;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
-use pushroll::embedded::ProjectedVolume;
 use serde_json::{Value, json};
 
 use crate::chain::rebuild;

@@ -363,7 +363,7 @@ async fn a_watch_from_too_long_ago_begins_anew(ground: Ground) {
 }
 
 async fn the_watch_outlives_an_outage(ground: Ground) {
-    use pushroll::embedded::Outage;
+    use embedded_kubernetes::Outage;
     let times = WatchConfig { request: Duration::from_secs(1), ..WatchConfig::new("the only one".to_owned()) };
     let service = ground.service_in_process().configure(|config| config.watch = Some(times)).start_ready().await;
     // 403: an API server that has just started, and has not read its roles yet.

@@ -25,9 +25,9 @@ use crate::cli::http_client::request;
 use crate::clock::Clock;
 use crate::cluster::DEFAULT_CONCURRENCY;
 use crate::delivery::answer::Poison;
-use crate::embedded::{EmbeddedKubernetes, mount_config_map};
 use crate::rollout::Policy;
 use crate::server::{Limits, Listeners, ServeConfig, serve};
+use embedded_kubernetes::{EmbeddedKubernetes, mount_config_map};
 
 pub(super) const CACHE_CONFIG_MAP: &str = "deployment-image-cache";
 /// As the service calls the API: the demo itself looks as somebody else.

@@ -11,7 +11,7 @@ pub fn tests(suite: &mut Suite) {
 }
 
 /// The name that the embedded API gives its one policy.
-const NAME: &str = pushroll::embedded::POLICY_NAME;
+const NAME: &str = embedded_kubernetes::POLICY_NAME;
 const MESSAGE: &str = "restarts are frozen until Monday";
 
 async fn a_policy_refuses_with_its_own_message(ground: Ground) {

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use embedded_kubernetes::EmbeddedKubernetes;
 use jiff::Timestamp;
 use pushroll::cache::WatchConfig;
 use pushroll::clock::Clock;
-use pushroll::embedded::EmbeddedKubernetes;
 use serde_json::{Value, json};
 
 use super::model::{Broken, Model};

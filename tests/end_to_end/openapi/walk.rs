@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use embedded_kubernetes::Outage;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use pushroll::embedded::Outage;
 use serde_json::{Value, json};
 
 use super::document::{Document, LISTENERS};

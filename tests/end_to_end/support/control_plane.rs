@@ -27,8 +27,8 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use embedded_kubernetes::ApiCall;
 use parking_lot::{Mutex, MutexGuard};
-use pushroll::embedded::ApiCall;
 use serde_json::{Value, json};
 
 use api_server::{audit_log, authority, kubectl, start_api_server, start_etcd, url};

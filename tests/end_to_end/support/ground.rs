@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+pub use embedded_kubernetes::ApiCall;
+use embedded_kubernetes::EmbeddedKubernetes;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-pub use pushroll::embedded::ApiCall;
-use pushroll::embedded::EmbeddedKubernetes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;

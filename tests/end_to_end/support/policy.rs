@@ -9,7 +9,7 @@ use super::wait::eventually;
 
 impl Ground {
     /// Refuses every update of a workload in the namespace of this one, which exists; in force when this returns.
-    /// `name` is the policy's own: on the embedded API it is always [`pushroll::embedded::POLICY_NAME`].
+    /// `name` is the policy's own: on the embedded API it is always [`embedded_kubernetes::POLICY_NAME`].
     pub async fn deny_updates(&self, workload: &Value, name: &str, message: &str) {
         let namespace = workload["metadata"]["namespace"].as_str().unwrap();
         if !self.is_control_plane() {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pushroll::embedded::ProjectedVolume;
+use embedded_kubernetes::ProjectedVolume;
 use serde_json::Value;
 
 use super::ground::Ground;

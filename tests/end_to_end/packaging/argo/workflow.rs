@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pushroll::embedded::ProjectedVolume;
+use embedded_kubernetes::ProjectedVolume;
 use serde_json::{Value, json};
 
 use crate::packaging::manifests::{CACHE, Manifests};

@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context;
-use pushroll::embedded::ApiCall;
+use embedded_kubernetes::ApiCall;
 use serde_json::{Value, json};
 
 /// The policy to run the API server with. The daemons' own calls are left out:

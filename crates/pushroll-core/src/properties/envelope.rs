@@ -11,7 +11,7 @@ use crate::event::envelope::{
 
 const METADATA: [&str; 3] = [MESSAGE_ID_HEADER, PUBLISH_TIME_HEADER, SUBSCRIPTION_HEADER];
 
-pub(crate) fn hold(bytes: &[u8]) {
+pub fn hold(bytes: &[u8]) {
     let (headers, body) = taken_apart(bytes);
     let header = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     match decode(header, body) {

@@ -12,7 +12,7 @@ const ALWAYS_LOOKED_UP: [&str; 2] = ["nginx", "us-docker.pkg.dev/p/gcr.io/web:1"
 /// Of a document's own images.
 const LOOKED_UP_MAX: usize = 6;
 
-pub(crate) fn hold(bytes: &[u8]) {
+pub fn hold(bytes: &[u8]) {
     let decoded = Document::decode(bytes);
     let listed = Document::images(bytes);
     match &decoded {
@@ -37,7 +37,7 @@ pub(crate) fn hold(bytes: &[u8]) {
 }
 
 /// A reader that has inflated the document sees the very same.
-pub(crate) fn compressed_says_the_same(bytes: &[u8], compressed: Vec<u8>) {
+pub fn compressed_says_the_same(bytes: &[u8], compressed: Vec<u8>) {
     let (plain, inflated) = (Document::decode(bytes), Stored::Gzip(compressed).decode());
     for image in ALWAYS_LOOKED_UP {
         let image = image.parse().unwrap();

@@ -7,7 +7,6 @@ use axum::extract::Query;
 use http::header::{AUTHORIZATION, HeaderName, USER_AGENT};
 use http::request::Parts;
 
-use super::ApiCall;
 use super::resource::{self, ResourceType};
 use super::status::Status;
 
@@ -23,6 +22,24 @@ pub(super) struct RequestInfo {
     pub(super) name: Option<String>,
     pub(super) subresource: Option<String>,
     pub(super) options: HashMap<String, String>,
+}
+
+/// One request as the audit log would name it, recorded before it was handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiCall {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; the method
+    /// in lower case for paths that are no resource.
+    pub verb: String,
+    /// The plural, with `/subresource` where there is one; empty for paths such as `/version`.
+    pub resource: String,
+    /// The namespace in the path.
+    pub namespace: Option<String>,
+    /// The object's name in the path.
+    pub name: Option<String>,
+    /// Path and query.
+    pub uri: String,
+    /// The `User-Agent` header, or empty.
+    pub user_agent: String,
 }
 
 // === impl RequestInfo ===

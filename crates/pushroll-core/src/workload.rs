@@ -7,10 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::excerpt::excerpt;
-
-/// How much of a bad text its error quotes.
-const EXCERPT_CHARACTERS: usize = 120;
+use crate::excerpt::{QUOTED_CHARACTERS, excerpt};
 
 /// A kind of workload that rolls its pods when its pod template changes (group `apps/v1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -126,7 +123,7 @@ impl FromStr for WorkloadRef {
     type Err = WorkloadRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = |problem| WorkloadRefError { text: excerpt(text, EXCERPT_CHARACTERS), problem };
+        let refused = |problem| WorkloadRefError { text: excerpt(text, QUOTED_CHARACTERS), problem };
         let parts: Vec<&str> = text.split('/').collect();
         let [namespace, kind, name] = parts[..] else { return Err(refused("it has not three parts")) };
         let kind = kind.parse().map_err(|()| refused("its kind is unknown"))?;

@@ -3,10 +3,10 @@
 //!
 //! A crate of its own in `fuzz/` builds this and the pure modules alone, so it must not know anything else.
 
-pub(crate) mod document;
-pub(crate) mod envelope;
-pub(crate) mod event;
-pub(crate) mod reference;
+pub mod document;
+pub mod envelope;
+pub mod event;
+pub mod reference;
 
 /// What an error, a reason or a warning may be long: it quotes some hundred characters of the input, escaped.
 const MESSAGE_BYTES_MAX: usize = 2500;
@@ -31,7 +31,7 @@ mod tests {
             ("event", super::event::hold),
             ("reference", super::reference::hold),
         ] {
-            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
             let seeds: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|seed| seed.unwrap().path()).collect();
             assert!(seeds.len() >= 5, "{directory:?} has only {seeds:?}");
             for seed in seeds {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use fields::{Comparison, FieldSet, path};
 
-use super::write::timestamp_seconds;
+use super::time::timestamp_seconds;
 
 /// Who writes, and through which door.
 #[derive(Debug)]

@@ -18,29 +18,30 @@ use super::patch::{Patch, go_kind, go_text};
 use super::random::random_uid;
 use super::request::{self, RequestInfo};
 use super::resource::{self, ResourceType};
+use super::state::ServerState;
 use super::status::Status;
 use super::store::Key;
 use super::write::{Change, Write, Written};
-use super::{Outage, Shared, access, list, watch};
+use super::{access, list, watch};
 
 /// `--max-request-body-bytes`, as a resource request's body is limited.
-pub(super) const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 type Answer = Result<(StatusCode, Vec<u8>), Status>;
 
 /// The API as one service: what a path means is [`RequestInfo`]'s to say, so there is one handler.
-pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new().fallback(handle).with_state(shared)
+pub(super) fn router(state: Arc<ServerState>) -> Router {
+    Router::new().fallback(handle).with_state(state)
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle(State(state): State<Arc<ServerState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let info = RequestInfo::of(&parts);
-    shared.calls.lock().push((request::user(&parts).to_owned(), info.api_call(&parts)));
+    state.calls.lock().push((request::user(&parts).to_owned(), info.api_call(&parts)));
 
-    let mut response = match shared.wait_out_outage().await {
+    let mut response = match state.wait_out_outage().await {
         Some(status) => refusal(&status),
         None if access::is_review(&info) => match read(body).await.and_then(|body| access::review(&body)) {
             Ok(review) => json_response(StatusCode::CREATED, review),
@@ -48,15 +49,15 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         },
         None if !resource::is_served(&info.group, &info.version) || info.plural.is_empty() => plain_path(&parts),
         None if info.verb == "watch" => {
-            let watched = info.resource_type().and_then(|resource| watch::watch(&shared, resource, &info));
+            let watched = info.resource_type().and_then(|resource| watch::watch(&state, resource, &info));
             watched.map_or_else(|status| refusal(&status), |body| json_response(StatusCode::OK, body))
         }
-        None => match answer(&shared, &info, &parts, body).await {
+        None => match answer(&state, &info, &parts, body).await {
             Ok((code, body)) => json_response(code, body),
             Err(status) => refusal(&status),
         },
     };
-    set_common_headers(&shared, response.headers_mut());
+    set_common_headers(&state, response.headers_mut());
     response
 }
 
@@ -69,7 +70,7 @@ fn plain_path(parts: &Parts) -> Response {
     }
 }
 
-async fn answer(shared: &Shared, info: &RequestInfo, parts: &Parts, body: Body) -> Answer {
+async fn answer(state: &ServerState, info: &RequestInfo, parts: &Parts, body: Body) -> Answer {
     let resource = info.resource_type()?;
     if resource.namespaced && info.name.is_some() && info.namespace.is_none() {
         return Err(Status::no_such_path());
@@ -80,29 +81,29 @@ async fn answer(shared: &Shared, info: &RequestInfo, parts: &Parts, body: Body) 
         Some(_) => return Err(Status::no_such_path()),
     }
     match info.verb.as_str() {
-        "list" => list_objects(shared, resource, info),
-        "get" => get_object(shared, resource, info),
-        "create" | "update" | "patch" | "delete" => write_object(shared, resource, info, parts, body).await,
+        "list" => list_objects(state, resource, info),
+        "get" => get_object(state, resource, info),
+        "create" | "update" | "patch" | "delete" => write_object(state, resource, info, parts, body).await,
         _ => Err(Status::method_not_allowed()),
     }
 }
 
-fn list_objects(shared: &Shared, resource: &'static ResourceType, info: &RequestInfo) -> Answer {
-    let list = list::list(&mut shared.store(), resource, info)?;
+fn list_objects(state: &ServerState, resource: &'static ResourceType, info: &RequestInfo) -> Answer {
+    let list = list::list(&mut state.store(), resource, info)?;
     let body = list.to_bytes().map_err(|error| Status::internal(error.to_string()))?;
     Ok((StatusCode::OK, body))
 }
 
-fn get_object(shared: &Shared, resource: &'static ResourceType, info: &RequestInfo) -> Answer {
+fn get_object(state: &ServerState, resource: &'static ResourceType, info: &RequestInfo) -> Answer {
     let name = info.name.as_deref().unwrap_or_default();
     let key = Key::of(resource, info.namespace.as_deref(), name);
-    let found = shared.store().get(&key).cloned();
+    let found = state.store().get(&key).cloned();
     let object = found.ok_or_else(|| Status::not_found(resource, name))?;
     Ok((StatusCode::OK, typed(resource, &object)))
 }
 
 async fn write_object(
-    shared: &Shared,
+    state: &ServerState,
     resource: &'static ResourceType,
     info: &RequestInfo,
     parts: &Parts,
@@ -126,21 +127,17 @@ async fn write_object(
         name,
         subresource: info.subresource.as_deref(),
         manager: &manager,
-        now: shared.now(),
+        now: state.now(),
         dry_run: info.option("dryRun").is_some_and(|value| value == "All"),
-        denial: info
-            .namespace
-            .as_deref()
-            .filter(|_| is_guarded)
-            .and_then(|namespace| shared.denial_of(namespace, name)),
+        denial: info.namespace.as_deref().filter(|_| is_guarded).and_then(|namespace| state.denial_of(namespace, name)),
     };
     let written = match verb {
-        "create" => write.create(&mut shared.store(), decode(resource, &body)?)?,
-        "update" => write.update(&mut shared.store(), Change::Replace(decode(resource, &body)?))?,
-        "patch" => write.update(&mut shared.store(), Change::Patch(Patch::decode(&media_type, &body)?))?,
+        "create" => write.create(&mut state.store(), decode(resource, &body)?)?,
+        "update" => write.update(&mut state.store(), Change::Replace(decode(resource, &body)?))?,
+        "patch" => write.update(&mut state.store(), Change::Patch(Patch::decode(&media_type, &body)?))?,
         _ => {
             let options = if body.is_empty() { Value::Null } else { decode(resource, &body)? };
-            let status = write.delete(&mut shared.store(), &options)?;
+            let status = write.delete(&mut state.store(), &options)?;
             return Ok((StatusCode::OK, status.to_string().into_bytes()));
         }
     };
@@ -151,7 +148,7 @@ async fn write_object(
 }
 
 async fn read(body: Body) -> Result<Bytes, Status> {
-    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Status::body_too_large())
+    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| Status::body_too_large(MAX_BODY_BYTES))
 }
 
 fn media_type(parts: &Parts) -> String {
@@ -220,8 +217,8 @@ fn json_response(code: StatusCode, body: impl IntoResponse) -> Response {
     (code, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-fn set_common_headers(shared: &Shared, headers: &mut HeaderMap) {
-    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&shared.now());
+fn set_common_headers(state: &ServerState, headers: &mut HeaderMap) {
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&state.now());
     if let Some(date) = date.ok().and_then(|date| HeaderValue::try_from(date).ok()) {
         headers.insert(DATE, date);
     }
@@ -237,18 +234,4 @@ fn version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "",
         "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
     })
-}
-
-// === impl Shared ===
-
-impl Shared {
-    /// Waits while requests hang; what is left of the outage then.
-    async fn wait_out_outage(&self) -> Option<Status> {
-        let mut outage = self.outage.subscribe();
-        let lifted = outage.wait_for(|outage| *outage != Some(Outage::Hang)).await;
-        match lifted.as_deref() {
-            Ok(Some(Outage::Status(code))) => Some(Status::outage(*code)),
-            _ => None,
-        }
-    }
 }

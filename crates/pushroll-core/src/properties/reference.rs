@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 255;
 /// An algorithm, a colon and 256 hexadecimal digits.
 const DIGEST_BYTES_MAX: usize = 300;
 
-pub(crate) fn hold(bytes: &[u8]) {
+pub fn hold(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match text.parse::<Digest>() {
         Ok(digest) => digest_is_its_own_spelling(&digest, text),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::is_told_briefly;
 use crate::event::artifact::{ImagePush, NotForUs, NotForUsCode, decode};
 
-pub(crate) fn hold(bytes: &[u8]) {
+pub fn hold(bytes: &[u8]) {
     match decode(bytes) {
         Ok(push) => push_is_of_a_tag(&push, bytes),
         Err(not_for_us) => reason_is_the_payloads(&not_for_us, bytes),

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::EmbeddedKubernetes;
+use super::kubernetes::EmbeddedKubernetes;
 use super::random::random_number;
 use super::resource::CONFIG_MAPS;
 use super::store::Key;
@@ -46,13 +46,13 @@ pub async fn mount_config_map(
     dir: &Path,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut revisions = kubernetes.shared.store().subscribe();
+    let mut revisions = kubernetes.state.store().subscribe();
     let mut volume = ProjectedVolume::create(dir)?;
     let key = Key::of(&CONFIG_MAPS, Some(namespace), name);
     let follow = async {
         loop {
             revisions.mark_unchanged();
-            let config_map = kubernetes.shared.store().get(&key).cloned();
+            let config_map = kubernetes.state.store().get(&key).cloned();
             let payload = config_map.as_deref().map(payload_of).unwrap_or_default();
             volume.write(&payload)?;
             let is_final = config_map.is_some_and(|config_map| config_map["immutable"] == true);

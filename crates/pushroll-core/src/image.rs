@@ -15,15 +15,13 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::excerpt::excerpt;
+use crate::excerpt::{QUOTED_CHARACTERS, excerpt};
 pub use digest::{Digest, DigestError};
 
 /// Longest repository name, host included (`distribution/reference`: `RepositoryNameTotalLengthMax`).
 const NAME_BYTES_MAX: usize = 255;
 /// Longest tag (`distribution/reference`: `[\w][\w.-]{0,127}`).
 const TAG_BYTES_MAX: usize = 128;
-/// How much of a bad text its error quotes.
-const EXCERPT_CHARACTERS: usize = 120;
 
 /// A parsed image reference: `[HOST/]PATH[:TAG][@DIGEST]`.
 ///
@@ -47,7 +45,7 @@ pub struct ImageRefError {
 
 impl ImageRefError {
     fn of(text: &str, problem: &'static str) -> Self {
-        Self { text: excerpt(text, EXCERPT_CHARACTERS), problem }
+        Self { text: excerpt(text, QUOTED_CHARACTERS), problem }
     }
 }
 

@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::EXCERPT_CHARACTERS;
-use crate::excerpt::excerpt;
+use crate::excerpt::{QUOTED_CHARACTERS, excerpt};
 
 /// Longest algorithm of a digest: the grammar has no limit, but it goes into a record on a pod template.
 const ALGORITHM_BYTES_MAX: usize = 32;
@@ -42,7 +41,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         problem(text).map_or_else(
             || Ok(Self::of_valid(text)),
-            |problem| Err(DigestError { text: excerpt(text, EXCERPT_CHARACTERS), problem }),
+            |problem| Err(DigestError { text: excerpt(text, QUOTED_CHARACTERS), problem }),
         )
     }
 }

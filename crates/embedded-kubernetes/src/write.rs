@@ -15,6 +15,7 @@ use super::random::{random_suffix, random_uid};
 use super::resource::{Generation, NAMESPACES, ResourceType};
 use super::status::{FieldError, Status};
 use super::store::{Key, Store};
+use super::time::timestamp_seconds;
 use super::{defaults, validation};
 
 /// A write: to which object, by whom, and when by the server's clock.
@@ -58,11 +59,6 @@ fn nothing() -> Value {
     })
 }
 
-/// RFC 3339, to the second: `metav1.Time`.
-pub(super) fn timestamp_seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
 /// A namespace that is there from the start.
 pub(super) fn create_namespace(store: &mut Store, name: &str, now: Timestamp) {
     let write = Write {
@@ -83,8 +79,8 @@ pub(super) fn create_namespace(store: &mut Store, name: &str, now: Timestamp) {
 
 impl Write<'_> {
     pub(super) fn create(&self, store: &mut Store, body: Value) -> Result<Written, Status> {
-        let mut object = self.decode(body)?;
-        self.settle_namespace(&mut object)?;
+        let mut object = object::decode(self.resource, body)?;
+        object::settle_namespace(self.resource, self.namespace, &mut object)?;
         let metadata = &mut object["metadata"];
         if metadata["name"].is_null()
             && let Some(prefix) = metadata["generateName"].as_str()
@@ -101,7 +97,7 @@ impl Write<'_> {
         if self.resource.generation != Generation::Absent {
             object["metadata"]["generation"] = json!(1);
         }
-        self.reset_status(&mut object)?;
+        object::reset_status(self.resource, &mut object)?;
 
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if let Some(namespace) = self.namespace.filter(|_| self.resource.namespaced)
@@ -129,7 +125,7 @@ impl Write<'_> {
         let mut new = self.changed(&live, change)?;
         managed_fields::update(&live, &mut new, &self.writer());
         self.check_revision(&live, &mut new)?;
-        self.keep_what_is_the_servers(&live, &mut new);
+        object::keep_what_is_the_servers(self.resource, self.subresource, &live, &mut new);
         self.validate(self.name, &new, Some(&live))?;
         if let Some(message) = &self.denial {
             return Err(Status::denied(self.resource, self.name, message));
@@ -185,9 +181,9 @@ impl Write<'_> {
     /// A replacement must be addressed to the object in the path, before anything is looked up.
     fn checked(&self, change: Change) -> Result<Change, Status> {
         let Change::Replace(body) = change else { return Ok(change) };
-        let mut object = self.decode(body)?;
-        self.settle_namespace(&mut object)?;
-        self.check_name(&object)?;
+        let mut object = object::decode(self.resource, body)?;
+        object::settle_namespace(self.resource, self.namespace, &mut object)?;
+        object::check_name(self.name, &object)?;
         Ok(Change::Replace(object))
     }
 
@@ -214,9 +210,10 @@ impl Write<'_> {
                 object["apiVersion"] = json!(self.api_version());
                 patch.apply(&mut object)?;
                 let shown = object.to_string();
-                let mut object = self.decode(object).map_err(|error| Status::invalid_patch(&shown, &error))?;
-                self.settle_namespace(&mut object)?;
-                self.check_name(&object)?;
+                let mut object =
+                    object::decode(self.resource, object).map_err(|error| Status::invalid_patch(&shown, &error))?;
+                object::settle_namespace(self.resource, self.namespace, &mut object)?;
+                object::check_name(self.name, &object)?;
                 object
             }
         };

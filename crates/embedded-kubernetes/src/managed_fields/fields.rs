@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::embedded::resource::{is_atomic_map, list_map_keys};
+use crate::resource::{is_atomic_map, list_map_keys};
 
 /// Paths of `f:NAME` and `k:{...}` elements. A path may be a member beside its own children: the
 /// `"."` of `FieldsV1`.

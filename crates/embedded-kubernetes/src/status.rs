@@ -3,9 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::POLICY_NAME;
+use super::faults::POLICY_NAME;
 use super::resource::{CORE_EVENTS, ResourceType};
-use super::routes::MAX_BODY_BYTES;
 
 /// A refusal. Its text is Kubernetes' own, for clients match on it.
 #[derive(Debug)]
@@ -143,8 +142,8 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
-    pub(super) fn body_too_large() -> Self {
-        let message = format!("Request entity too large: limit is {MAX_BODY_BYTES}");
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        let message = format!("Request entity too large: limit is {limit}");
         Self::new(413, "RequestEntityTooLarge", message)
     }
 

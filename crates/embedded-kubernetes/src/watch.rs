@@ -10,12 +10,13 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::faults::Outage;
 use super::list::Selectors;
 use super::request::RequestInfo;
 use super::resource::ResourceType;
+use super::state::ServerState;
 use super::status::Status;
 use super::store::{Change, Key};
-use super::{Outage, Shared};
 
 /// Of a request that names none; the server's own is random, between this and twice this.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -24,7 +25,7 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One watch request.
 struct Watcher {
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     resource: &'static ResourceType,
     prefix: Key,
     selectors: Selectors,
@@ -36,13 +37,17 @@ struct Watcher {
 }
 
 /// Answers a WATCH. Without a revision, or at 0, it begins with what there is.
-pub(super) fn watch(shared: &Arc<Shared>, resource: &'static ResourceType, info: &RequestInfo) -> Result<Body, Status> {
+pub(super) fn watch(
+    state: &Arc<ServerState>,
+    resource: &'static ResourceType,
+    info: &RequestInfo,
+) -> Result<Body, Status> {
     let asked = info.revision()?.filter(|revision| *revision > 0);
     let seconds = info.option("timeoutSeconds").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
     let bookmarks = info.option("allowWatchBookmarks").is_some_and(|value| value == "true");
     let now = Instant::now();
     let mut watcher = Watcher {
-        shared: Arc::clone(shared),
+        state: Arc::clone(state),
         resource,
         prefix: Key::prefix(resource, info.namespace.as_deref()),
         selectors: Selectors::of(info)?,
@@ -53,7 +58,7 @@ pub(super) fn watch(shared: &Arc<Shared>, resource: &'static ResourceType, info:
         is_over: false,
     };
     if asked.is_none() {
-        let snapshot = shared.store().snapshot();
+        let snapshot = state.store().snapshot();
         watcher.revision = snapshot.revision;
         let selected = snapshot.list(&watcher.prefix, None).filter(|(_, object)| watcher.selectors.select(object));
         let lines = selected.map(|(_, object)| watcher.line("ADDED", object, None)).collect();
@@ -67,8 +72,8 @@ pub(super) fn watch(shared: &Arc<Shared>, resource: &'static ResourceType, info:
 
 impl Watcher {
     async fn next_line(&mut self) -> Option<Vec<u8>> {
-        let mut revisions = self.shared.store().subscribe();
-        let mut outage = self.shared.outage.subscribe();
+        let mut revisions = self.state.store().subscribe();
+        let mut outage = self.state.outage.subscribe();
         loop {
             // While the API server hangs nothing comes, not even the end. The sender is as old as the server.
             let _ = outage.wait_for(|outage| *outage != Some(Outage::Hang)).await;
@@ -97,8 +102,8 @@ impl Watcher {
     }
 
     fn read_changes(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let store = shared.store();
+        let state = Arc::clone(&self.state);
+        let store = state.store();
         let Some(changes) = store.changes_after(self.revision) else {
             let status = Status::revision_too_old(self.revision, store.compacted());
             let event = json!({"type": "ERROR", "object": status.to_json()});
