@@ -22,6 +22,7 @@ mod due;
 mod events;
 mod field_owners;
 pub mod follow;
+mod metrics;
 mod patches;
 pub mod policy;
 pub mod record;
@@ -36,6 +37,7 @@ use crate::image::{Digest, ImageRef};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 pub use decision::by_hand::ByHand;
+pub use metrics::RolloutMetrics;
 pub use policy::Policy;
 pub use restart::Restarter;
 

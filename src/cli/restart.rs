@@ -21,13 +21,12 @@ use super::serve::PolicyArgs;
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
 use crate::image::ImageRef;
 use crate::rollout::follow::{Ending, Pace, Rollout, follow};
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, ByHand, Restarter};
-use crate::telemetry::Metrics;
+use crate::rollout::{Action, ByHand, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
 
 /// Between two looks at a rollout.
@@ -117,9 +116,8 @@ async fn by_name(
     args: &PolicyArgs,
     mode: Mode,
 ) -> anyhow::Result<(Answer, Cluster)> {
-    let metrics = Arc::new(Metrics::new());
-    let cluster = Cluster::new(global.connect().await?, Clock::system(), Arc::clone(&metrics));
-    let restarter = Restarter::new(cluster.clone(), args.policy(), args.clock_margin, CONCURRENCY, metrics);
+    let cluster = Cluster::new(global.connect().await?, Clock::system(), ClusterMetrics::default());
+    let restarter = Restarter::new(cluster.clone(), args.policy(), args.clock_margin, CONCURRENCY, RolloutMetrics::default());
     let once: Vec<WorkloadRef> = workloads.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let results = restarter.restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT).await;
     Ok((Answer::of_workloads(None, results, mode), cluster))

@@ -1,12 +1,10 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::clock::Clock;
+use crate::cluster::ClusterMetrics;
 use crate::embedded::EmbeddedKubernetes;
-use crate::telemetry::Metrics;
 
 fn store(kubernetes: &EmbeddedKubernetes) -> ConfigMapStore {
-    let cluster = Cluster::new(kubernetes.client(), Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(kubernetes.client(), Clock::system(), ClusterMetrics::default());
     ConfigMapStore::new(cluster, "default", "settings")
 }
 

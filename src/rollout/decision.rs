@@ -17,7 +17,7 @@ use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
 use super::{Action, Code, Push, RESTARTED_AT_ANNOTATION, Warning};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
-use crate::cluster::workloads::{PodSpec, TemplateImage};
+use crate::cluster::workload_object::{PodSpec, TemplateImage};
 use crate::image::ImageRef;
 
 /// What to do with a workload.

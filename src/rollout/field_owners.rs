@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::record::RECORD_ANNOTATION;
 use super::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 use crate::cluster::WorkloadObject;
-use crate::cluster::workloads::ManagedFields;
+use crate::cluster::workload_object::ManagedFields;
 
 /// The field managers of a workload's pod template.
 #[derive(Debug)]

@@ -12,12 +12,11 @@ use super::decision::{Decision, Defer, Restart, decide};
 use super::deferred::DEFERRED_FIELD_MANAGER;
 use super::events::EventWriter;
 use super::policy::{Policy, Refusal};
+use super::metrics::{RestartLabels, RolloutMetrics};
 use super::turns::Turns;
 use super::{Action, Code, Push, Warning, WorkloadResult, patches};
 use crate::clock::Clocks;
 use crate::cluster::{self, ApiError, Cluster, WorkloadObject};
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::RestartLabels;
 use crate::workload::WorkloadRef;
 
 /// A rollout's own status updates change the resourceVersion again and again; each attempt is one GET and one PATCH.
@@ -37,7 +36,7 @@ pub(super) struct Shared {
     pub(super) permits: Semaphore,
     concurrency: usize,
     turns: Turns,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: RolloutMetrics,
     pub(super) events: EventWriter,
 }
 
@@ -57,7 +56,7 @@ impl Restarter {
         policy: Policy,
         clock_margin: Duration,
         concurrency: usize,
-        metrics: Arc<Metrics>,
+        metrics: RolloutMetrics,
     ) -> Self {
         let events = EventWriter::new(&cluster);
         let (permits, turns) = (Semaphore::new(concurrency), Turns::default());
@@ -162,7 +161,7 @@ impl Shared {
     /// Works on one workload; says for whom.
     async fn work<'c>(&self, workload: &WorkloadRef, wanted: &'c Wanted, mode: Mode) -> (WorkloadResult, &'c Cause) {
         // Never closed.
-        let _permit = cluster::in_line(self.concurrency, self.permits.acquire()).await;
+        let _permit = cluster::wait_for_permit(self.concurrency, self.permits.acquire()).await;
         if let Some(watched) = self.cluster.watched().get(workload).filter(|_| mode == Mode::Apply) {
             // Where a watch has told of it lately no GET is needed first: the precondition finds out what has changed
             // since. What is not restarted rests on a fresh look.
@@ -281,7 +280,7 @@ impl Shared {
     }
 
     pub(super) fn count(&self, workload: &WorkloadRef, action: Action) {
-        let labels = RestartLabels { kind: workload.kind.as_str(), action: action.as_str() };
+        let labels = RestartLabels { kind: workload.kind, action };
         self.metrics.restarts.get_or_create(&labels).inc();
     }
 
@@ -291,7 +290,7 @@ impl Shared {
             ApiError::Forbidden(_) | ApiError::Unauthorized(_) => Code::Forbidden,
             ApiError::Unreachable(_) | ApiError::TimedOut(_) => Code::Unreachable,
             ApiError::TooBusy(_) => Code::TooBusy,
-            ApiError::NoPlace { .. } => Code::TimedOut,
+            ApiError::NoPermit { .. } => Code::TimedOut,
             _ => Code::ApiError,
         };
         WorkloadResult::new(workload, Action::Failed, code, error.to_string())
