@@ -91,7 +91,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
     Ok(match judge(&answer)? {
         _ if has_failed => Answered::Failed,
         // Whoever asks for a restart and gets none must not take it for done.
-        Answered::Yes if !answer.workloads.iter().any(|workload| workload.action == Action::Restarted) => {
+        Answered::Yes if !answer.workloads.iter().any(|workload| workload.action() == Action::Restarted) => {
             anstream::eprintln!("nothing is to be restarted: all who run the image are left");
             Answered::No
         }
@@ -128,7 +128,7 @@ async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Ve
     let deadline = Instant::now() + timeout.min(WAIT_MAX);
     let pace = Arc::new(Pace { interval: FOLLOW_INTERVAL, permits: Semaphore::new(CONCURRENCY) });
     let mut following = Following::default();
-    for restarted in answer.workloads.iter().filter(|workload| workload.action == Action::Restarted) {
+    for restarted in answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted) {
         let (cluster, pace, workload) = (cluster.clone(), Arc::clone(&pace), restarted.workload());
         following.add(restarted.workload(), async move { follow(&cluster, &workload, &pace, deadline).await });
     }

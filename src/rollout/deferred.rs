@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::record::PushOrder;
-use super::{Push, RESTARTED_AT_ANNOTATION};
+use super::push::{Push, PushOrder};
+use super::RESTARTED_AT_ANNOTATION;
 use crate::cluster::WorkloadObject;
 use crate::image::{Digest, ImageRef};
 
