@@ -232,8 +232,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
         cluster.clone(),
         Arc::clone(&metrics),
     ));
-    let restarter =
-        Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, rollout_metrics);
+    let restarter = Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, rollout_metrics);
     let delivery_config =
         DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale, own_pod: config.own_pod };
     let deliveries =

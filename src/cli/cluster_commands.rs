@@ -59,7 +59,8 @@ pub(super) async fn deliveries(
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
     let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false, own_pod: None };
     let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, RolloutMetrics::default());
-    let deliveries = Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, Arc::new(Metrics::new()));
+    let deliveries =
+        Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, Arc::new(Metrics::new()));
     Ok((resolver, deliveries, cluster))
 }
 

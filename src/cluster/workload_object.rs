@@ -32,8 +32,8 @@ pub struct WorkloadMetadata {
     /// Set while it is being deleted.
     #[serde(default)]
     pub deletion_timestamp: Option<Timestamp>,
-    /// The workload's own annotations, not its pods', as far as a decision reads them.
-    #[serde(default, deserialize_with = "that_decide")]
+    /// The workload's own annotations (not its pods') that a decision reads.
+    #[serde(default, deserialize_with = "annotations_that_decide")]
     pub annotations: BTreeMap<String, String>,
     /// The workload's own labels.
     #[serde(default)]
@@ -48,13 +48,13 @@ pub struct WorkloadMetadata {
 pub struct ManagedFields {
     /// The field manager.
     pub manager: String,
-    /// The API server's clock, renewed by whatever this manager changes.
+    /// When this manager last changed anything, by the API server's clock.
     pub time: Option<Timestamp>,
     /// The keys of the pod template's annotations that it owns.
     pub template_annotations: Vec<String>,
 }
 
-/// `spec` of a workload; what a kind does not have is at its default.
+/// `spec` of a workload. Fields that the kind does not have are at their default.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
@@ -67,7 +67,7 @@ pub struct WorkloadSpec {
     /// StatefulSet and DaemonSet.
     #[serde(default)]
     pub update_strategy: Option<UpdateStrategy>,
-    /// What its pods are made from.
+    /// The template of its pods.
     pub template: PodTemplate,
 }
 
@@ -78,7 +78,7 @@ pub struct UpdateStrategy {
     /// `RollingUpdate` or `OnDelete`.
     #[serde(default, rename = "type")]
     pub kind: String,
-    /// Where `RollingUpdate`.
+    /// With `RollingUpdate`.
     #[serde(default)]
     pub rolling_update: Option<RollingUpdate>,
 }
@@ -94,7 +94,7 @@ pub struct RollingUpdate {
 /// `spec.template`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PodTemplate {
-    /// Its annotations: where `restartedAt` and our record stand.
+    /// Its annotations, among them `restartedAt` and our record.
     #[serde(default)]
     pub metadata: PodTemplateMetadata,
     /// Its containers and volumes.
@@ -104,8 +104,8 @@ pub struct PodTemplate {
 /// `spec.template.metadata`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct PodTemplateMetadata {
-    /// A change of these rolls the pods; those that a decision reads.
-    #[serde(default, deserialize_with = "that_decide")]
+    /// The annotations that a decision reads. A change of one rolls the pods.
+    #[serde(default, deserialize_with = "annotations_that_decide")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -116,15 +116,15 @@ pub struct PodSpec<S = String> {
     /// The containers.
     #[serde(default = "Vec::new")]
     pub containers: Vec<Container<S>>,
-    /// Those that run before; their images are pulled as well.
+    /// The init containers. Their images are pulled as well.
     #[serde(default = "Vec::new")]
     pub init_containers: Vec<Container<S>>,
-    /// Of these only image volumes count.
+    /// The volumes, of which only image volumes count.
     #[serde(default = "Vec::new")]
     pub volumes: Vec<Volume<S>>,
 }
 
-/// A container, as far as its image goes.
+/// A container's image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container<S = String> {
@@ -134,7 +134,7 @@ pub struct Container<S = String> {
     pub image_pull_policy: Option<S>,
 }
 
-/// A volume, as far as it is an image (`spec.volumes[].image`, KEP-4639).
+/// A volume, which may be an image (`spec.volumes[].image`, KEP-4639).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Volume<S = String> {
     /// Set for an image volume.
@@ -224,13 +224,13 @@ fn of_pod_template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Man
     Ok(of_template.collect())
 }
 
-/// The annotations that a decision reads. Others may be as large as the object itself (`kubectl apply` keeps a copy of
+/// Whether a decision reads this annotation. Others may be as large as the object itself (`kubectl apply` keeps a copy of
 /// it there), and a watch keeps thousands of objects.
 fn decides(key: &str) -> bool {
     key.starts_with("pushroll.dev/") || key == "kubectl.kubernetes.io/restartedAt"
 }
 
-fn that_decide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+fn annotations_that_decide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     struct Annotations;
     impl<'de> Visitor<'de> for Annotations {
         type Value = BTreeMap<String, String>;

@@ -99,10 +99,7 @@ impl OneRestart<'_> {
 
     /// # Errors
     /// [`ApiError::Conflict`]: the workload has changed since the look. Any other: the restart has failed.
-    async fn look_and_decide<'c>(
-        &'c self,
-        newer: Option<&'c Cause>,
-    ) -> Result<(WorkloadResult, &'c Cause), ApiError> {
+    async fn look_and_decide<'c>(&'c self, newer: Option<&'c Cause>) -> Result<(WorkloadResult, &'c Cause), ApiError> {
         let object = match self.context.cluster.get_workload(self.workload).await {
             Err(ApiError::NotFound(_)) => return Ok((self.cause.not_found(self.workload), self.cause)),
             object => object?,

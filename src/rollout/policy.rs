@@ -35,10 +35,9 @@ impl Policy {
         if !self.scope.includes(namespace) {
             return Some(Leave::new(Code::OutOfScope, format!("its namespace {namespace} is not one of --namespaces")));
         }
-        self.excluded_namespaces
-            .iter()
-            .any(|excluded| excluded == namespace)
-            .then(|| Leave::new(Code::OutOfScope, format!("its namespace {namespace} is excluded by --exclude-namespaces")))
+        self.excluded_namespaces.iter().any(|excluded| excluded == namespace).then(|| {
+            Leave::new(Code::OutOfScope, format!("its namespace {namespace} is excluded by --exclude-namespaces"))
+        })
     }
 
     /// Why a workload is left because of its annotations and labels.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pushroll::clock::Clock;
-use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::cluster::connect::{ConnectOptions, connect};
+use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::configmap_store::{ConfigMapStore, Values};
 use serde_json::json;
 

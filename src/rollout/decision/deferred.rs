@@ -68,8 +68,7 @@ pub fn decide_deferred(workload: &WorkloadRef, object: &WorkloadObject, policy: 
     };
     let record = Some(wanted.iter().fold(record, with));
     let reason = restart_reason("a push of its image has waited for the end of its cooldown", &all_warnings, object);
-    let restart =
-        Restart { code: Code::RunsImage, reason, warnings: all_warnings, record, ends_deferral: true };
+    let restart = Restart { code: Code::RunsImage, reason, warnings: all_warnings, record, ends_deferral: true };
     Due::Restart(restart, wanted)
 }
 

@@ -1,5 +1,5 @@
 //! A model of a workload in place of the API server: a record, and a restart that takes a while. Time is counted in
-//! turns of a runtime with one thread.
+//! yields of a runtime with one thread.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ struct Model {
 }
 
 impl Model {
-    /// As a restart goes: wait for the turn, look, write. Says for whom it restarted.
+    /// As a restart does: wait for the turn, look, write. Returns the push that it restarted for.
     async fn work(&self, own: &Arc<Push>) -> Option<Arc<Push>> {
         let workload = WorkloadRef::new("n", WorkloadKind::Deployment, "w");
         let turn = self.turns.wait(&workload, own, &self.queued).await;
