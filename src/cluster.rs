@@ -1,30 +1,33 @@
-//! The API server: the calls that pushroll makes, each with a time limit, counted, and its error told apart.
+//! The API server: the calls that pushroll makes. Each has a time limit, is counted, and has its error classified.
 //!
 //! ```text
-//! connect    kubeconfig or service account -> kube::Client
-//! request    one call: time limit, metrics, the server's `Date`, ApiError
-//! gate       at most so many calls at once, and none while the API server asks for a pause
-//! allowance  until when a task may call, and what it waits for meanwhile
-//! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
-//! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
-//! rollouts   GET of one, for how far its rollout is
-//! pages      a LIST, page by page
-//! config_maps  GET, create, PATCH of a ConfigMap, LIST and delete of labelled ones; leases: whose turn it is
-//! config_map_volumes  which ConfigMaps a workload mounts, and pointing it at another
-//! pods       LIST of labelled ones, PATCH of an annotation
-//! access     what we are permitted to do
+//! connect          kubeconfig or service account -> kube::Client
+//! request          one call: time limit, metrics, the server's `Date`, ApiError
+//! gate             a limited number of calls at once, and none while the API server asks for a pause
+//! call_deadline    the deadline of a task's calls, and what the task waits for
+//! workloads        GET and PATCH of one workload; workload_object: its decoded form
+//! workload_lists   LIST of a kind; pages: a LIST, page by page
+//! watch            list and watch of a kind; pulse: its signs of life; watched: its objects
+//! rollouts         GET of one workload, for how far its rollout is
+//! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
+//! config_map_volumes   which ConfigMaps a workload mounts, and a PATCH of that
+//! leases           a Lease that one replica holds
+//! pods             LIST of labelled pods, PATCH of an annotation
+//! access           which calls we are permitted to make
+//! metrics          how many calls are made, and how they end
 //! ```
 //!
 //! It must not know what an index, a push or a restart is.
 
 pub mod access;
-mod allowance;
+mod call_deadline;
 mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
 mod error;
 mod gate;
 mod leases;
+mod metrics;
 mod pages;
 mod pods;
 mod pulse;
@@ -33,17 +36,19 @@ pub mod rollouts;
 mod watch;
 mod watched;
 mod workload_lists;
-pub mod workloads;
+pub mod workload_object;
+mod workloads;
 
-pub use allowance::{OutOfTime, in_line, within};
+pub use call_deadline::{OutOfTime, wait_for_permit, within};
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;
 pub use gate::DEFAULT_CONCURRENCY;
-pub use leases::{LeaseTurn, Turn};
+pub use leases::{LeaseHolder, LeaseState};
+pub use metrics::{ClusterMetrics, Verb};
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
-pub use workloads::WorkloadObject;
+pub use workload_object::WorkloadObject;

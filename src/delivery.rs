@@ -168,12 +168,12 @@ impl Deliveries {
         let is_left = |result: &WorkloadResult| result.code.is_transient_failure();
         let of_own = if resolved.unproven.is_some() || resolved.results.iter().any(is_left) {
             let reason = "it is pushroll itself and comes last: others are left to the next delivery";
-            let waits = |workload| WorkloadResult::new(workload, Action::Failed, Code::OthersFirst, reason);
+            let waits = |workload| WorkloadResult::new(workload, Code::OthersFirst, reason);
             own.iter().map(waits).collect()
         } else {
             let deadline = received.instant + self.config.hold;
             let mut of_own = self.restarter.restart_all(&own, push, mode, deadline).await;
-            let restarted = of_own.iter_mut().filter(|result| result.action == Action::Restarted);
+            let restarted = of_own.iter_mut().filter(|result| result.action() == Action::Restarted);
             restarted.for_each(|result| result.reason.push_str("; it is pushroll itself and comes last"));
             of_own
         };

@@ -50,10 +50,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::cache::{Resolver, ResolverConfig};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Poison;
 use crate::delivery::{Deliveries, DeliveryConfig};
-use crate::rollout::Restarter;
+use crate::rollout::{Restarter, RolloutMetrics};
 use crate::telemetry::Metrics;
 use accept::Accept;
 use auth::Authenticator;
@@ -210,8 +210,12 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
 }
 
 fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
-    let metrics = Arc::new(Metrics::new());
-    let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(config.concurrency);
+    let (cluster_metrics, rollout_metrics) = (ClusterMetrics::default(), RolloutMetrics::default());
+    let metrics = Arc::new(Metrics::with(|registry| {
+        cluster_metrics.register(registry);
+        rollout_metrics.register(registry);
+    }));
+    let cluster = Cluster::new(client, clock, cluster_metrics).with_concurrency(config.concurrency);
     let resolver = Arc::new(Resolver::new(
         ResolverConfig {
             scope: config.policy.scope.clone(),
@@ -228,8 +232,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
         cluster.clone(),
         Arc::clone(&metrics),
     ));
-    let restarter =
-        Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));
+    let restarter = Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, rollout_metrics);
     let delivery_config =
         DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale, own_pod: config.own_pod };
     let deliveries =

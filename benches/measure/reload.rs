@@ -12,7 +12,7 @@ use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
 use pushroll::cache::{Resolver, ResolverConfig};
 use pushroll::clock::Clock;
-use pushroll::cluster::Cluster;
+use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::image::ImageRef;
 use pushroll::index::Scope;
 use pushroll::telemetry::Metrics;
@@ -28,7 +28,6 @@ const RUNS: usize = 5;
 
 /// A resolver over that mount and an empty cluster.
 pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
-    let metrics = Arc::new(Metrics::new());
     let config = ResolverConfig {
         scope: Scope::AllNamespaces,
         config_map: CacheConfigMap { namespace: "n".into(), name: "cache".into(), key: "cache.json".into() },
@@ -41,8 +40,8 @@ pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
         watch: None,
         refresh_mounts: false,
     };
-    let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), Arc::clone(&metrics));
-    Arc::new(Resolver::new(config, cluster, metrics))
+    let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), ClusterMetrics::default());
+    Arc::new(Resolver::new(config, cluster, Arc::new(Metrics::new())))
 }
 
 /// The directory as the kubelet would fill it.

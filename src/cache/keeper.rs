@@ -1,7 +1,7 @@
 //! Keeping the ConfigMap up to date from the watch: for the next cold start, and for whoever else reads it.
 //!
-//! At most once an interval, and by one replica at a time: a Lease says whose turn it is. It only saves work; the
-//! write's own precondition keeps an older index from replacing a newer one.
+//! At most once an interval, and by the one replica that holds a Lease. The Lease only avoids duplicate work; the write's
+//! own precondition keeps an older index from replacing a newer one.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use super::configmap::{HEAD_REFRESH, Written};
 use super::resolver::Resolver;
 use super::scan::Scan;
 use super::watch::Watch;
-use crate::cluster::{ApiError, LeaseTurn, Turn};
+use crate::cluster::{ApiError, LeaseHolder, LeaseState};
 use crate::index::document::Head;
 
-/// For how long a replica that has written keeps its turn.
-const TURN: Duration = Duration::from_secs(15);
+/// For how long a replica that has written holds the Lease.
+const LEASE: Duration = Duration::from_secs(15);
 /// After a failure, which the board shows.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Keeps the ConfigMap of `resolver` until `shutdown`, writing at most once an `interval`.
 pub(super) async fn run(watch: &Watch, resolver: &Resolver, interval: Duration, shutdown: CancellationToken) {
     let config_map = resolver.config_map();
-    let turn = LeaseTurn::new(&config_map.namespace, &config_map.name, watch.identity().to_owned(), TURN);
-    let mut keeper = Keeper { watch, resolver, turn, told: None };
+    let lease = LeaseHolder::new(&config_map.namespace, &config_map.name, watch.identity().to_owned(), LEASE);
+    let mut keeper = Keeper { watch, resolver, lease, told: None };
     shutdown.run_until_cancelled(keeper.keep(interval)).await;
 }
 
 struct Keeper<'a> {
     watch: &'a Watch,
     resolver: &'a Resolver,
-    turn: LeaseTurn,
+    lease: LeaseHolder,
     /// What was said of why there is no Lease to be had.
     told: Option<String>,
 }
@@ -85,11 +85,11 @@ impl Keeper<'_> {
                 return Some(RETRY);
             }
         }
-        match self.turn.take(resolver.cluster()).await {
-            Ok(Turn::Ours) => {}
-            // A Lease of somebody else's making may claim to be held for years.
-            Ok(Turn::Theirs(left)) => return Some(left.min(RETRY)),
-            // It only saves work.
+        match self.lease.take(resolver.cluster()).await {
+            Ok(LeaseState::Ours) => {}
+            // A Lease that something else has written may claim to be held for years.
+            Ok(LeaseState::Theirs(left)) => return Some(left.min(RETRY)),
+            // The Lease only avoids duplicate work; continue without it.
             Err(error) => self.tell(&error),
         }
         match resolver.write_back(&scan, stored).await {

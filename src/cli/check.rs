@@ -1,6 +1,5 @@
 //! `pushroll check`: whether the cache is as it should be. The facts are gathered here, [`crate::check`] judges.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,11 +15,10 @@ use crate::cache::scan;
 use crate::check::{Difference, Facts, Finding, Mount, Permission, Scanned, Severity, findings, worst};
 use crate::clock::Clock;
 use crate::cluster::access::Access;
-use crate::cluster::{Cluster, ConfigMapObject};
+use crate::cluster::{Cluster, ClusterMetrics, ConfigMapObject};
 use crate::index::Scope;
 use crate::index::document::Document;
 use crate::index::document::stored::Stored;
-use crate::telemetry::Metrics;
 use crate::workload::WorkloadKind;
 
 #[derive(Debug, Args)]
@@ -49,7 +47,7 @@ struct Checked<'a> {
 pub(super) async fn run(global: &GlobalArgs, args: CheckArgs) -> anyhow::Result<Answered> {
     let client = global.connect().await?;
     let config_map = global.config_map(&client);
-    let cluster = Cluster::new(client, Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     let facts = gather(global, &args, &config_map, &cluster).await?;
     let findings = findings(&facts);
     let severity = worst(&findings);

@@ -12,10 +12,10 @@ use crate::cache::proof::Need;
 use crate::cache::status::FailedTier;
 use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::{Deliveries, DeliveryConfig};
 use crate::index::Scope;
-use crate::rollout::Restarter;
+use crate::rollout::{Restarter, RolloutMetrics};
 use crate::telemetry::Metrics;
 
 /// People are patient; a cluster of thousands of workloads takes seconds to scan.
@@ -34,7 +34,6 @@ pub(super) async fn resolver(
     clock_margin: Duration,
 ) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
     let client = global.connect().await?;
-    let metrics = Arc::new(Metrics::new());
     let config = ResolverConfig {
         scope,
         config_map: global.config_map(&client),
@@ -47,8 +46,8 @@ pub(super) async fn resolver(
         refresh_mounts: false,
         watch: None,
     };
-    let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));
-    Ok((Arc::new(Resolver::new(config, cluster.clone(), metrics)), cluster))
+    let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
+    Ok((Arc::new(Resolver::new(config, cluster.clone(), Arc::new(Metrics::new()))), cluster))
 }
 
 /// What answers for an image by hand, and the chain that it rests on, which writes nothing.
@@ -58,10 +57,10 @@ pub(super) async fn deliveries(
 ) -> anyhow::Result<(Arc<Resolver>, Deliveries, Cluster)> {
     let policy = args.policy();
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
-    let metrics = Arc::new(Metrics::new());
     let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false, own_pod: None };
-    let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, Arc::clone(&metrics));
-    let deliveries = Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, metrics);
+    let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, RolloutMetrics::default());
+    let deliveries =
+        Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, Arc::new(Metrics::new()));
     Ok((resolver, deliveries, cluster))
 }
 

@@ -67,7 +67,7 @@ pub(super) fn answer_table(answer: &Answer) -> String {
     table(
         ["NAMESPACE", "KIND", "NAME", "ACTION", "REASON"],
         answer.workloads.iter().map(|workload| {
-            let action = style(workload.action, workload.action.as_str());
+            let action = style(workload.action(), workload.action().as_str());
             let kind = workload.kind.as_str().to_owned();
             [workload.namespace.to_string(), kind, workload.name.to_string(), action, workload.reason.clone()]
         }),

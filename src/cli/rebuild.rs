@@ -3,7 +3,6 @@
 mod immutable;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -18,9 +17,8 @@ use crate::cache::configmap::{CacheConfigMap, Outcome, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan::{self, Scan};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterMetrics};
 use crate::index::Scope;
-use crate::telemetry::Metrics;
 use crate::workload::WorkloadRef;
 
 #[derive(Debug, Args)]
@@ -56,7 +54,7 @@ struct Rebuilt {
 pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Result<Answered> {
     let client = global.connect().await?;
     let config_map = global.config_map(&client);
-    let cluster = Cluster::new(client, Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     if args.immutable {
         return immutable::run(global, &args, &cluster, &config_map).await;
     }

@@ -1,5 +1,5 @@
-//! `pushroll restart IMAGE`, `pushroll restart -w NAMESPACE/KIND/NAME`: now, as a person would. No push is looked at
-//! and no record is written.
+//! `pushroll restart IMAGE` and `pushroll restart -w NAMESPACE/KIND/NAME`: a restart now, which depends on no push and
+//! writes no record.
 
 #[cfg(test)]
 mod tests;
@@ -21,18 +21,17 @@ use super::serve::PolicyArgs;
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
 use crate::image::ImageRef;
 use crate::rollout::follow::{Ending, Pace, Rollout, follow};
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, ByHand, Restarter};
-use crate::telemetry::Metrics;
+use crate::rollout::{Action, ByHand, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
 
 /// Between two looks at a rollout.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// A year: what is longer means for ever, and the clock cannot count to all that a duration can say.
+/// A year. A longer wait is as good as endless, and might be more than the clock can count to.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Debug, Args)]
@@ -78,7 +77,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
     };
     let mut rollouts = None;
     if global.output != OutputFormat::Json {
-        // At once: people see what is waited for.
+        // Before the wait, so that people see what is waited for.
         show(global.output, &answer)?;
     }
     if args.wait {
@@ -91,8 +90,8 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
     let has_failed = rollouts.iter().flatten().any(is_bad);
     Ok(match judge(&answer)? {
         _ if has_failed => Answered::Failed,
-        // Whoever asks for a restart and gets none must not take it for done.
-        Answered::Yes if !answer.workloads.iter().any(|workload| workload.action == Action::Restarted) => {
+        // Exit 3: a script that asks for a restart must notice that there was none.
+        Answered::Yes if !answer.workloads.iter().any(|workload| workload.action() == Action::Restarted) => {
             anstream::eprintln!("nothing is to be restarted: all who run the image are left");
             Answered::No
         }
@@ -117,27 +116,27 @@ async fn by_name(
     args: &PolicyArgs,
     mode: Mode,
 ) -> anyhow::Result<(Answer, Cluster)> {
-    let metrics = Arc::new(Metrics::new());
-    let cluster = Cluster::new(global.connect().await?, Clock::system(), Arc::clone(&metrics));
-    let restarter = Restarter::new(cluster.clone(), args.policy(), args.clock_margin, CONCURRENCY, metrics);
+    let cluster = Cluster::new(global.connect().await?, Clock::system(), ClusterMetrics::default());
+    let restarter =
+        Restarter::new(cluster.clone(), args.policy(), args.clock_margin, CONCURRENCY, RolloutMetrics::default());
     let once: Vec<WorkloadRef> = workloads.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let results = restarter.restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT).await;
     Ok((Answer::of_workloads(None, results, mode), cluster))
 }
 
-/// Follows every rollout that was begun to its end, and tells each as it comes.
+/// Follows every rollout that was started to its end, and prints each end as it comes.
 async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Vec<Rollout> {
     let deadline = Instant::now() + timeout.min(WAIT_MAX);
     let pace = Arc::new(Pace { interval: FOLLOW_INTERVAL, permits: Semaphore::new(CONCURRENCY) });
     let mut following = Following::default();
-    for restarted in answer.workloads.iter().filter(|workload| workload.action == Action::Restarted) {
+    for restarted in answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted) {
         let (cluster, pace, workload) = (cluster.clone(), Arc::clone(&pace), restarted.workload());
         following.add(restarted.workload(), async move { follow(&cluster, &workload, &pace, deadline).await });
     }
     following.ended().await
 }
 
-/// Rollouts that are being followed, and whose each of them is: every one gets an ending, whatever happens to it.
+/// The rollouts that are being followed, and the workload of each task: a task that panics gets an ending too.
 #[derive(Default)]
 struct Following {
     tasks: JoinSet<Rollout>,

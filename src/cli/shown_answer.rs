@@ -31,7 +31,7 @@ pub(super) fn judge(answer: &Answer) -> anyhow::Result<Answered> {
     if let Some(reason) = answer.reason.as_ref().filter(|_| is_unknown(answer)) {
         anyhow::bail!(reason.clone());
     }
-    Ok(match answer.workloads.iter().any(|workload| workload.action == Action::Failed) {
+    Ok(match answer.workloads.iter().any(|workload| workload.action() == Action::Failed) {
         true => Answered::Failed,
         false if answer.workloads.is_empty() => Answered::No,
         false => Answered::Yes,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -14,9 +13,8 @@ use serde_json::json;
 use super::output::{OutputFormat, print, print_json, table};
 use super::{Answered, GlobalArgs};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterMetrics};
 use crate::configmap_store::{ConfigMapStore, Values, Verified};
-use crate::telemetry::Metrics;
 
 #[derive(Debug, Args)]
 pub(super) struct StoreArgs {
@@ -122,7 +120,7 @@ pub(super) async fn run(global: &GlobalArgs, args: StoreArgs) -> anyhow::Result<
 async fn open(global: &GlobalArgs, kubeconfig: Option<PathBuf>, name: String) -> anyhow::Result<ConfigMapStore> {
     let client = global.connect_with(kubeconfig.as_ref()).await?;
     let namespace = global.config_map(&client).namespace;
-    let cluster = Cluster::new(client, Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     Ok(ConfigMapStore::new(cluster, namespace, name))
 }
 

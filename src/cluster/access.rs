@@ -1,25 +1,26 @@
-//! What we may do: the API server's own answer, without doing it.
+//! Which calls we are permitted to make, as the API server says without making them.
 
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::metrics::{Resource, Verb};
 use super::request::{Call, Cluster};
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
 
-/// Something to be permitted, as RBAC names it.
+/// A permission, in the terms of RBAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     /// `get`, `list`, `patch`, `create`.
     pub verb: &'static str,
-    /// The API group; empty for the core.
+    /// The API group; empty for the core group.
     pub group: &'static str,
-    /// The plural.
+    /// The plural name of the resource.
     pub resource: &'static str,
     /// `None`: in all namespaces.
     pub namespace: Option<String>,
-    /// `None`: all of them, or one that has no name yet.
+    /// `None`: every object, or one that has no name yet.
     pub name: Option<String>,
 }
 
@@ -35,7 +36,7 @@ struct ReviewStatus {
 }
 
 impl Cluster {
-    /// Whether we may (`SelfSubjectAccessReview`; every authenticated user may ask, by the role `system:basic-user`).
+    /// Whether we have the permission (`SelfSubjectAccessReview`, which the role `system:basic-user` permits everyone).
     pub async fn is_permitted(&self, access: &Access) -> Result<bool, ApiError> {
         let attributes = json!({
             "verb": access.verb, "group": access.group, "resource": access.resource,
@@ -47,7 +48,8 @@ impl Cluster {
             "spec": {"resourceAttributes": attributes},
         });
         let body = Some(("application/json", review.to_string().into_bytes()));
-        let call = Call { verb: "create", resource: "selfsubjectaccessreviews", uri: REVIEWS.to_owned(), body };
+        let resource = Resource::SelfSubjectAccessReviews;
+        let call = Call { verb: Verb::Create, resource, uri: REVIEWS.to_owned(), body };
         let answer: Result<Review, _> = serde_json::from_slice(&self.call(call).await?);
         answer.map(|review| review.status.allowed).map_err(|error| ApiError::Unreadable(error.to_string()))
     }

@@ -1,14 +1,15 @@
-//! Which ConfigMaps a workload's pods mount, and pointing it at another.
+//! The ConfigMaps that a workload's pods mount, and the PATCH that makes it mount another.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::metrics::Verb;
 use super::request::{Call, Cluster};
 use super::workloads::path;
 use crate::workload::WorkloadRef;
 
-/// A workload, as far as its volumes go.
+/// A workload's volumes.
 #[derive(Debug, Deserialize)]
 pub struct WorkloadVolumes {
     metadata: Metadata,
@@ -37,24 +38,24 @@ struct PodSpec {
     volumes: Vec<Value>,
 }
 
-/// A place in a pod template that names a ConfigMap to mount: a volume, or a source of a projected one.
+/// A volume of a pod template, or a source of a projected volume, that names a ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigMapReference {
     /// The name of the volume.
     pub volume: String,
-    /// The ConfigMap's.
+    /// The name of the ConfigMap.
     pub config_map: String,
 }
 
 impl WorkloadVolumes {
-    /// Every place that names a ConfigMap.
+    /// Every reference to a ConfigMap.
     pub fn references(&self) -> Vec<ConfigMapReference> {
         let volumes = self.spec.template.spec.volumes.iter();
         let of_volume = |volume| config_maps_of(volume).map(move |name| (name_of(volume).to_owned(), name.to_owned()));
         volumes.flat_map(of_volume).map(|(volume, config_map)| ConfigMapReference { volume, config_map }).collect()
     }
 
-    /// The volumes that name one of `references`, naming `config_map` in its place.
+    /// The volumes that have one of `references`, with `config_map` in its place.
     fn pointed(&self, references: &[&ConfigMapReference], config_map: &str) -> Vec<Value> {
         let mut pointed = Vec::new();
         for volume in &self.spec.template.spec.volumes {
@@ -75,7 +76,7 @@ impl WorkloadVolumes {
         pointed
     }
 
-    /// What there is, for a person who looked for another: `config (configMap settings), data (emptyDir)`.
+    /// The volumes in a sentence for people: `config (configMap settings), data (emptyDir)`.
     pub fn describe(&self) -> String {
         let described = self.spec.template.spec.volumes.iter().map(|volume| {
             let kind = volume.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).find(|key| *key != "name");
@@ -105,11 +106,11 @@ impl Cluster {
         self.get_workload_as(workload).await
     }
 
-    /// Has these places of a workload name `config_map`, and leaves all else of its volumes as it is; its pods roll. Only
-    /// if it is still what was read, else [`ApiError::Conflict`].
+    /// Makes these references of a workload name `config_map`, and leaves its other volumes as they are. Its pods roll.
+    /// [`ApiError::Conflict`] if the workload has changed since it was read.
     ///
-    /// A strategic merge goes by the names of volumes. A projected volume's sources have none, and are sent whole: the
-    /// precondition keeps them from bringing back old ones.
+    /// A strategic merge identifies volumes by name. The sources of a projected volume have no names and are sent whole;
+    /// because of the precondition that cannot bring back old ones.
     pub async fn point_volumes(
         &self,
         workload: &WorkloadRef,
@@ -124,6 +125,6 @@ impl Cluster {
         });
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/strategic-merge-patch+json", patch.to_string().into_bytes()));
-        self.call(Call { verb: "patch", resource: workload.kind.plural(), uri, body }).await.map(drop)
+        self.call(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await.map(drop)
     }
 }

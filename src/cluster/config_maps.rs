@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::metrics::{Resource, Verb};
 use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
 
-/// A ConfigMap, without what pushroll does not look at.
+/// A ConfigMap, without the fields that pushroll does not read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapObject {
@@ -19,7 +20,7 @@ pub struct ConfigMapObject {
     /// UTF-8 values.
     #[serde(default)]
     pub data: BTreeMap<String, String>,
-    /// Other values, base64.
+    /// Values that are not UTF-8, in base64.
     #[serde(default)]
     pub binary_data: BTreeMap<String, String>,
     /// Whether its values can never change.
@@ -39,7 +40,7 @@ pub struct ConfigMapMetadata {
     pub creation_timestamp: Option<Timestamp>,
     /// The precondition of a PATCH.
     pub resource_version: String,
-    /// Annotations, of whomever.
+    /// All its annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     /// Who wrote what, and when.
@@ -61,25 +62,25 @@ struct ManagedFields {
 }
 
 impl ConfigMapObject {
-    /// All values together, as the API counts them against its limit: keys are not counted, and other values than
-    /// text as they are without base64.
+    /// The size of all values, as the API counts them against its limit: without the keys, and binary values without
+    /// their base64.
     pub fn values_bytes(&self) -> usize {
         self.data.values().map(String::len).sum::<usize>()
             + self.binary_data.values().map(|base64| decoded_len(base64)).sum::<usize>()
     }
 
-    /// The value of one key, counted in the same way; 0 where there is none.
+    /// The size of one value, counted in the same way; 0 where there is none.
     pub fn value_bytes(&self, key: &str) -> usize {
         self.data.get(key).map_or(0, String::len) + self.binary_data.get(key).map_or(0, |base64| decoded_len(base64))
     }
 
-    /// When anything of it was last changed, by the API server's clock. `None` where nobody keeps book of it.
+    /// When it was last changed, by the API server's clock; `None` without `managedFields`.
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.metadata.managed_fields.iter().filter_map(|fields| fields.time).max()
     }
 }
 
-/// Of base64, without decoding it.
+/// The size of what is encoded in base64.
 fn decoded_len(base64: &str) -> usize {
     let padding = base64.bytes().rev().take_while(|byte| *byte == b'=').count();
     (base64.len() / 4 * 3).saturating_sub(padding)
@@ -89,7 +90,7 @@ impl Cluster {
     /// GET of a ConfigMap; `None` where it does not exist.
     pub async fn get_config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMapObject>, ApiError> {
         let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
-        match self.call(Call { verb: "get", resource: "configmaps", uri, body: None }).await {
+        match self.call(Call { verb: Verb::Get, resource: Resource::ConfigMaps, uri, body: None }).await {
             Ok(body) => decode(&body).map(Some),
             Err(ApiError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
@@ -104,7 +105,7 @@ impl Cluster {
     ) -> Result<Vec<ConfigMapObject>, ApiError> {
         let mut objects = Vec::new();
         let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
-        self.each_page("configmaps", &collection, Some(label), |page| {
+        self.each_page(Resource::ConfigMaps, &collection, Some(label), |page| {
             let page: Page = serde_json::from_slice(page)?;
             objects.extend(page.items);
             Ok(page.metadata)
@@ -113,18 +114,18 @@ impl Cluster {
         Ok(objects)
     }
 
-    /// Deletes a ConfigMap if it is still at `resource_version`, else [`ApiError::Conflict`].
+    /// Deletes a ConfigMap that is at `resource_version`; [`ApiError::Conflict`] if it has another.
     pub async fn delete_config_map(&self, namespace: &str, name: &str, resource_version: &str) -> Result<(), ApiError> {
         let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": resource_version},
         });
         let body = Some(("application/json", options.to_string().into_bytes()));
-        self.call(Call { verb: "delete", resource: "configmaps", uri, body }).await.map(drop)
+        self.call(Call { verb: Verb::Delete, resource: Resource::ConfigMaps, uri, body }).await.map(drop)
     }
 
     /// Creates a ConfigMap with these members (`data`, `binaryData`, `immutable`; of `metadata` labels and annotations).
-    /// One of that name: [`ApiError::Conflict`].
+    /// [`ApiError::Conflict`] if one of that name exists.
     pub async fn create_config_map(
         &self,
         namespace: &str,
@@ -136,7 +137,7 @@ impl Cluster {
     }
 
     /// Merges these members into a ConfigMap (`null` removes a key). Other keys, labels and annotations stay. With a
-    /// `resource_version` only if it is still at that, else [`ApiError::Conflict`].
+    /// `resource_version`, [`ApiError::Conflict`] if the ConfigMap has another.
     pub async fn merge_config_map(
         &self,
         namespace: &str,
@@ -151,17 +152,17 @@ impl Cluster {
         decode(&self.call(merge(namespace, name, field_manager, &members)).await?)
     }
 
-    /// Asks whether a `create` or a `patch` would be permitted and valid; changes nothing.
+    /// Asks whether a create ([`Verb::Create`]) or a patch (any other) would be permitted and valid. Changes nothing.
     pub async fn dry_run_config_map(
         &self,
-        verb: &'static str,
+        verb: Verb,
         namespace: &str,
         name: &str,
         field_manager: &str,
         members: Value,
     ) -> Result<(), ApiError> {
         let mut call = match verb {
-            "create" => create(namespace, name, field_manager, members),
+            Verb::Create => create(namespace, name, field_manager, members),
             _ => merge(namespace, name, field_manager, &members),
         };
         call.uri.push_str("&dryRun=All");
@@ -176,13 +177,13 @@ fn create(namespace: &str, name: &str, field_manager: &str, mut members: Value) 
     members["metadata"]["namespace"] = namespace.into();
     let uri = format!("/api/v1/namespaces/{namespace}/configmaps?fieldManager={field_manager}");
     let body = Some(("application/json", members.to_string().into_bytes()));
-    Call { verb: "create", resource: "configmaps", uri, body }
+    Call { verb: Verb::Create, resource: Resource::ConfigMaps, uri, body }
 }
 
 fn merge(namespace: &str, name: &str, field_manager: &str, members: &Value) -> Call {
     let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={field_manager}");
     let body = Some(("application/merge-patch+json", members.to_string().into_bytes()));
-    Call { verb: "patch", resource: "configmaps", uri, body }
+    Call { verb: Verb::Patch, resource: Resource::ConfigMaps, uri, body }
 }
 
 fn decode(body: &[u8]) -> Result<ConfigMapObject, ApiError> {

@@ -1,10 +1,10 @@
-//! Finding the API server: a kubeconfig or the pod's service account.
+//! The client for the API server, from a kubeconfig or the pod's service account.
 
 use std::path::{Path, PathBuf};
 
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
-/// Where to look.
+/// Where to look for the API server.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
     /// A kubeconfig file; else `KUBECONFIG`, else `~/.kube/config`, else the service account.
@@ -16,15 +16,15 @@ pub struct ConnectOptions {
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The file that was named.
+    /// The kubeconfig that was named cannot be used.
     #[error("the kubeconfig {path} cannot be used: {reason}")]
     Kubeconfig {
-        /// Which.
+        /// Its path.
         path: String,
-        /// Why.
+        /// Why not.
         reason: String,
     },
-    /// Nothing was named and nothing was found.
+    /// No kubeconfig was named, and none was found.
     #[error(
         "there is no Kubernetes to talk to: name a kubeconfig with --kubeconfig or KUBECONFIG, or run in a pod with \
          a service account ({0})"
@@ -35,13 +35,13 @@ pub enum ConnectError {
     Client(String),
 }
 
-/// A client, and the namespace that its configuration names.
+/// Makes a client from the configuration.
 ///
 /// # Errors
-/// [`ConnectError`] says what to do. That the API server answers is not checked.
+/// [`ConnectError`] says what to do. Whether the API server answers is not checked.
 pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectError> {
     let mut config = load(options).await?;
-    // kube would retry a 429, 503 or 504 for minutes: a push has seconds, and its redelivery is the retry.
+    // kube would retry a 429, 503 or 504 for minutes. A push has seconds, and its redelivery is the retry.
     config.default_retry = false;
     kube::Client::try_from(config).map_err(|error| ConnectError::Client(first_line(&error)))
 }
@@ -62,12 +62,12 @@ async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, String> {
-    // Read first: kube's own error for a missing file does not say what the system said.
+    // We read the file first, because kube's error for a missing file leaves out the system's own error.
     let _ = std::fs::read(path).map_err(|error| error.to_string())?;
     Kubeconfig::read_from(path).map_err(|error| first_line(&error))
 }
 
-/// An error without the lines below it: those of YAML show the file itself, which has credentials in it.
+/// The first line of an error. The others show the YAML file itself, which has credentials in it.
 fn first_line(error: &impl std::fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! What an API server's refusal means to the caller.
+//! The errors of a call to the API server, by what they mean to the caller.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -35,12 +35,12 @@ pub enum ApiError {
     /// 429, or 503 with `Retry-After`: try again later, and there is no time for that.
     #[error("the API server is too busy: {0}")]
     TooBusy(String),
-    /// We make as many calls as we may already: it was not asked.
+    /// No call was made: we make as many already as we may.
     #[error(
         "no turn at the API server within {waited:.1?}: it sees at most {concurrency} calls at once (--concurrency)"
     )]
-    NoPlace {
-        /// How long the call stood in line.
+    NoPermit {
+        /// How long the call has waited.
         waited: std::time::Duration,
         /// How many are made at once.
         concurrency: usize,
@@ -58,7 +58,7 @@ pub enum ApiError {
     Unreadable(String),
 }
 
-/// The part of `meta/v1.Status` that tells errors apart.
+/// The part of `meta/v1.Status` that distinguishes errors.
 #[derive(Default, Deserialize)]
 struct Status {
     #[serde(default)]
@@ -67,14 +67,14 @@ struct Status {
     message: String,
 }
 
-/// Of an answer that is no `Status`.
+/// How much is quoted of an answer that is no `Status`.
 const MESSAGE_CHARACTERS: usize = 200;
 
 impl ApiError {
-    /// From an answer that is not 2xx; `is_write`: admission judges writes alone.
+    /// From an answer that is not 2xx. `is_write` matters because admission judges only writes.
     ///
-    /// What is not a Kubernetes `Status` comes from something in between (a proxy, a load balancer) or from an API
-    /// server that is not itself: it never says anything for good.
+    /// An answer that is not a Kubernetes `Status` comes from something in between (a proxy, a load balancer) or from a
+    /// broken API server. It is never taken as final.
     pub(super) fn from_answer(status: StatusCode, is_write: bool, body: &[u8]) -> Self {
         let code = status.as_u16();
         let parsed: Status = serde_json::from_slice(body).unwrap_or_default();
@@ -85,7 +85,7 @@ impl ApiError {
         Self::from_refusal(code, is_write, parsed.message)
     }
 
-    /// What the API server said, where it said something; else the whole sentence.
+    /// The API server's own message if there is one, else the whole sentence.
     pub(super) fn message(&self) -> String {
         match self {
             Self::TooBusy(message) | Self::Failed { message, .. } => message.clone(),
@@ -93,7 +93,7 @@ impl ApiError {
         }
     }
 
-    /// From what a `Status` of the API server says.
+    /// From the code and the message of a `Status`.
     pub(super) fn from_refusal(code: u16, is_write: bool, message: String) -> Self {
         match code {
             401 => Self::Unauthorized(message),
@@ -109,7 +109,7 @@ impl ApiError {
 }
 
 /// RBAC writes `User "U" cannot VERB resource "R" in API group "G"`
-/// (Kubernetes: `apiserver/pkg/endpoints/handlers/responsewriters/errors.go`); admission writes whatever its author did.
+/// (Kubernetes: `apiserver/pkg/endpoints/handlers/responsewriters/errors.go`). The messages of admission are free text.
 fn is_rbac_refusal(message: &str) -> bool {
     message.contains("User \"") && message.contains("\" cannot ")
 }

@@ -1,13 +1,13 @@
-//! The gate before the API server: so many calls at once and no more, over everything that pushroll does, and none
-//! while the API server asks to be left alone.
+//! The gate before the API server: a limited number of calls at once, over everything that pushroll does, and no call
+//! while the API server asks for a pause.
 //!
-//! A call holds one place for as long as it is made, body included, and whoever holds one waits for nothing else, so
-//! that places cannot be waited for in a circle. They are given in the order in which they were asked for: a scan of
-//! many pages and a push of many workloads take turns. LISTs, which may take long, have at most half of the places. A
-//! watch is a request without an end, and has none: it would never give it back.
+//! A call holds one permit from its first byte to the last byte of the answer. Nothing that holds a permit waits for
+//! anything else, so there is no deadlock. Permits are given in the order in which they were asked for, so a scan of
+//! many pages and a push of many workloads alternate. LISTs, which may take long, have at most half of the permits. A
+//! watch is a request without an end and has none: it would never return it.
 //!
-//! What the API server says with 429, or with 503 and `Retry-After`, it says to all of us: priority and fairness knows
-//! one service account, not one call. So every call waits until then.
+//! A pause that the API server asks for (429, or 503 with `Retry-After`) is meant for all our calls, because its
+//! priority and fairness knows the service account and not the single call. So every call waits for its end.
 
 use std::time::{Duration, Instant};
 
@@ -15,103 +15,101 @@ use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::allowance::{self, WaitsFor};
+use super::call_deadline::{self, WaitsFor};
 use super::error::ApiError;
+use super::metrics::ClusterMetrics;
 use crate::clock::parse_date;
-use crate::telemetry::Metrics;
+use crate::telemetry::GaugeGuard;
 
-/// Calls at once, where nobody says otherwise: enough for a hundred workloads in a fraction of a second, and few
-/// beside the 600 that an API server takes by default (`--max-requests-inflight` and its mutating sister).
+/// The default of `--concurrency`: enough for a hundred workloads in a fraction of a second, and few beside the 600
+/// that an API server takes by default (`--max-requests-inflight` and `--max-mutating-requests-inflight`).
 pub const DEFAULT_CONCURRENCY: usize = 16;
-/// Longest wait for a place, where nothing else sets an end. Each place is free again after [`super::request`]'s time
-/// limits, so this is long only where the API server hangs.
-const PLACE_LIMIT: Duration = Duration::from_secs(60);
-/// The shortest, and that of a 429 that does not say (Kubernetes' own say 1 s at least).
+/// The longest wait for a permit where there is no deadline. Each permit is returned within the time limits of
+/// [`super::request`], so the wait is this long only where the API server hangs.
+const PERMIT_LIMIT: Duration = Duration::from_secs(60);
+/// The shortest pause, and that of a 429 without `Retry-After` (Kubernetes itself says 1 s at least).
 const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
-/// The longest: a mistyped header must not silence us for a day.
+/// The longest pause: a mistyped header must not silence us for a day.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Which calls may be made now.
+/// Decides when a call may begin.
 #[derive(Debug)]
 pub(super) struct Gate {
     concurrency: usize,
-    places: Semaphore,
+    calls: Semaphore,
     lists: Semaphore,
-    /// The API server wants to hear nothing before.
+    /// The end of the pause that the API server has asked for.
     paused_until: Mutex<Option<Instant>>,
 }
 
-/// A place: one call may be made.
-pub(super) struct Place<'a> {
+/// One call may be made.
+pub(super) struct CallPermit<'a> {
     _list: Option<SemaphorePermit<'a>>,
-    _place: SemaphorePermit<'a>,
-    metrics: &'a Metrics,
+    _call: SemaphorePermit<'a>,
+    _in_flight: GaugeGuard,
 }
 
-/// How long a call may take to begin.
+/// How long a call may wait before it begins.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    place: Instant,
-    pause: Instant,
+pub(super) struct WaitLimits {
+    permit_until: Instant,
+    pause_until: Instant,
 }
-
-/// Counts those that wait.
-struct Waiting<'a>(&'a Metrics);
 
 impl Gate {
     pub(super) fn new(concurrency: usize) -> Self {
         let lists = (concurrency / 2).max(1);
-        let (places, lists) = (Semaphore::new(concurrency), Semaphore::new(lists));
-        Self { concurrency, places, lists, paused_until: Mutex::default() }
+        let (calls, lists) = (Semaphore::new(concurrency), Semaphore::new(lists));
+        Self { concurrency, calls, lists, paused_until: Mutex::default() }
     }
 
-    /// Waits for a place, and until the API server wants to hear of us.
+    /// Waits for a permit, and for the end of a pause.
     ///
     /// # Errors
-    /// [`ApiError::NoPlace`] or [`ApiError::TooBusy`]: nothing was asked.
+    /// [`ApiError::NoPermit`] or [`ApiError::TooBusy`]: no call was made.
     pub(super) async fn enter<'a>(
         &'a self,
         is_list: bool,
-        patience: Patience,
-        metrics: &'a Metrics,
-    ) -> Result<Place<'a>, ApiError> {
-        metrics.kubernetes_calls_waiting.inc();
-        let _waiting = Waiting(metrics);
+        limits: WaitLimits,
+        metrics: &ClusterMetrics,
+    ) -> Result<CallPermit<'a>, ApiError> {
+        let _waiting = GaugeGuard::new(&metrics.calls_waiting);
         let began = Instant::now();
         loop {
-            self.pause_over(patience).await?;
-            let waited = WaitsFor::Place(self.concurrency);
-            let places = async {
-                // Never closed. First the narrower one: who holds a place waits for nothing.
+            self.wait_for_pause(limits).await?;
+            let what = WaitsFor::Permit(self.concurrency);
+            let permits = async {
+                // Neither semaphore is ever closed. The permit for LISTs comes first: nothing may wait that holds a
+                // permit for calls.
                 let list = if is_list { self.lists.acquire().await.ok() } else { None };
-                self.places.acquire().await.ok().map(|place| (list, place))
+                self.calls.acquire().await.ok().map(|call| (list, call))
             };
-            let places = tokio::time::timeout_at(patience.place.into(), allowance::waiting_for(waited, places)).await;
-            let Ok(Some((list, place))) = places else {
-                return Err(ApiError::NoPlace { waited: began.elapsed(), concurrency: self.concurrency });
+            let permits = call_deadline::waiting_for(what, permits);
+            let Ok(Some((list, call))) = tokio::time::timeout_at(limits.permit_until.into(), permits).await else {
+                return Err(ApiError::NoPermit { waited: began.elapsed(), concurrency: self.concurrency });
             };
-            // It may have been told while we stood in line.
+            // The API server may have asked for a pause while we waited for the permit.
             if self.pause().is_none() {
-                metrics.kubernetes_calls_in_flight.inc();
-                return Ok(Place { _list: list, _place: place, metrics });
+                let in_flight = GaugeGuard::new(&metrics.calls_in_flight);
+                return Ok(CallPermit { _list: list, _call: call, _in_flight: in_flight });
             }
         }
     }
 
-    /// Waits until the API server wants to hear of us.
+    /// Waits for the end of the pause that the API server has asked for.
     ///
     /// # Errors
-    /// [`ApiError::TooBusy`]: that is too late.
-    pub(super) async fn pause_over(&self, patience: Patience) -> Result<(), ApiError> {
+    /// [`ApiError::TooBusy`]: it ends too late.
+    pub(super) async fn wait_for_pause(&self, limits: WaitLimits) -> Result<(), ApiError> {
         while let Some(pause) = self.pause() {
-            patience.again_after(pause, "it has asked to be left alone")?;
-            allowance::waiting_for(WaitsFor::Pause, tokio::time::sleep(pause)).await;
+            limits.again_after(pause, "it has asked to be left alone")?;
+            call_deadline::waiting_for(WaitsFor::Pause, tokio::time::sleep(pause)).await;
         }
         Ok(())
     }
 
-    /// Learns from an answer whether the API server wants to be left alone, and for how long.
-    pub(super) fn told(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    /// Notes the pause that an answer asks for, if it does, and returns it.
+    pub(super) fn note_pause(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         let pause = asked_pause(status, headers)?;
         let until = Instant::now() + pause;
         let mut paused_until = self.paused_until.lock();
@@ -125,13 +123,42 @@ impl Gate {
     }
 }
 
-/// 429, and what else says when to come again and was not begun: a 500 or 504 with `Retry-After` may have been.
+impl WaitLimits {
+    /// Of a call that may take `limit`, within the deadline of the task.
+    pub(super) fn of(limit: Duration) -> Self {
+        let (now, deadline) = (Instant::now(), call_deadline::deadline());
+        let until = |limit| deadline.map_or(now + limit, |deadline| deadline.min(now + limit));
+        Self {
+            // Beyond the deadline: the task is ended there, and its error says that it waited for a permit.
+            permit_until: now.max(deadline.unwrap_or(now)) + PERMIT_LIMIT,
+            // No longer than the call itself may take: an API server that asks for one pause after the other has no
+            // time for us, and the next delivery may find it better.
+            pause_until: until(limit),
+        }
+    }
+
+    /// Whether the call may be made again after `pause`; `said` is what the API server answered.
+    ///
+    /// # Errors
+    /// [`ApiError::TooBusy`]: that is too late.
+    pub(super) fn again_after(&self, pause: Duration, said: impl std::fmt::Display) -> Result<(), ApiError> {
+        if Instant::now() + pause < self.pause_until {
+            return Ok(());
+        }
+        let seconds = pause.as_secs_f64();
+        let reason = format!("{said}; it is not to be asked again for {seconds:.1} s, and there is no time for that");
+        Err(ApiError::TooBusy(reason))
+    }
+}
+
+/// The pause that an answer asks for: a 429, or a 503 with `Retry-After`. Such a call has changed nothing. A 500 or a
+/// 504 with `Retry-After` may have changed something, and is not made again.
 fn asked_pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let date = |text| parse_date(text);
     let asked = header(header::RETRY_AFTER).and_then(|after| match after.trim().parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        // RFC 9110, 10.2.3: or a date; that of the same answer is by the same clock.
+        // RFC 9110, 10.2.3: it may be a date, by the same clock as the `Date` of the answer.
         Err(_) => date(after)?.duration_since(date(header(header::DATE)?)?).try_into().ok(),
     });
     let pause = match status {
@@ -139,45 +166,8 @@ fn asked_pause(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         StatusCode::SERVICE_UNAVAILABLE => asked?,
         _ => return None,
     };
-    // Whoever says 0 would be asked thousands of times in the time of one call.
+    // After 0 s we would ask thousands of times in the time of one call.
     Some(pause.clamp(PAUSE_DEFAULT, PAUSE_MAX))
-}
-
-/// Not to be asked again in the time that there is.
-fn too_busy(said: impl std::fmt::Display, pause: Duration) -> ApiError {
-    let seconds = pause.as_secs_f64();
-    ApiError::TooBusy(format!("{said}; it is not to be asked again for {seconds:.1} s, and there is no time for that"))
-}
-
-impl Patience {
-    /// Until the end of what the task is allowed; for a pause no longer than the call itself may take (`limit`): an API
-    /// server that asks for one after the other has no time for us, and the next delivery may find it better.
-    pub(super) fn of(limit: Duration) -> Self {
-        let (now, deadline) = (Instant::now(), allowance::deadline());
-        let until = |limit| deadline.map_or(now + limit, |deadline| deadline.min(now + limit));
-        // Whoever has set a deadline keeps it, and knows then that it was in line.
-        Self { place: now.max(deadline.unwrap_or(now)) + PLACE_LIMIT, pause: until(limit) }
-    }
-
-    /// Whether to ask again after a pause.
-    ///
-    /// # Errors
-    /// What it said, as [`ApiError::TooBusy`]: that is too late.
-    pub(super) fn again_after(&self, pause: Duration, said: impl std::fmt::Display) -> Result<(), ApiError> {
-        if Instant::now() + pause < self.pause { Ok(()) } else { Err(too_busy(said, pause)) }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.metrics.kubernetes_calls_in_flight.dec();
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.kubernetes_calls_waiting.dec();
-    }
 }
 
 #[cfg(test)]
@@ -210,19 +200,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lists_leave_places_to_others() {
-        let (gate, metrics) = (Gate::new(4), Metrics::new());
-        let patience = || Patience { place: Instant::now(), pause: Instant::now() };
-        let lists = [gate.enter(true, patience(), &metrics).await, gate.enter(true, patience(), &metrics).await];
+    async fn lists_leave_permits_to_others() {
+        let (gate, metrics) = (Gate::new(4), ClusterMetrics::default());
+        let limits = || WaitLimits { permit_until: Instant::now(), pause_until: Instant::now() };
+        let lists = [gate.enter(true, limits(), &metrics).await, gate.enter(true, limits(), &metrics).await];
         assert!(lists.iter().all(Result::is_ok));
-        let third = gate.enter(true, patience(), &metrics).await;
-        assert!(matches!(third, Err(ApiError::NoPlace { concurrency: 4, .. })));
-        let others = [gate.enter(false, patience(), &metrics).await, gate.enter(false, patience(), &metrics).await];
+        let third = gate.enter(true, limits(), &metrics).await;
+        assert!(matches!(third, Err(ApiError::NoPermit { concurrency: 4, .. })));
+        let others = [gate.enter(false, limits(), &metrics).await, gate.enter(false, limits(), &metrics).await];
         assert!(others.iter().all(Result::is_ok));
-        assert_eq!((metrics.kubernetes_calls_in_flight.get(), metrics.kubernetes_calls_waiting.get()), (4, 0));
-        assert!(matches!(gate.enter(false, patience(), &metrics).await, Err(ApiError::NoPlace { .. })));
+        assert_eq!((metrics.calls_in_flight.get(), metrics.calls_waiting.get()), (4, 0));
+        assert!(matches!(gate.enter(false, limits(), &metrics).await, Err(ApiError::NoPermit { .. })));
         drop((lists, others));
-        assert_eq!(metrics.kubernetes_calls_in_flight.get(), 0);
-        assert!(gate.enter(true, patience(), &metrics).await.is_ok());
+        assert_eq!(metrics.calls_in_flight.get(), 0);
+        assert!(gate.enter(true, limits(), &metrics).await.is_ok());
     }
 }

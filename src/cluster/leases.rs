@@ -1,5 +1,5 @@
-//! A Lease that says whose turn it is, so that replicas do not do the same work at once. Nothing rests on it: what is
-//! done in a turn has preconditions of its own.
+//! A Lease, held by one replica at a time so that others do not do the same work. It only avoids duplicate work: the
+//! writes of its holder have preconditions of their own, and a replica that cannot read the Lease works without it.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,27 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::metrics::{Resource, Verb};
 use super::request::{Call, Cluster};
 
-/// Whose turn it is, as one process sees it.
+/// One process that wants to hold a Lease.
 #[derive(Debug)]
-pub struct LeaseTurn {
+pub struct LeaseHolder {
     namespace: String,
     name: String,
     identity: String,
     duration: Duration,
-    /// Someone else's holding of it as last seen, and since when, by our own clock: clocks of others say nothing
-    /// (Kubernetes: `client-go/tools/leaderelection` does so, too).
+    /// The Lease as another process last renewed it, and when we first saw it so. Only our own clock counts, as in
+    /// Kubernetes' `client-go/tools/leaderelection`.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
-/// What asking for the turn came to.
+/// Which process holds the Lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It is ours, for the Lease's duration.
+pub enum LeaseState {
+    /// This one, for the duration of the Lease.
     Ours,
-    /// It is someone else's for this long at most.
+    /// Another one, for this long at most.
     Theirs(Duration),
 }
 
@@ -56,17 +57,17 @@ struct LeaseSpec {
     lease_duration_seconds: Option<u64>,
 }
 
-impl LeaseTurn {
-    /// The turn of the Lease `namespace/name`; `identity` tells this process from all others.
+impl LeaseHolder {
+    /// For the Lease `namespace/name`. `identity` is that of this process alone.
     pub fn new(namespace: &str, name: &str, identity: String, duration: Duration) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), identity, duration, seen: None }
     }
 
-    /// Takes the turn, or keeps it, if nobody else has it.
+    /// Takes or renews the Lease, unless another process holds it.
     ///
     /// # Errors
     /// The API server's refusal.
-    pub async fn take(&mut self, cluster: &Cluster) -> Result<Turn, ApiError> {
+    pub async fn take(&mut self, cluster: &Cluster) -> Result<LeaseState, ApiError> {
         let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
         let object = format!("{collection}/{}", self.name);
         let spec = json!({
@@ -74,34 +75,34 @@ impl LeaseTurn {
             "leaseDurationSeconds": self.duration.as_secs(),
             "renewTime": format!("{:.6}", cluster.clock().now()),
         });
-        let get = Call { verb: "get", resource: "leases", uri: object.clone(), body: None };
+        let get = Call { verb: Verb::Get, resource: Resource::Leases, uri: object.clone(), body: None };
         let (verb, uri, media_type, body) = match cluster.call(get).await {
             Err(ApiError::NotFound(_)) => {
                 let metadata = json!({"name": self.name, "namespace": self.namespace});
                 let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
-                ("create", collection, "application/json", lease)
+                (Verb::Create, collection, "application/json", lease)
             }
             Err(error) => return Err(error),
             Ok(body) => {
                 let lease: Lease =
                     serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
                 if let Some(left) = self.held_by_other(lease.spec) {
-                    return Ok(Turn::Theirs(left));
+                    return Ok(LeaseState::Theirs(left));
                 }
                 let metadata = json!({"resourceVersion": lease.metadata.resource_version});
-                ("patch", object, "application/merge-patch+json", json!({"metadata": metadata, "spec": spec}))
+                (Verb::Patch, object, "application/merge-patch+json", json!({"metadata": metadata, "spec": spec}))
             }
         };
         let body = Some((media_type, body.to_string().into_bytes()));
-        match cluster.call(Call { verb, resource: "leases", uri, body }).await {
-            Ok(_) => Ok(Turn::Ours),
-            // Someone was quicker.
-            Err(ApiError::Conflict(_)) => Ok(Turn::Theirs(self.duration)),
+        match cluster.call(Call { verb, resource: Resource::Leases, uri, body }).await {
+            Ok(_) => Ok(LeaseState::Ours),
+            // Another process took it at the same time.
+            Err(ApiError::Conflict(_)) => Ok(LeaseState::Theirs(self.duration)),
             Err(error) => Err(error),
         }
     }
 
-    /// For how long someone else may still hold it: until it has not been renewed for its duration, as we saw it.
+    /// How long another process may still hold it: until we have seen no renewal for the Lease's duration.
     fn held_by_other(&mut self, spec: LeaseSpec) -> Option<Duration> {
         if spec.holder_identity.as_deref().is_none_or(|holder| holder.is_empty() || holder == self.identity) {
             return None;

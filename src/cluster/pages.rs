@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::error::ApiError;
+use super::metrics::{Resource, Verb};
 use super::request::{Call, Cluster};
 
-/// Items of one page of a LIST, as client-go's pager asks for.
+/// Items of one page of a LIST, as in client-go's pager.
 const PAGE_ITEMS: usize = 500;
 
 /// `metadata` of a page.
@@ -16,11 +17,11 @@ pub(super) struct PageMetadata {
 }
 
 impl Cluster {
-    /// A consistent LIST (`resourceVersion` unset) of a collection, or of those with the label `(key, value)`: `read`
-    /// is given one page after the other, and gives back its metadata.
+    /// A consistent LIST (`resourceVersion` unset) of a collection, or of its objects with the label `(key, value)`.
+    /// `read` decodes one page after the other and returns the metadata of each.
     pub(super) async fn each_page(
         &self,
-        resource: &'static str,
+        resource: Resource,
         collection: &str,
         label: Option<(&str, &str)>,
         mut read: impl FnMut(&[u8]) -> serde_json::Result<PageMetadata>,
@@ -31,7 +32,7 @@ impl Cluster {
         }
         let mut uri = first.clone();
         loop {
-            let body = self.call(Call { verb: "list", resource, uri, body: None }).await?;
+            let body = self.call(Call { verb: Verb::List, resource, uri, body: None }).await?;
             let metadata = read(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
             match metadata.continue_token.filter(|token| !token.is_empty()) {
                 None => return Ok(()),

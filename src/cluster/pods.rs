@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::metrics::{Resource, Verb};
 use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
 
-/// A pod, as far as its annotations go.
+/// A pod, without the fields that pushroll does not read.
 #[derive(Debug, Deserialize)]
 pub struct PodObject {
     /// `metadata`
@@ -24,7 +25,7 @@ pub struct PodObject {
 pub struct PodMetadata {
     /// Its name.
     pub name: String,
-    /// Annotations, of whomever.
+    /// All its annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
     #[serde(default)]
@@ -45,7 +46,7 @@ struct Page {
 }
 
 impl PodObject {
-    /// Whether it will run no more: it has finished, or is being deleted.
+    /// Whether it has finished or is being deleted.
     pub fn is_ending(&self) -> bool {
         self.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
     }
@@ -56,7 +57,7 @@ impl Cluster {
     pub async fn list_pods(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<PodObject>, ApiError> {
         let mut pods = Vec::new();
         let collection = format!("/api/v1/namespaces/{namespace}/pods");
-        self.each_page("pods", &collection, Some(label), |page| {
+        self.each_page(Resource::Pods, &collection, Some(label), |page| {
             let page: Page = serde_json::from_slice(page)?;
             pods.extend(page.items);
             Ok(page.metadata)
@@ -76,6 +77,6 @@ impl Cluster {
         let uri = format!("/api/v1/namespaces/{namespace}/pods/{name}?fieldManager={field_manager}");
         let patch = json!({"metadata": {"annotations": {key: value}}});
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        self.call(Call { verb: "patch", resource: "pods", uri, body }).await.map(drop)
+        self.call(Call { verb: Verb::Patch, resource: Resource::Pods, uri, body }).await.map(drop)
     }
 }

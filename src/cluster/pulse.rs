@@ -1,14 +1,14 @@
-//! The pulse of a watch: whether the API server is still telling us, up to when it has told everything, and whether
-//! that is in the index.
+//! The pulse of a watch: whether it is alive, up to which time its events are complete, and whether they are in the
+//! index.
 //!
 //! A watch without events looks just like one that hangs. Signs of life are the bytes of an answer (an event, a
-//! bookmark) and its clean end: requests last a few seconds and are opened again. That a request was opened is none:
-//! an answer may begin and never go on. And a LIST is none: it is as old as its first page.
+//! bookmark) and its clean end: requests last a few seconds and are opened again. An opened request is no sign of life,
+//! because its answer may begin and never continue. A LIST is none either, because it is as old as its first page.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// The pulse of the watch of one kind, in one namespace or in all.
@@ -21,13 +21,13 @@ pub struct Pulse {
 
 #[derive(Debug, Default)]
 struct Beat {
-    /// Counts the LISTs with which the watch was begun, and the times it broke.
+    /// Counts the LISTs that the watch has started with, and its failures.
     listing: u64,
     /// Whether the first page of the LIST has come.
     is_listing: bool,
-    /// Whether a request has ended since the LIST: what happened while that was read has been told.
+    /// Whether a request has ended since the LIST: then we know what happened while the LIST was read.
     is_caught_up: bool,
-    /// Whether an index that was made after that is the one in memory.
+    /// Whether the index in memory was made after that.
     is_indexed: bool,
     last_sign: Option<Sign>,
     /// When the first request since the LIST was answered.
@@ -37,7 +37,8 @@ struct Beat {
     as_of: Option<Timestamp>,
 }
 
-/// A sign of life, by both clocks: a machine that sleeps stops the one, and may find the other set.
+/// The time of a sign of life, by two clocks: the monotonic clock stops while the machine sleeps, and the wall clock
+/// may be set.
 #[derive(Debug, Clone, Copy)]
 struct Sign {
     instant: Instant,
@@ -49,28 +50,28 @@ impl Sign {
         Self { instant: Instant::now(), time: SystemTime::now() }
     }
 
-    /// How long it was ago, as whichever clock saw more go by has it.
+    /// How long ago it was, by the clock that shows more.
     fn age(&self) -> Duration {
         self.instant.elapsed().max(self.time.elapsed().unwrap_or_default())
     }
 }
 
 impl Pulse {
-    /// Of a watch that has not begun, and is trusted for `patience` after a sign of life.
+    /// Of a watch that has not started, and is trusted for `patience` after a sign of life.
     pub fn new(patience: Duration) -> Self {
         Self { patience, beat: Mutex::default(), caught_up: Notify::new() }
     }
 
-    /// The watch begins anew with a LIST.
+    /// The watch starts with a new LIST.
     pub(super) fn begin(&self) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         let listing = beat.listing + 1;
         *beat = Beat { listing, ..Beat::default() };
     }
 
-    /// A page of the LIST was asked for at a time by the API server's clock; that of the first counts.
+    /// A page of the LIST was requested at this time by the API server's clock. That of the first page counts.
     pub(super) fn listing_since(&self, at: Option<Timestamp>) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         if !std::mem::replace(&mut beat.is_listing, true) {
             beat.as_of = at;
         }
@@ -78,27 +79,27 @@ impl Pulse {
 
     /// A watch request was answered, at this time by the API server's clock.
     pub(super) fn opened(&self, at: Option<Timestamp>) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         beat.opened = at;
         beat.first_opened.get_or_insert_with(Sign::now);
     }
 
     /// Whether no request has ended since the LIST.
     pub(super) fn is_catching_up(&self) -> bool {
-        !self.lock().is_caught_up
+        !self.beat.lock().is_caught_up
     }
 
     /// Bytes came.
     pub(super) fn sign(&self) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         if !self.is_lost(&beat) {
             beat.last_sign = Some(Sign::now());
         }
     }
 
-    /// The request has come to its end: all that had happened when it was answered has been told.
+    /// The request has ended: it has delivered everything that had happened when it was answered.
     pub(super) fn ended(&self) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         if self.is_lost(&beat) {
             return;
         }
@@ -109,15 +110,15 @@ impl Pulse {
         }
     }
 
-    /// Bytes that come after too long a silence do not bring it back: nobody knows what was told in between, and to
-    /// whom. It is begun anew.
+    /// Whether the watch was silent for too long. Bytes that come later do not make it trusted again, because what was
+    /// missed in between is not known; it must be started again.
     fn is_lost(&self, beat: &Beat) -> bool {
         beat.last_sign.is_some_and(|sign| sign.age() >= self.patience)
     }
 
-    /// Which LIST this is.
+    /// The number of the current LIST.
     pub fn listing(&self) -> u64 {
-        self.lock().listing
+        self.beat.lock().listing
     }
 
     /// Waits until the first request since the LIST has ended.
@@ -125,44 +126,40 @@ impl Pulse {
         self.caught_up.notified().await;
     }
 
-    /// Whether an index that is made from now on has all that this LIST, and the watch while it was read, have told.
+    /// Whether an index that is made from now on has the objects of this LIST and what changed while it was read.
     pub fn is_caught_up(&self, listing: u64) -> bool {
-        let beat = self.lock();
+        let beat = self.beat.lock();
         beat.listing == listing && beat.is_caught_up
     }
 
-    /// Such an index is made, and about to be the one in memory.
+    /// Such an index was made and is about to become the one in memory.
     pub fn indexed(&self, listing: u64) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         beat.is_indexed |= beat.listing == listing;
     }
 
-    /// The watch is broken: until the next LIST is in the index it proves nothing.
+    /// The watch has failed. It proves nothing until the next LIST is in the index.
     pub fn broken(&self) {
-        let mut beat = self.lock();
+        let mut beat = self.beat.lock();
         let listing = beat.listing + 1;
         *beat = Beat { listing, ..Beat::default() };
     }
 
-    /// Whether the watch that was begun with this LIST may be trusted to have told everything, up to some patience ago.
+    /// Whether the watch that started with this LIST is trusted to have delivered all that is older than its patience.
     pub fn is_live(&self, listing: u64) -> bool {
-        let beat = self.lock();
+        let beat = self.beat.lock();
         beat.listing == listing && beat.is_indexed && beat.last_sign.is_some() && !self.is_lost(&beat)
     }
 
-    /// How long ago the last sign of life of this watch came, or it was opened; `None` during the LIST.
+    /// The time since the last sign of life, or since the first request was opened; `None` during the LIST.
     pub fn silence(&self) -> Option<Duration> {
-        let beat = self.lock();
+        let beat = self.beat.lock();
         beat.last_sign.or(beat.first_opened).map(|sign| sign.age())
     }
 
-    /// A time by the API server's clock before which nothing has escaped the watch.
+    /// A time by the API server's clock: the watch has delivered everything older.
     pub fn as_of(&self) -> Option<Timestamp> {
-        self.lock().as_of
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Beat> {
-        self.beat.lock()
+        self.beat.lock().as_of
     }
 }
 

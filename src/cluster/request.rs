@@ -1,9 +1,9 @@
 //! One call to the API server.
 //!
-//! kube's own retries are off (they go on for minutes) and it has no read timeout, so every call has a
-//! time limit here, body included, and goes through the gate. A call that the API server has no time for is made again
-//! when it says, if that is in time: it says so before it does anything, and what we change has a precondition, or is
-//! the same when it is done twice. Any other answer that failed is the caller's to judge, as an [`ApiError`].
+//! kube's own retries are off, because they go on for minutes, and kube has no read timeout. So every call has a time
+//! limit here, body included, and goes through the gate. A call for which the API server asks for a pause is made again
+//! after the pause, if that is in time. That is safe: the API server asks before it does anything, and our writes have
+//! a precondition or do the same when they are done twice. The caller judges any other failure, as an [`ApiError`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,15 +14,14 @@ use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
 
 use super::error::ApiError;
-use super::gate::{DEFAULT_CONCURRENCY, Gate, Patience};
+use super::gate::{DEFAULT_CONCURRENCY, Gate, WaitLimits};
+use super::metrics::{ClusterMetrics, RequestLabels, Resource, Verb};
 use super::watched::WatchedWorkloads;
 use crate::clock::{Clock, ServerClock};
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::RequestLabels;
 
 /// Time limit of a GET or a write: well under Pub/Sub's default ack deadline of 10 s.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// Time limit of one page of a LIST; a scan outlives the pushes that wait for it.
+/// Time limit of one page of a LIST. A scan may take longer than the pushes that wait for it.
 pub(super) const LIST_LIMIT: Duration = Duration::from_secs(30);
 
 /// The API server, as far as pushroll talks to it. Cheap to clone.
@@ -31,43 +30,41 @@ pub struct Cluster {
     client: kube::Client,
     clock: Clock,
     server_clock: Arc<ServerClock>,
-    metrics: Arc<Metrics>,
+    metrics: ClusterMetrics,
     watched: Arc<WatchedWorkloads>,
     gate: Arc<Gate>,
 }
 
-/// A call, described for the metrics as well.
+/// A call.
 pub(super) struct Call {
-    /// As Kubernetes' audit log names it: `get`, `list`, `patch`, `create`, `delete`.
-    pub(super) verb: &'static str,
-    /// `deployments`, `configmaps`, ...
-    pub(super) resource: &'static str,
+    pub(super) verb: Verb,
+    pub(super) resource: Resource,
     /// Path and query.
     pub(super) uri: String,
     /// JSON, and its media type.
     pub(super) body: Option<(&'static str, Vec<u8>)>,
 }
 
-/// An answer, whole.
-pub(super) struct Whole {
+/// An answer that was read to its end.
+pub(super) struct WholeAnswer {
     pub(super) answer: Response<Bytes>,
-    /// From the request to the first of the answer.
+    /// From the request to the head of the answer.
     pub(super) first_after: Duration,
-    /// For how long the API server wants to be left alone.
+    /// The pause that the API server asks for.
     pub(super) pause: Option<Duration>,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
-    /// Talks through `client`; `clock` is ours, to be compared with the API server's.
-    pub fn new(client: kube::Client, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    /// Makes its calls through `client`. `clock` is our own, which is compared with the API server's.
+    pub fn new(client: kube::Client, clock: Clock, metrics: ClusterMetrics) -> Self {
         let (server_clock, watched) = (Arc::new(ServerClock::unknown()), Arc::default());
         let gate = Arc::new(Gate::new(DEFAULT_CONCURRENCY));
         Self { client, clock, server_clock, metrics, watched, gate }
     }
 
-    /// With another number of calls at once than [`DEFAULT_CONCURRENCY`], over this and all its clones.
+    /// With another number of calls at once than [`DEFAULT_CONCURRENCY`], counted over this and all its clones.
     #[must_use]
     pub fn with_concurrency(self, concurrency: usize) -> Self {
         Self { gate: Arc::new(Gate::new(concurrency.max(1))), ..self }
@@ -78,7 +75,7 @@ impl Cluster {
         &self.server_clock
     }
 
-    /// The workloads as a watch has last told of them; none where nothing is watched.
+    /// The workloads as the watches last delivered them; none where nothing is watched.
     pub fn watched(&self) -> Arc<WatchedWorkloads> {
         Arc::clone(&self.watched)
     }
@@ -88,7 +85,7 @@ impl Cluster {
         self.clock
     }
 
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &ClusterMetrics {
         &self.metrics
     }
 
@@ -96,21 +93,21 @@ impl Cluster {
         &self.gate
     }
 
-    /// A client for calls that others make (Events): through the gate, counted, limited in time, never made again.
+    /// A kube client for Events. Its calls go through the gate, are counted and limited in time, and are made once.
     pub fn client(&self) -> kube::Client {
         let cluster = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let cluster = cluster.clone();
             async move {
                 let verb = match *request.method() {
-                    Method::POST => "create",
-                    Method::PATCH => "patch",
-                    Method::DELETE => "delete",
-                    _ => "get",
+                    Method::POST => Verb::Create,
+                    Method::PATCH => Verb::Patch,
+                    Method::DELETE => Verb::Delete,
+                    _ => Verb::Get,
                 };
-                let mut labels = RequestLabels { verb, resource: "events", code: 0 };
-                let whole = cluster.whole(request, CALL_LIMIT, Patience::of(CALL_LIMIT), &mut labels).await;
-                whole.map(|whole| whole.answer.map(Full::new)).map_err(BoxError::from)
+                let mut labels = RequestLabels { verb, resource: Resource::Events, code: 0 };
+                let sent = cluster.send_whole(request, CALL_LIMIT, WaitLimits::of(CALL_LIMIT), &mut labels).await;
+                sent.map(|whole| whole.answer.map(Full::new)).map_err(BoxError::from)
             }
         });
         kube::Client::new(service, self.client.default_namespace())
@@ -119,16 +116,15 @@ impl Cluster {
     /// Makes the call and returns the body of a 2xx answer.
     pub(super) async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
         let Call { verb, resource, uri, body } = call;
-        let limit = if verb == "list" { LIST_LIMIT } else { CALL_LIMIT };
+        let limit = if verb == Verb::List { LIST_LIMIT } else { CALL_LIMIT };
         let method = match verb {
-            "patch" => Method::PATCH,
-            "create" => Method::POST,
-            "delete" => Method::DELETE,
-            _ => Method::GET,
+            Verb::Get | Verb::List | Verb::Watch => Method::GET,
+            Verb::Create => Method::POST,
+            Verb::Patch => Method::PATCH,
+            Verb::Delete => Method::DELETE,
         };
-        let is_write = method != Method::GET;
         let body = body.map(|(media_type, body)| (media_type, Bytes::from(body)));
-        let patience = Patience::of(limit);
+        let wait_limits = WaitLimits::of(limit);
         loop {
             let mut request =
                 Request::builder().method(method.clone()).uri(&uri).header(header::ACCEPT, "application/json");
@@ -138,43 +134,43 @@ impl Cluster {
             let bytes = body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
             let request = request.body(Body::from(bytes)).map_err(|error| ApiError::Unreadable(error.to_string()))?;
             let mut labels = RequestLabels { verb, resource, code: 0 };
-            let Whole { answer, pause, .. } = self.whole(request, limit, patience, &mut labels).await?;
+            let WholeAnswer { answer, pause, .. } = self.send_whole(request, limit, wait_limits, &mut labels).await?;
             if answer.status().is_success() {
                 return Ok(answer.into_body());
             }
-            let refusal = || ApiError::from_answer(answer.status(), is_write, answer.body());
+            let refusal = || ApiError::from_answer(answer.status(), verb.is_write(), answer.body());
             match pause {
                 None => return Err(refusal()),
-                Some(pause) => patience.again_after(pause, refusal().message())?,
+                Some(pause) => wait_limits.again_after(pause, refusal().message())?,
             }
         }
     }
 
-    /// Sends one request in its turn and reads the answer to its end, whatever it is.
-    pub(super) async fn whole(
+    /// Waits for a permit, sends one request and reads the answer to its end, whatever its status is.
+    pub(super) async fn send_whole(
         &self,
         request: Request<Body>,
         limit: Duration,
-        patience: Patience,
+        wait_limits: WaitLimits,
         labels: &mut RequestLabels,
-    ) -> Result<Whole, ApiError> {
-        let _place = self.gate.enter(labels.verb == "list", patience, &self.metrics).await?;
+    ) -> Result<WholeAnswer, ApiError> {
+        let _permit = self.gate.enter(labels.verb == Verb::List, wait_limits, &self.metrics).await?;
         let exchange = async {
             let asked = Instant::now();
             let response = self.send(request).await?;
             let first_after = asked.elapsed();
             labels.code = response.status().as_u16();
-            let pause = self.gate.told(response.status(), response.headers());
+            let pause = self.gate.note_pause(response.status(), response.headers());
             let (head, body) = response.into_parts();
             let body = body.collect().await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
-            Ok(Whole { answer: Response::from_parts(head, body.to_bytes()), first_after, pause })
+            Ok(WholeAnswer { answer: Response::from_parts(head, body.to_bytes()), first_after, pause })
         };
         let answer = tokio::time::timeout(limit, exchange).await;
-        self.metrics.kubernetes_requests.get_or_create(labels).inc();
+        self.metrics.requests.get_or_create(labels).inc();
         answer.unwrap_or(Err(ApiError::TimedOut(limit)))
     }
 
-    /// Sends the request, and learns the API server's clock from the head of the answer.
+    /// Sends the request, and notes the time that the head of the answer shows of the API server's clock.
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let sent = self.clock.now();
         let response = self.client.send(request).await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
@@ -190,7 +186,7 @@ pub(super) fn date<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(header::DATE).and_then(|date| date.to_str().ok())
 }
 
-/// An error with what caused it: hyper's own text is only "client error (Connect)". kube's wrapper adds nothing.
+/// An error and its causes: hyper's own text is only "client error (Connect)". kube's wrapper adds nothing.
 pub(super) fn with_sources(error: &kube::Error) -> String {
     let mut text = match error {
         kube::Error::Service(cause) => cause.to_string(),
@@ -205,7 +201,7 @@ pub(super) fn with_sources(error: &kube::Error) -> String {
     text
 }
 
-/// What caused an error, from the outside in.
+/// The causes of an error, the outermost first.
 pub(super) fn sources(error: &kube::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     let first: Option<&(dyn std::error::Error + 'static)> = match error {
         kube::Error::Service(cause) => Some(&**cause),

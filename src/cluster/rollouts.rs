@@ -1,21 +1,21 @@
-//! How far the rollout of a workload is: the same GET as of a workload, decoded to what that question needs.
+//! GET of a workload, decoded to what tells how far its rollout is.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::error::ApiError;
 use super::request::Cluster;
-use super::workloads::UpdateStrategy;
+use super::workload_object::UpdateStrategy;
 use crate::workload::WorkloadRef;
 
-/// A workload, as much of it as tells how far its rollout is.
+/// A workload, decoded to what tells how far its rollout is.
 #[derive(Debug, Deserialize)]
 pub struct RolloutObject {
     /// `metadata`
     pub metadata: RolloutMetadata,
     /// `spec`
     pub spec: RolloutSpec,
-    /// What its controller has written, for `metadata.generation` or an earlier one.
+    /// Written by its controller, for `metadata.generation` or an earlier one.
     #[serde(default)]
     pub status: RolloutStatus,
 }
@@ -32,7 +32,7 @@ pub struct RolloutMetadata {
     pub deletion_timestamp: Option<Timestamp>,
 }
 
-/// `spec`; what a kind does not have is at its default.
+/// `spec`. Fields that the kind does not have are at their default.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSpec {
@@ -47,7 +47,7 @@ pub struct RolloutSpec {
     pub update_strategy: Option<UpdateStrategy>,
 }
 
-/// `status`; what a kind does not have is at its default.
+/// `status`. Fields that the kind does not have are at their default.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RolloutStatus {
@@ -63,11 +63,11 @@ pub struct RolloutStatus {
     pub available_replicas: i64,
     /// Deployment only.
     pub conditions: Vec<RolloutCondition>,
-    /// StatefulSet: what its pods were.
+    /// StatefulSet: the revision of its old pods.
     pub current_revision: String,
-    /// StatefulSet: what its pods are to become.
+    /// StatefulSet: the revision of its new pods.
     pub update_revision: String,
-    /// DaemonSet: nodes that are to have a pod.
+    /// DaemonSet: nodes that should have a pod.
     pub desired_number_scheduled: i64,
     /// DaemonSet: nodes that have a new one.
     pub updated_number_scheduled: i64,
@@ -90,7 +90,7 @@ pub struct RolloutCondition {
 }
 
 impl Cluster {
-    /// GET of one workload, for how far its rollout is.
+    /// GET of one workload.
     pub async fn get_rollout(&self, workload: &WorkloadRef) -> Result<RolloutObject, ApiError> {
         self.get_workload_as(workload).await
     }

@@ -1,8 +1,8 @@
-//! List and watch of a kind: kube's watcher, over a client of ours that limits times, counts calls and feels the
+//! List and watch of a kind: kube's watcher, over a client of ours that limits times, counts calls and keeps the
 //! [`Pulse`].
 //!
-//! kube's watcher swallows bookmarks and the end of a watch request, which are the signs of life of a quiet watch;
-//! the bytes of the answers show them.
+//! Bookmarks and the end of a watch request are the signs of life of a quiet watch. kube's watcher does not pass them
+//! on, so we take them from the bytes of the answers.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -24,18 +24,18 @@ use kube::runtime::watcher::{self, watcher};
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
-use super::gate::Patience;
+use super::gate::WaitLimits;
+use super::metrics::{RequestLabels, Verb};
 use super::pulse::Pulse;
-use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, Whole, date};
-use super::workloads::WorkloadObject;
+use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, WholeAnswer, date};
+use super::workload_object::WorkloadObject;
 use crate::clock::parse_date;
-use crate::telemetry::metrics::RequestLabels;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
-/// How long the first watch request after a LIST lasts, in seconds: at its end what happened during the LIST is told.
+/// How long the first watch request after a LIST lasts, in seconds. At its end we know what happened during the LIST.
 const CATCH_UP_SECONDS: u32 = 2;
 
-/// What a watch tells, beginning with a LIST.
+/// What a watch delivers, beginning with a LIST.
 #[derive(Debug)]
 pub enum WatchEvent {
     /// An object of the LIST.
@@ -46,14 +46,14 @@ pub enum WatchEvent {
     Applied(WorkloadRef, Arc<WorkloadObject>),
     /// An object is gone.
     Deleted(WorkloadRef),
-    /// A request failed or broke off. It goes on where it was, if there is still time: nothing is lost by that.
+    /// A request failed or broke off. The watch continues where it was and has lost nothing, if it is not too late.
     Interrupted(ApiError),
 }
 
-/// Events, until the first error: then the watch is to be begun anew.
+/// Events, until the first error. After it the watch must be started again.
 pub type WatchEvents = BoxStream<'static, Result<WatchEvent, ApiError>>;
 
-/// An object as kube's watcher wants it: it looks at the resourceVersion.
+/// An object in the form that kube's watcher needs: it reads the resourceVersion.
 #[derive(Debug, Clone)]
 struct Watched {
     metadata: ObjectMeta,
@@ -64,8 +64,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
     /// Lists and watches a kind, in one namespace or in all. A watch request lasts `request`, in whole seconds, and
-    /// is opened again. Labels are kept of an object only with `keep_labels`, but for those that are ours. `margin` is
-    /// how far the API server's clock may be from ours for `pulse` to note its times.
+    /// is opened again. Without `keep_labels` only our own labels of an object are kept. `pulse` notes times of the API
+    /// server's clock only while that agrees with ours within `margin`.
     pub fn watch_workloads(
         &self,
         kind: WorkloadKind,
@@ -101,7 +101,7 @@ impl Cluster {
                         | ApiError::Unauthorized(_)
                         | ApiError::NotFound(_)
                         | ApiError::Expired(_)
-                        // An event is lost that could not be read.
+                        // An event that cannot be read is lost.
                         | ApiError::Unreadable(_)) => Err(error),
                         error if resumes => Ok(WatchEvent::Interrupted(error)),
                         error => Err(error),
@@ -124,8 +124,8 @@ impl Cluster {
             let (cluster, pulse) = (cluster.clone(), Arc::clone(&pulse));
             async move {
                 let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|p| p == "watch=true"));
-                let verb = if is_watch { "watch" } else { "list" };
-                let mut labels = RequestLabels { verb, resource: kind.plural(), code: 0 };
+                let verb = if is_watch { Verb::Watch } else { Verb::List };
+                let mut labels = RequestLabels { verb, resource: kind.into(), code: 0 };
                 if !is_watch {
                     return cluster.page(request, &pulse, margin, &mut labels).await;
                 }
@@ -133,14 +133,14 @@ impl Cluster {
                     *request.uri_mut() = shorter(request.uri(), catch_up_seconds)?;
                 }
                 let answer = cluster.open(request, &pulse, margin, &mut labels.code).await;
-                cluster.metrics().kubernetes_requests.get_or_create(&labels).inc();
+                cluster.metrics().requests.get_or_create(&labels).inc();
                 answer
             }
         });
         kube::Client::new(service, "default")
     }
 
-    /// Opens a watch request, which waits for no place and for no longer than a call for a pause; its body is felt.
+    /// Opens a watch request. It needs no permit, and waits for the end of a pause no longer than a call does.
     async fn open(
         &self,
         request: Request<Body>,
@@ -148,20 +148,20 @@ impl Cluster {
         margin: Duration,
         code: &mut u16,
     ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
-        self.gate().pause_over(Patience::of(CALL_LIMIT)).await?;
+        self.gate().wait_for_pause(WaitLimits::of(CALL_LIMIT)).await?;
         let answered = tokio::time::timeout(CALL_LIMIT, self.send(request)).await;
         let response = answered.map_err(|_| ApiError::TimedOut(CALL_LIMIT))??;
         *code = response.status().as_u16();
-        self.gate().told(response.status(), response.headers());
+        self.gate().note_pause(response.status(), response.headers());
         let is_open = response.status().is_success();
         if is_open {
             pulse.opened(self.server_clock().passed(margin));
         }
         let pulse = is_open.then(|| Arc::clone(pulse));
-        Ok(response.map(|body| Felt { body, pulse }.boxed_unsync()))
+        Ok(response.map(|body| PulseBody { body, pulse }.boxed_unsync()))
     }
 
-    /// One page of the LIST, whole within its time limit.
+    /// One page of the LIST, read to its end within its time limit.
     async fn page(
         &self,
         request: Request<Body>,
@@ -169,16 +169,16 @@ impl Cluster {
         margin: Duration,
         labels: &mut RequestLabels,
     ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
-        let patience = Patience::of(LIST_LIMIT);
-        let Whole { answer, first_after, .. } = self.whole(request, LIST_LIMIT, patience, labels).await?;
-        // What the API server's clock showed when we asked, at the least.
+        let sent = self.send_whole(request, LIST_LIMIT, WaitLimits::of(LIST_LIMIT), labels).await?;
+        let WholeAnswer { answer, first_after, .. } = sent;
+        // The API server's clock showed this or a later time when we asked.
         let date = date(&answer).and_then(parse_date).filter(|_| self.server_clock().agrees_within(margin));
         pulse.listing_since(date.and_then(|date| date.checked_sub(first_after).ok()));
         Ok(answer.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()))
     }
 }
 
-/// The same request, to be ended sooner.
+/// The same request, with a shorter timeout.
 fn shorter(uri: &Uri, seconds: u32) -> Result<Uri, BoxError> {
     let is_timeout = |parameter: &str| parameter.starts_with("timeoutSeconds=");
     let parameters = uri.query().unwrap_or_default().split('&').filter(|parameter| !is_timeout(parameter));
@@ -186,13 +186,13 @@ fn shorter(uri: &Uri, seconds: u32) -> Result<Uri, BoxError> {
     Ok(format!("{}?{}&timeoutSeconds={seconds}", uri.path(), query.join("&")).parse()?)
 }
 
-/// The body of a watch request.
-struct Felt {
+/// The body of a watch request, each frame of which is a sign of life.
+struct PulseBody {
     body: Body,
     pulse: Option<Arc<Pulse>>,
 }
 
-impl hyper::body::Body for Felt {
+impl hyper::body::Body for PulseBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -200,7 +200,7 @@ impl hyper::body::Body for Felt {
         let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         match (&polled, &self.pulse) {
             (Some(Ok(_)), Some(pulse)) => pulse.sign(),
-            // Once: it may be asked again.
+            // The body may be polled again after its end.
             (None, Some(_)) => self.pulse.take().iter().for_each(|pulse| pulse.ended()),
             _ => {}
         }
@@ -208,7 +208,7 @@ impl hyper::body::Body for Felt {
     }
 }
 
-/// A broken connection, and what our client found, are in the sources; the API server's own refusals in a `Status`.
+/// Errors of our client, such as a broken connection, are among the sources; the API server refuses with a `Status`.
 fn api_error(error: watcher::Error) -> ApiError {
     let refused = |status: &kube::core::Status| ApiError::from_refusal(status.code, false, status.message.clone());
     let cause = match error {
@@ -239,7 +239,7 @@ impl Watched {
         WorkloadRef::new(self.object.metadata.namespace.as_str(), kind, self.object.metadata.name.as_str())
     }
 
-    /// Without what need not be kept: a watch keeps thousands of objects.
+    /// Drops what need not be kept: a watch keeps thousands of objects.
     fn slim(mut self, keep_labels: bool) -> Arc<WorkloadObject> {
         if !keep_labels && let Some(object) = Arc::get_mut(&mut self.object) {
             object.metadata.labels.retain(|key, _| key.starts_with("pushroll.dev/"));

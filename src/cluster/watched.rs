@@ -1,17 +1,17 @@
-//! The workloads as a watch has last told of them.
+//! The workloads as the watches last delivered them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::workloads::WorkloadObject;
+use super::workload_object::WorkloadObject;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 type Objects = HashMap<WorkloadRef, Arc<WorkloadObject>, foldhash::fast::RandomState>;
 
-/// Objects by name; empty where nothing is watched. Any of them may be old news: a PATCH with its resourceVersion as
-/// precondition finds out.
+/// Objects by name; empty where nothing is watched. Any of them may be outdated: a PATCH with its resourceVersion as
+/// precondition finds that out.
 #[derive(Debug, Default)]
 pub struct WatchedWorkloads(RwLock<Objects>);
 
@@ -21,20 +21,20 @@ impl WatchedWorkloads {
         self.0.read().get(workload).cloned()
     }
 
-    /// Those that have a label, at one moment.
+    /// The objects that have a label, all as of one moment.
     pub fn labelled(&self, label: &str) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
         let objects = self.0.read();
         let labelled = objects.iter().filter(|(_, object)| object.metadata.labels.contains_key(label));
         labelled.map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
     }
 
-    /// Every object, at one moment.
+    /// Every object, all as of one moment.
     pub fn all(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
         let objects = self.0.read();
         objects.iter().map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
     }
 
-    /// Takes in an object; says whether it runs other images than before.
+    /// Stores an object. Returns whether it runs other images than before.
     pub fn apply(&self, workload: WorkloadRef, object: Arc<WorkloadObject>) -> bool {
         let mut objects = self.0.write();
         let before = objects.insert(workload, Arc::clone(&object));
@@ -44,8 +44,8 @@ impl WatchedWorkloads {
         })
     }
 
-    /// Takes in what an object has become by our own PATCH at `resource_version`, ahead of the watch. Not where the
-    /// watch has told of it since: then that is as new, or it is gone.
+    /// Stores an object as our own PATCH of `resource_version` has made it, before the watch delivers it. If the watch
+    /// has delivered a change or a deletion since, that is as new and stays.
     pub(super) fn patched(
         &self,
         workload: &WorkloadRef,
@@ -63,12 +63,12 @@ impl WatchedWorkloads {
         }
     }
 
-    /// Forgets one; says whether there was one.
+    /// Removes an object. Returns whether it was there.
     pub fn remove(&self, workload: &WorkloadRef) -> bool {
         self.0.write().remove(workload).is_some()
     }
 
-    /// What a LIST of a kind has given, in a namespace or in all, takes the place of what there was of it.
+    /// Replaces the objects of a kind, in a namespace or in all, by those of a LIST.
     pub fn replace(
         &self,
         kind: WorkloadKind,

@@ -1,17 +1,18 @@
-//! LIST of the workloads of a kind, page by page, decoded to what an index needs and no more: some 6 KB of JSON a
-//! Deployment become a few names (half of it is `managedFields`).
+//! LIST of the workloads of a kind, page by page, decoded to what an index needs and no more: some 6 KB of JSON for a
+//! Deployment, half of which is `managedFields`, become a few names.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use super::error::ApiError;
+use super::metrics::Verb;
 use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
-use super::workloads::{PodSpec, WorkloadObject};
+use super::workload_object::{PodSpec, WorkloadObject};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
-/// A LIST whose `continue` token has expired is begun again this often.
+/// How often a LIST is tried whose `continue` token expires.
 const LIST_ATTEMPTS: usize = 3;
 
 /// A page of a LIST, borrowed from its bytes.
@@ -51,7 +52,7 @@ struct PageItemTemplate<'a> {
     spec: PodSpec<Text<'a>>,
 }
 
-/// Borrowed from the bytes where they hold no escapes, which serde does for a `Cow` only when told.
+/// Borrowed from the bytes where they hold no escapes. serde does that for a `Cow` only with `borrow`.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -62,7 +63,7 @@ impl AsRef<str> for Text<'_> {
     }
 }
 
-/// A LIST of few, whole.
+/// A LIST in one page.
 #[derive(Deserialize)]
 struct WholeList {
     items: Vec<WorkloadObject>,
@@ -76,18 +77,18 @@ fn collection(kind: WorkloadKind, namespace: Option<&str>) -> String {
 }
 
 impl Cluster {
-    /// LIST of the workloads of a kind that have a label, in one namespace or in all; of few, and not necessarily the
-    /// newest: the API server answers from its memory (`resourceVersion=0`).
+    /// LIST of the workloads of a kind that have a label, in one namespace or in all, in one page: they must be few. The
+    /// API server answers from its memory (`resourceVersion=0`), which may be somewhat old.
     pub async fn list_labelled(
         &self,
         kind: WorkloadKind,
         namespace: Option<&str>,
         label: &str,
     ) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
-        // The one character of a label's key that is not for a query.
+        // The only character of a label's key that a query must escape.
         let selector = label.replace('/', "%2F");
         let uri = format!("{}?labelSelector={selector}&resourceVersion=0", collection(kind, namespace));
-        let body = self.call(Call { verb: "list", resource: kind.plural(), uri, body: None }).await?;
+        let body = self.call(Call { verb: Verb::List, resource: kind.into(), uri, body: None }).await?;
         let list: WholeList = serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
         let named = list.items.into_iter().map(|object| {
             let WorkloadObject { metadata, .. } = &object;
@@ -97,8 +98,8 @@ impl Cluster {
     }
 
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),
-    /// in one namespace or in all, page by page. `each` is called for every workload with each of its images;
-    /// it is told `None` first, and again where the LIST has to begin anew.
+    /// in one namespace or in all, page by page. `each` is called for every workload with each of its images. It is
+    /// called with `None` at the start, and again when the LIST starts anew.
     pub async fn list_images(
         &self,
         kind: WorkloadKind,
@@ -121,7 +122,7 @@ impl Cluster {
         namespace: Option<&str>,
         each: &mut impl FnMut(Option<(&str, WorkloadRef)>),
     ) -> Result<(), ApiError> {
-        self.each_page(kind.plural(), &collection(kind, namespace), None, |page| {
+        self.each_page(kind.into(), &collection(kind, namespace), None, |page| {
             let page: Page<'_> = serde_json::from_slice(page)?;
             for item in &page.items {
                 for image in item.spec.template.spec.images() {

@@ -1,262 +1,12 @@
-//! One workload through the API: GET and PATCH, decoded to what a decision needs and no more.
+//! GET and PATCH of one workload.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::metrics::{Resource, Verb};
 use super::request::{Call, Cluster};
+use super::workload_object::WorkloadObject;
 use crate::workload::WorkloadRef;
-
-/// A workload, as much of it as a restart decision looks at.
-#[derive(Debug, Clone, Deserialize)]
-pub struct WorkloadObject {
-    /// `metadata`
-    pub metadata: WorkloadMetadata,
-    /// `spec`
-    pub spec: WorkloadSpec,
-}
-
-/// `metadata` of a workload.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkloadMetadata {
-    /// Its name.
-    #[serde(default)]
-    pub name: String,
-    /// Its namespace.
-    #[serde(default)]
-    pub namespace: String,
-    /// The precondition of a PATCH.
-    pub resource_version: String,
-    /// Tells an object from a later one of the same name.
-    pub uid: String,
-    /// Set while it is being deleted.
-    #[serde(default)]
-    pub deletion_timestamp: Option<Timestamp>,
-    /// The workload's own annotations, not its pods', as far as a decision reads them.
-    #[serde(default, deserialize_with = "that_decide")]
-    pub annotations: BTreeMap<String, String>,
-    /// The workload's own labels.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// Who wrote which field of the pod template, and when.
-    #[serde(default, deserialize_with = "of_pod_template")]
-    pub managed_fields: Vec<ManagedFields>,
-}
-
-/// An entry of `metadata.managedFields` of the object itself (no subresource) that owns something in the pod template.
-#[derive(Debug, Clone)]
-pub struct ManagedFields {
-    /// The field manager.
-    pub manager: String,
-    /// The API server's clock, renewed by whatever this manager changes.
-    pub time: Option<Timestamp>,
-    /// The keys of the pod template's annotations that it owns.
-    pub template_annotations: Vec<String>,
-}
-
-/// `spec` of a workload; what a kind does not have is at its default.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkloadSpec {
-    /// Deployment only.
-    #[serde(default)]
-    pub paused: bool,
-    /// Absent on a DaemonSet.
-    #[serde(default)]
-    pub replicas: Option<i64>,
-    /// StatefulSet and DaemonSet.
-    #[serde(default)]
-    pub update_strategy: Option<UpdateStrategy>,
-    /// What its pods are made from.
-    pub template: PodTemplate,
-}
-
-/// `spec.updateStrategy`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UpdateStrategy {
-    /// `RollingUpdate` or `OnDelete`.
-    #[serde(default, rename = "type")]
-    pub kind: String,
-    /// Where `RollingUpdate`.
-    #[serde(default)]
-    pub rolling_update: Option<RollingUpdate>,
-}
-
-/// `spec.updateStrategy.rollingUpdate` of a StatefulSet.
-#[derive(Debug, Clone, Deserialize)]
-pub struct RollingUpdate {
-    /// Pods with a lower ordinal are not updated.
-    #[serde(default)]
-    pub partition: Option<i64>,
-}
-
-/// `spec.template`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct PodTemplate {
-    /// Its annotations: where `restartedAt` and our record stand.
-    #[serde(default)]
-    pub metadata: PodTemplateMetadata,
-    /// Its containers and volumes.
-    pub spec: PodSpec,
-}
-
-/// `spec.template.metadata`.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct PodTemplateMetadata {
-    /// A change of these rolls the pods; those that a decision reads.
-    #[serde(default, deserialize_with = "that_decide")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// `spec.template.spec`, owned or borrowed from the bytes of a LIST.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodSpec<S = String> {
-    /// The containers.
-    #[serde(default = "Vec::new")]
-    pub containers: Vec<Container<S>>,
-    /// Those that run before; their images are pulled as well.
-    #[serde(default = "Vec::new")]
-    pub init_containers: Vec<Container<S>>,
-    /// Of these only image volumes count.
-    #[serde(default = "Vec::new")]
-    pub volumes: Vec<Volume<S>>,
-}
-
-/// A container, as far as its image goes.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Container<S = String> {
-    /// The reference; may be absent where a mutating webhook fills it in.
-    pub image: Option<S>,
-    /// `Always`, `IfNotPresent`, `Never`.
-    pub image_pull_policy: Option<S>,
-}
-
-/// A volume, as far as it is an image (`spec.volumes[].image`, KEP-4639).
-#[derive(Debug, Clone, Deserialize)]
-pub struct Volume<S = String> {
-    /// Set for an image volume.
-    pub image: Option<ImageVolume<S>>,
-}
-
-/// `spec.volumes[].image`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImageVolume<S = String> {
-    /// The reference.
-    pub reference: Option<S>,
-    /// `Always`, `IfNotPresent`, `Never`.
-    pub pull_policy: Option<S>,
-}
-
-/// An image of a pod template and when it is pulled.
-#[derive(Debug, Clone, Copy)]
-pub struct TemplateImage<'a> {
-    /// The reference as written.
-    pub image: &'a str,
-    /// `Always`, `IfNotPresent`, `Never`.
-    pub pull_policy: Option<&'a str>,
-}
-
-impl<S: AsRef<str>> PodSpec<S> {
-    /// Every image that its pods pull.
-    pub fn images(&self) -> impl Iterator<Item = TemplateImage<'_>> {
-        let containers = self.containers.iter().chain(&self.init_containers);
-        let of_containers = containers.map(|c| (&c.image, &c.image_pull_policy));
-        let of_volumes = self.volumes.iter().filter_map(|v| v.image.as_ref()).map(|i| (&i.reference, &i.pull_policy));
-        of_containers.chain(of_volumes).filter_map(|(image, policy)| {
-            let image = image.as_ref()?.as_ref();
-            Some(TemplateImage { image, pull_policy: policy.as_ref().map(AsRef::as_ref) })
-        })
-    }
-}
-
-/// As in the API: `fieldsV1` is a tree whose keys are `f:` and a field's name (Kubernetes: structured-merge-diff,
-/// `fieldpath/serialize.go`).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawManagedFields {
-    #[serde(default)]
-    manager: String,
-    #[serde(default)]
-    subresource: String,
-    #[serde(default)]
-    time: Option<Timestamp>,
-    #[serde(default)]
-    fields_v1: FieldsOfObject,
-}
-
-#[derive(Default, Deserialize)]
-struct FieldsOfObject {
-    #[serde(default, rename = "f:spec")]
-    spec: FieldsOfSpec,
-}
-
-#[derive(Default, Deserialize)]
-struct FieldsOfSpec {
-    #[serde(default, rename = "f:template")]
-    template: Option<FieldsOfTemplate>,
-}
-
-#[derive(Deserialize)]
-struct FieldsOfTemplate {
-    #[serde(default, rename = "f:metadata")]
-    metadata: FieldsOfMetadata,
-}
-
-#[derive(Default, Deserialize)]
-struct FieldsOfMetadata {
-    #[serde(default, rename = "f:annotations")]
-    annotations: BTreeMap<String, IgnoredAny>,
-}
-
-fn of_pod_template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ManagedFields>, D::Error> {
-    let entries = Vec::<RawManagedFields>::deserialize(deserializer)?;
-    let of_object = entries.into_iter().filter(|entry| entry.subresource.is_empty());
-    let of_template = of_object.filter_map(|entry| {
-        let annotations = entry.fields_v1.spec.template?.metadata.annotations;
-        let keys = annotations.keys().filter_map(|key| key.strip_prefix("f:").filter(|key| decides(key)));
-        let keys = keys.map(str::to_owned);
-        Some(ManagedFields { manager: entry.manager, time: entry.time, template_annotations: keys.collect() })
-    });
-    Ok(of_template.collect())
-}
-
-/// The annotations that a decision reads. Others may be as large as the object itself (`kubectl apply` keeps a copy of
-/// it there), and a watch keeps thousands of objects.
-fn decides(key: &str) -> bool {
-    key.starts_with("pushroll.dev/") || key == "kubectl.kubernetes.io/restartedAt"
-}
-
-fn that_decide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    struct Annotations;
-    impl<'de> Visitor<'de> for Annotations {
-        type Value = BTreeMap<String, String>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("annotations")
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut kept = BTreeMap::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if decides(&key) {
-                    kept.insert(key, map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(kept)
-        }
-    }
-    deserializer.deserialize_map(Annotations)
-}
 
 impl Cluster {
     /// GET of one workload.
@@ -266,12 +16,12 @@ impl Cluster {
 
     /// GET of one workload, decoded to what the caller needs of it.
     pub(super) async fn get_workload_as<T: DeserializeOwned>(&self, workload: &WorkloadRef) -> Result<T, ApiError> {
-        let body =
-            self.call(Call { verb: "get", resource: workload.kind.plural(), uri: path(workload), body: None }).await?;
+        let resource = Resource::from(workload.kind);
+        let body = self.call(Call { verb: Verb::Get, resource, uri: path(workload), body: None }).await?;
         serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 
-    /// Merge patch of one workload, as `field_manager`; what is watched of it follows at once.
+    /// Merge patch of one workload, as `field_manager`. The watched object is updated from the answer at once.
     pub async fn patch_workload(
         &self,
         workload: &WorkloadRef,
@@ -280,7 +30,7 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        let patched = self.call(Call { verb: "patch", resource: workload.kind.plural(), uri, body }).await?;
+        let patched = self.call(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await?;
         if let Some(version) = patch["metadata"]["resourceVersion"].as_str() {
             self.watched().patched(workload, version, || serde_json::from_slice(&patched).ok());
         }

@@ -1,12 +1,10 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::clock::Clock;
-use crate::telemetry::Metrics;
 use embedded_kubernetes::EmbeddedKubernetes;
+use crate::cluster::ClusterMetrics;
 
 fn store(kubernetes: &EmbeddedKubernetes) -> ConfigMapStore {
-    let cluster = Cluster::new(kubernetes.client(), Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(kubernetes.client(), Clock::system(), ClusterMetrics::default());
     ConfigMapStore::new(cluster, "default", "settings")
 }
 

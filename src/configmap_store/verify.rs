@@ -1,7 +1,7 @@
 //! Whether a store can be used: reachable, readable, writable, and the permission that is missing where not.
 
 use super::{ConfigMapStore, FIELD_MANAGER};
-use crate::cluster::ApiError;
+use crate::cluster::{ApiError, Verb};
 use serde::Serialize;
 use serde_json::json;
 
@@ -54,15 +54,15 @@ impl ConfigMapStore {
             Ok(Some(object)) if object.immutable => {
                 Verified { works: false, detail: format!("the ConfigMap {self} is immutable") }
             }
-            Ok(None) => self.try_dry("create").await,
-            Ok(Some(_)) | Err(_) => self.try_dry("patch").await,
+            Ok(None) => self.try_dry(Verb::Create).await,
+            Ok(Some(_)) | Err(_) => self.try_dry(Verb::Patch).await,
         };
         Verification { reachable, readable, writable }
     }
 
-    async fn try_dry(&self, verb: &'static str) -> Verified {
+    async fn try_dry(&self, verb: Verb) -> Verified {
         match self.cluster.dry_run_config_map(verb, &self.namespace, &self.name, FIELD_MANAGER, json!({})).await {
-            Ok(()) => works(if verb == "create" { "it can be created" } else { "it can be changed" }),
+            Ok(()) => works(if verb == Verb::Create { "it can be created" } else { "it can be changed" }),
             Err(error) => Verified { works: false, detail: error.to_string() },
         }
     }

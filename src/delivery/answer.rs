@@ -129,7 +129,7 @@ impl Outcome {
 
     /// The first that holds of what was done to the workloads.
     fn of(workloads: &[WorkloadResult]) -> Self {
-        let any = |action| workloads.iter().any(|workload| workload.action == action);
+        let any = |action| workloads.iter().any(|workload| workload.action() == action);
         if any(Action::Failed) {
             Self::Failed
         } else if any(Action::Restarted) {

@@ -9,7 +9,7 @@ use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, ByHand, Code, Push, WorkloadResult};
+use crate::rollout::{ByHand, Code, Push, WorkloadResult};
 
 impl Deliveries {
     /// What a push of `image` at this moment would do, and who runs it by digest and so would not follow.
@@ -52,7 +52,7 @@ impl Deliveries {
         let pinned =
             resolved.source.as_ref().map_or(&[][..], |loaded| loaded.index.pinned(image)).iter().map(|pinned| {
                 let reason = format!("it runs {}: a digest does not move with a tag", pinned.image);
-                WorkloadResult::new(&pinned.workload, Action::Skipped, Code::PinnedByDigest, reason)
+                WorkloadResult::new(&pinned.workload, Code::PinnedByDigest, reason)
             });
         let pinned: Vec<_> = pinned.collect();
         let mut answer = self.answer(image.clone(), resolved, mode);

@@ -1,28 +1,24 @@
-//! Who wants a restart, and what they are told of it.
+//! The cause of a restart, and what depends on it.
 
 use std::sync::Arc;
 
-use super::decision::Restart;
-use super::decision::by_hand::ByHand;
-use super::{Action, BY_HAND_FIELD_MANAGER, Code, FIELD_MANAGER, Push, WorkloadResult};
+use super::code::Code;
+use super::context::RestartContext;
+use super::decision::by_hand::{ByHand, decide_by_hand};
+use super::decision::{Decision, decide};
+use super::push::Push;
+use super::workload_result::WorkloadResult;
+use super::{BY_HAND_FIELD_MANAGER, FIELD_MANAGER};
+use crate::cluster::WorkloadObject;
 use crate::workload::WorkloadRef;
 
-/// Who wants a restart.
+/// What asks for a restart.
 #[derive(Debug, Clone)]
 pub(super) enum Cause {
-    /// A push: exactly once, with a record of it.
+    /// A push: the workload is restarted once for it and gets a record of it.
     Push(Arc<Push>),
-    /// A person: now.
+    /// A person: the workload is restarted now, without a record.
     ByHand(Arc<ByHand>),
-}
-
-/// Whom one turn at a workload is for.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    /// A newer push than one's own, which waits; asked first.
-    pub(super) newer: Option<Cause>,
-    /// One's own: it may want a restart where the newer does not (that brings the digest back that runs).
-    pub(super) own: Cause,
 }
 
 impl Cause {
@@ -37,18 +33,20 @@ impl Cause {
         }
     }
 
-    pub(super) fn restarted(&self, workload: &WorkloadRef, restart: Restart) -> WorkloadResult {
-        let code = if self.names_the_workload() { Code::Named } else { Code::RunsImage };
-        let result = WorkloadResult::new(workload, Action::Restarted, code, restart.reason);
-        WorkloadResult { warnings: restart.warnings, ..result }
+    pub(super) fn decide(&self, workload: &WorkloadRef, object: &WorkloadObject, context: &RestartContext) -> Decision {
+        match self {
+            Self::Push(push) => decide(object, push, &context.policy, context.clocks()),
+            Self::ByHand(asked) => decide_by_hand(workload, object, asked, &context.policy),
+        }
     }
 
-    /// An index may name what is no more; a person who does is wrong.
-    pub(super) fn gone(&self, workload: &WorkloadRef) -> WorkloadResult {
+    /// The result for a workload that does not exist. An index may be outdated and name one; a person who names one is
+    /// mistaken.
+    pub(super) fn not_found(&self, workload: &WorkloadRef) -> WorkloadResult {
         if self.names_the_workload() {
-            WorkloadResult::new(workload, Action::Failed, Code::Gone, "it does not exist")
+            WorkloadResult::new(workload, Code::NotFound, "it does not exist")
         } else {
-            WorkloadResult::new(workload, Action::Skipped, Code::Gone, "it does not exist any more")
+            WorkloadResult::new(workload, Code::Gone, "it does not exist any more")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The cooldown: the least time between two restarts of ours, as a workload's owner wants it.
+//! The cooldown: the least time between two of our restarts, which the owner of a workload sets.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::field_owners::TemplateOwners;
 use crate::clock::parse_duration;
 use crate::cluster::WorkloadObject;
 
-/// On a workload: least time between two of our restarts, e.g. `10m`.
+/// On a workload: the least time between two of our restarts, such as `10m`.
 pub const COOLDOWN_ANNOTATION: &str = "pushroll.dev/cooldown";
 
-/// Until when a workload is to be left, by the API server's clock.
+/// How long a workload should be left alone, by the API server's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cooldown {
-    /// As its owner wrote it.
+    /// The length that its owner wrote.
     pub(super) length: Duration,
     /// Our last restart, to the second.
     pub(super) last: Timestamp,
-    /// From when on it may be restarted again.
+    /// When it may be restarted again.
     pub(super) due: Timestamp,
 }
 
@@ -28,15 +28,16 @@ pub(super) struct Cooldown {
 pub(super) struct UnreadableCooldown;
 
 impl Cooldown {
-    /// Of a workload that wants one and that we were the last to restart; a restart by someone else begins none.
+    /// The cooldown of a workload that has one and that we were the last to restart. A restart by someone else starts
+    /// none.
     pub(super) fn of(object: &WorkloadObject) -> Result<Option<Self>, UnreadableCooldown> {
         let Some(text) = object.metadata.annotations.get(COOLDOWN_ANNOTATION) else { return Ok(None) };
         let length = parse_duration(text.trim()).ok_or(UnreadableCooldown)?;
         let Some(ours) = TemplateOwners::of(object).restarted_by_us() else { return Ok(None) };
-        // Our own clock's word where the API server's is not there.
+        // Without the API server's time we take that of our own clock.
         let written = || object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION)?.parse().ok();
         let Some(last) = ours.time.or_else(written) else { return Ok(None) };
-        // The API server writes whole seconds: the restart was up to one later.
+        // The API server writes whole seconds: the restart was up to one second later.
         let until_due = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         let until_due = until_due.saturating_add(SignedDuration::from_secs(1));
         Ok(Some(Self { length, last, due: last.saturating_add(until_due).unwrap_or(Timestamp::MAX) }))

@@ -1,6 +1,6 @@
-//! The decision: what a push means for one workload, from a fresh look at it.
+//! The decision: what to do with a workload for a push, from a fresh look at it.
 //!
-//! Pure: the object, the push, the policy and the clocks in; what to do and why out.
+//! Pure: a function from the object, the push, the policy and the clocks to what to do, and why.
 
 pub mod by_hand;
 pub mod deferred;
@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use super::cooldown::{COOLDOWN_ANNOTATION, Cooldown};
 use super::deferred::{DeferredPushes, Waiting};
 use super::field_owners::TemplateOwners;
-use super::policy::{Policy, Refusal};
+use super::policy::Policy;
 use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
-use super::{Action, Code, Push, RESTARTED_AT_ANNOTATION, Warning};
+use super::{Code, Leave, Push, RESTARTED_AT_ANNOTATION, Warning, WorkloadResult};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
-use crate::cluster::workloads::{PodSpec, TemplateImage};
+use crate::cluster::workload_object::{PodSpec, TemplateImage};
 use crate::image::ImageRef;
+use crate::workload::WorkloadRef;
 
 /// What to do with a workload.
 #[derive(Debug)]
@@ -28,43 +29,45 @@ pub enum Decision {
     /// Restart it later.
     Defer(Defer),
     /// Leave it.
-    Leave {
-        /// `Current` or `Skipped`.
-        action: Action,
-        /// Why, for programs.
-        code: Code,
-        /// Why, for people.
-        reason: String,
-    },
+    Leave(Leave),
 }
 
-/// A restart that is to be done.
+/// A restart that should be made.
 #[derive(Debug)]
 pub struct Restart {
+    /// Why, for programs.
+    pub code: Code,
     /// The sentence of the answer.
     pub reason: String,
     /// What else a person should know.
     pub warnings: Vec<Warning>,
-    /// The record to write in the same PATCH; a restart by hand leaves none, and the one that is there alone.
+    /// The record to write in the same PATCH. A restart by hand writes none and leaves an old one as it is.
     pub record: Option<Record>,
-    /// Pushes wait on it, and are done with this restart.
+    /// Whether to remove the pushes that wait on the workload, which are done with this restart.
     pub ends_deferral: bool,
 }
 
-/// A push that is to wait for the end of a cooldown.
+/// A push that should wait for the end of a cooldown.
 #[derive(Debug)]
 pub struct Defer {
     /// The sentence of the answer.
     pub reason: String,
-    /// What waits from now on; nothing to write where this push, or one that does for it, waits already.
+    /// The pushes that wait from now on; `None` where this push, or one that covers it, waits already.
     pub pushes: Option<DeferredPushes>,
+}
+
+impl Restart {
+    pub(super) fn result(self, workload: &WorkloadRef) -> WorkloadResult {
+        let result = WorkloadResult::new(workload, self.code, self.reason);
+        WorkloadResult { warnings: self.warnings, ..result }
+    }
 }
 
 /// Decides for one workload, from the object as it is now.
 pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clocks<'_>) -> Decision {
     let followers = match followers(object, &push.image, policy) {
         Ok(followers) => followers,
-        Err(leave) => return leave,
+        Err(leave) => return Decision::Leave(leave),
     };
     let annotations = &object.spec.template.metadata.annotations;
     let (record, record_is_readable) = record_of(object, clocks.now);
@@ -75,12 +78,12 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     let tag_key = push.image.tag_key().unwrap_or_default();
     let owners = TemplateOwners::of(object);
     if let Some(recorded) = record.get(tag_key)
-        && let Some(decision) = done_before(recorded, push, &owners, deferred.get(tag_key).is_some())
+        && let Some(leave) = done_before(recorded, push, &owners, deferred.get(tag_key).is_some())
     {
-        return decision;
+        return Decision::Leave(leave);
     }
-    if let Some(decision) = done_by_other(annotations.get(RESTARTED_AT_ANNOTATION), push, &owners, clocks) {
-        return decision;
+    if let Some(leave) = done_by_other(annotations.get(RESTARTED_AT_ANNOTATION), push, &owners, clocks) {
+        return Decision::Leave(leave);
     }
 
     let cooldown = Cooldown::of(object);
@@ -97,9 +100,9 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     if cooldown.is_err() {
         warnings.push(Warning::UnreadableCooldown);
     }
-    // What the pods pulled of the other images is certain only while nobody but us has touched the template.
+    // What the pods have pulled of the other images is certain only while only we have touched the template.
     let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
-    // What waits, of whatever image, is done with this restart.
+    // All pushes that wait, of any image, are done with this restart.
     let waiting: Vec<Push> = deferred.iter().filter_map(|(_, waits)| waits.push(clocks.now, clocks.margin)).collect();
     let is_newest = deferred.get(tag_key).is_none_or(|waits| push.order().is_none() || push.order() > waits.order());
     let with = |record: Record, push: &Push| {
@@ -107,6 +110,7 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     };
     let record = waiting.iter().chain(is_newest.then_some(push)).fold(record, with);
     Decision::Restart(Restart {
+        code: Code::RunsImage,
         reason: restart_reason("runs the image", &warnings, object),
         record: Some(record),
         warnings,
@@ -130,7 +134,7 @@ fn defer(object: &WorkloadObject, push: &Push, deferred: DeferredPushes, cooldow
     Defer { reason, pushes }
 }
 
-/// The record as far as it can be true now, and whether it could be read.
+/// The record without what cannot be true now, and whether it could be read.
 fn record_of(object: &WorkloadObject, now: Timestamp) -> (Record, bool) {
     let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
     match Record::decode(annotation.map(String::as_str)) {
@@ -147,19 +151,17 @@ fn runs(object: &WorkloadObject, tag_key: &str) -> bool {
 /// The images by which a workload follows a tag.
 ///
 /// # Errors
-/// What says, whoever asks for a restart of those that run it, that this one is to be left.
+/// Why the workload is left, for a push as well as for a person who names the image.
 fn followers<'a>(
     object: &'a WorkloadObject,
     image: &ImageRef,
     policy: &Policy,
-) -> Result<Vec<TemplateImage<'a>>, Decision> {
+) -> Result<Vec<TemplateImage<'a>>, Leave> {
     if object.metadata.deletion_timestamp.is_some() {
-        return Err(skip(Code::Gone, "it is being deleted"));
+        return Err(Leave::new(Code::Gone, "it is being deleted"));
     }
-    match policy.refuses(object) {
-        Some(Refusal::OptedOut(reason)) => return Err(skip(Code::OptedOut, reason)),
-        Some(Refusal::OutOfScope(reason)) => return Err(skip(Code::OutOfScope, reason)),
-        None => {}
+    if let Some(leave) = policy.refuses(object) {
+        return Err(leave);
     }
     let pod = &object.spec.template.spec;
     let followers: Vec<TemplateImage<'_>> = pod.images().filter(|candidate| follows(candidate, image)).collect();
@@ -167,11 +169,11 @@ fn followers<'a>(
         return Err(runs_it_no_more(pod, image));
     }
     if followers.iter().all(|image| image.pull_policy == Some("Never")) {
-        return Err(skip(Code::NeverPulls, "its imagePullPolicy is Never: a restart pulls nothing"));
+        return Err(Leave::new(Code::NeverPulls, "its imagePullPolicy is Never: a restart pulls nothing"));
     }
     if is_on_delete(object) {
         let reason = "its update strategy is OnDelete: a restart replaces no pod; delete its pods to update them";
-        return Err(skip(Code::OnDelete, reason));
+        return Err(Leave::new(Code::OnDelete, reason));
     }
     Ok(followers)
 }
@@ -188,45 +190,45 @@ fn follows(candidate: &TemplateImage<'_>, image: &ImageRef) -> bool {
     parse(candidate.image).is_some_and(|parsed| parsed.tag_key().is_some() && parsed.tag_key() == image.tag_key())
 }
 
-fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Decision {
+fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Leave {
     let is_pin = |parsed: &ImageRef| parsed.digest().is_some() && parsed.same_repository(image);
     let pin = pod.images().find_map(|candidate| parse(candidate.image).filter(is_pin));
     match pin {
-        Some(pin) => skip(Code::PinnedByDigest, format!("it runs {pin}: a digest does not move with a tag")),
-        None => skip(Code::ImageChanged, format!("it does not run {image} any more")),
+        Some(pin) => Leave::new(Code::PinnedByDigest, format!("it runs {pin}: a digest does not move with a tag")),
+        None => Leave::new(Code::ImageChanged, format!("it does not run {image} any more")),
     }
 }
 
-/// Whether the record says that this push, a newer one, or the same content has been rolled out. The content says
-/// nothing while another push waits: a pod that was replaced meanwhile has pulled what that one brought.
-fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>, one_waits: bool) -> Option<Decision> {
+/// Whether the record says that this push, a newer one, or the same digest has been rolled out. The digest says nothing
+/// while another push waits: a pod that was replaced meanwhile has pulled what that push brought.
+fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>, one_waits: bool) -> Option<Leave> {
     if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
         if order == done {
-            return Some(current(Code::AlreadyRestarted, "it was restarted for this push before"));
+            return Some(Leave::new(Code::AlreadyRestarted, "it was restarted for this push before"));
         }
         if order < done {
             let reason = format!("it was restarted for a newer push, published {published:.3}");
-            return Some(current(Code::NewerPushDone, reason));
+            return Some(Leave::new(Code::NewerPushDone, reason));
         }
     }
     let same_digest = push.digest.is_some() && push.digest == recorded.digest;
     (same_digest && !one_waits && owners.untouched_since_ours())
-        .then(|| current(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
+        .then(|| Leave::new(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
 }
 
-/// Whether someone else has restarted it since the push: their own word for when (a client's clock) and the API
-/// server's (renewed by anything they change) must both be later.
+/// Whether someone else has restarted it since the push. Two times must be later than the push: the one that they have
+/// written (by the clock of a client), and the API server's (which is renewed by every change that they make).
 fn done_by_other(
     restarted_at: Option<&String>,
     push: &Push,
     owners: &TemplateOwners<'_>,
     clocks: Clocks<'_>,
-) -> Option<Decision> {
+) -> Option<Leave> {
     let other = owners.restarted_by_other()?;
     let restarted_at: Timestamp = restarted_at?.parse().ok()?;
     clocks.show_after(restarted_at.min(other.time), push.time()).then(|| {
         let reason = format!("{} restarted it at {restarted_at}, after the push", other.manager);
-        current(Code::RestartedByOther, reason)
+        Leave::new(Code::RestartedByOther, reason)
     })
 }
 
@@ -272,12 +274,4 @@ fn restart_reason(why: &str, warnings: &[Warning], object: &WorkloadObject) -> S
         }
     }
     reason
-}
-
-fn skip(code: Code, reason: impl Into<String>) -> Decision {
-    Decision::Leave { action: Action::Skipped, code, reason: reason.into() }
-}
-
-fn current(code: Code, reason: impl Into<String>) -> Decision {
-    Decision::Leave { action: Action::Current, code, reason: reason.into() }
 }

@@ -1,7 +1,7 @@
-//! Pushes that wait for the end of a cooldown: on the workload itself, so that nothing is lost with a process.
+//! Pushes that wait for the end of a cooldown. They are stored on the workload itself, so that they outlive the process.
 //!
-//! An annotation says what waits, a label that something does. Both count or neither: `kubectl rollout undo` puts the
-//! annotations of an old ReplicaSet back, a deferral of long ago among them, but no labels.
+//! An annotation holds the pushes, and a label marks the workload. Neither counts without the other: `kubectl rollout
+//! undo` restores the annotations of an old ReplicaSet, which may hold pushes of long ago, but no labels.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,17 +9,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::record::PushOrder;
-use super::{Push, RESTARTED_AT_ANNOTATION};
+use super::RESTARTED_AT_ANNOTATION;
+use super::push::{Push, PushOrder};
 use crate::cluster::WorkloadObject;
 use crate::image::{Digest, ImageRef};
 
-/// On the workload's own metadata: the annotation that says what waits, and the label to select by.
+/// On the workload's own metadata: the annotation that holds the pushes, and the label to select by.
 pub const DEFERRED: &str = "pushroll.dev/deferred";
-/// What we write and remove it as. Not what we restart as: its time says when we last touched the pod template.
+/// The field manager of the annotation and the label. It is not that of restarts, whose time must stay that of our last
+/// change of the pod template.
 pub const DEFERRED_FIELD_MANAGER: &str = "pushroll-deferred";
 
-/// What waits, by the image's normalised `REPOSITORY:TAG`: the newest push of each.
+/// The pushes that wait: the newest of each image, by its normalised `REPOSITORY:TAG`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeferredPushes(BTreeMap<String, DeferredPush>);
@@ -27,38 +28,38 @@ pub struct DeferredPushes(BTreeMap<String, DeferredPush>);
 /// A push that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeferredPush {
-    /// The tag that was moved.
+    /// The image, with the tag that was moved.
     pub image: String,
-    /// To what.
+    /// What the tag points to now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// When, by Pub/Sub's clock.
+    /// When it was published, by Pub/Sub's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
-    /// Which message told of it.
+    /// The id of its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// When we received it, by our clock.
     pub received: Timestamp,
-    /// When it may be done, by the API server's clock, as of when this was written: for people to read.
+    /// When the workload was due, by the API server's clock, as this was written. For people to read.
     pub due: Timestamp,
-    /// `restartedAt` at that time: who restarts meanwhile changes it.
+    /// `restartedAt` as this was written. Any restart changes it.
     pub restarted_at: String,
 }
 
-/// What a workload says of pushes that wait.
+/// The pushes that wait on a workload.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Nothing.
+    /// There are none.
     Nothing,
-    /// These.
+    /// The pushes.
     Pushes(DeferredPushes),
-    /// It has the label, and no annotation that can be read.
+    /// The workload has the label, but no annotation that can be read.
     Unreadable,
 }
 
 impl DeferredPushes {
-    /// What waits at a workload.
+    /// Reads the pushes that wait on a workload.
     pub fn of(object: &WorkloadObject) -> Waiting {
         if !object.metadata.labels.contains_key(DEFERRED) {
             return Waiting::Nothing;
@@ -74,25 +75,26 @@ impl DeferredPushes {
         }
     }
 
-    /// Whether a workload has anything of it that a restart should take away.
+    /// Whether a workload has the annotation or the label, which a restart should remove.
     pub fn is_marked(object: &WorkloadObject) -> bool {
         object.metadata.labels.contains_key(DEFERRED) || object.metadata.annotations.contains_key(DEFERRED)
     }
 
-    /// What waits for an image.
+    /// The push of an image that waits.
     pub fn get(&self, tag_key: &str) -> Option<&DeferredPush> {
         self.0.get(tag_key)
     }
 
-    /// Each image and what waits for it.
+    /// Each image and its push.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &DeferredPush)> {
         self.0.iter().map(|(tag_key, push)| (tag_key.as_str(), push))
     }
 
-    /// With `push`, which [`DeferredPush::covers`] not; without images that the workload does not run (`runs` tells).
+    /// Adds `push`, which no waiting push covers ([`DeferredPush::covers`]), and drops images that the workload does not
+    /// run (`runs`).
     ///
-    /// A push without a publish time keeps the place in the order of the one that waits already: both are done with
-    /// one restart, and the digest is the later one's.
+    /// A push without a publish time takes the place in the order of the one that waits already. Both are done with one
+    /// restart, and the digest is that of the later one.
     #[must_use]
     pub fn with(mut self, push: &Push, due: Timestamp, object: &WorkloadObject, runs: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|tag_key, _| runs(tag_key));
@@ -118,19 +120,19 @@ impl DeferredPushes {
 
     /// The annotation's text.
     pub fn encode(&self) -> String {
-        // String keys, strings and times: there is nothing in it that JSON cannot hold.
+        // Strings and times: nothing that JSON cannot hold.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
 impl DeferredPush {
-    /// What orders it among pushes of the same image.
+    /// Its place among the pushes of the same image.
     pub fn order(&self) -> Option<PushOrder<'_>> {
         PushOrder::of(self.published, self.message_id.as_deref())
     }
 
-    /// Whether the restart that this waits for does for `push` as well, with nothing to write: it is this one, or older;
-    /// or it has no place in the order and brings nothing else.
+    /// Whether the restart that this push waits for is enough for `push` too, so that nothing need be written: `push` is
+    /// this one or an older one, or it has no place in the order and brings the same digest.
     pub fn covers(&self, push: &Push) -> bool {
         match (push.order(), self.order()) {
             (Some(order), Some(waits)) => order <= waits,
@@ -139,13 +141,14 @@ impl DeferredPush {
         }
     }
 
-    /// Whether somebody has restarted the workload since this was written.
+    /// Whether anyone has restarted the workload since this was written.
     pub fn is_restarted_since(&self, object: &WorkloadObject) -> bool {
         let now = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
         now.map(String::as_str).unwrap_or_default() != self.restarted_at
     }
 
-    /// As a push again. Its digest is what the pods pull only if it is carried out soon: the tag may have moved on.
+    /// As a [`Push`]. It has its digest only within `prompt` of its time: later the tag may have moved on, and the pods
+    /// pull something else.
     pub fn push(&self, now: Timestamp, prompt: Duration) -> Option<Push> {
         let lag = now.duration_since(self.published.unwrap_or(self.received));
         let is_prompt = lag <= SignedDuration::try_from(prompt).unwrap_or(SignedDuration::MAX);

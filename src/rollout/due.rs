@@ -1,21 +1,34 @@
-//! Carrying out what was deferred: every replica looks on a timer, and whoever finds something due does it. They need
-//! not agree: the PATCH has a precondition, and who is second finds nothing that waits.
+//! The restarts for pushes that have waited for the end of a cooldown.
+//!
+//! Every replica looks on a timer, and restarts what is due. They need not agree: the PATCH has a precondition, and the
+//! second one to try finds no push that waits.
+//!
+//! ```text
+//! run_deferred      on a timer: find the workloads on which a push waits
+//! restart_due       of all of them, those that are due
+//! restart_one_due   a permit, then attempts until one does not end in a conflict
+//! look_and_decide   GET, decide, PATCH
+//! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::code::Action;
+use super::context::RestartContext;
 use super::decision::deferred::{Due, decide_deferred};
 use super::deferred::{DEFERRED, DEFERRED_FIELD_MANAGER};
-use super::restart::{ATTEMPTS, CONFLICT_PAUSE, Restarter, Shared};
-use super::{Action, FIELD_MANAGER, patches};
+use super::restart::Restarter;
+use super::retry::retry_on_conflict;
+use super::{FIELD_MANAGER, patches};
 use crate::cluster::{ApiError, WorkloadObject};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 impl Restarter {
-    /// Looks every `interval` for pushes that wait, and restarts for those whose time has come, until `shutdown`.
-    /// While `watch_is_live` the watched objects tell; else one LIST of each kind, by label.
+    /// Looks every `interval` for pushes that wait and restarts the workloads that are due, until `shutdown`. While
+    /// `watch_is_live` it looks at the watched objects, else it makes one LIST of each kind, by label.
     pub async fn run_deferred(
         &self,
         interval: Duration,
@@ -29,7 +42,7 @@ impl Restarter {
                     if watch_is_live() { Ok(self.0.watched_deferred()) } else { self.0.list_deferred().await };
                 let error = match waiting {
                     Ok(waiting) => {
-                        self.carry_out_due(waiting).await;
+                        self.restart_due(waiting).await;
                         None
                     }
                     Err(error) => Some(error.to_string()),
@@ -46,14 +59,14 @@ impl Restarter {
         }
     }
 
-    async fn carry_out_due(&self, waiting: Vec<(WorkloadRef, WorkloadObject)>) {
+    async fn restart_due(&self, waiting: Vec<(WorkloadRef, WorkloadObject)>) {
         self.0.metrics.deferred_workloads.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
         let mut tasks = JoinSet::new();
         for (workload, object) in waiting {
-            // A first look at what the LIST or the watch has told; what is done rests on a fresh one.
+            // This object may be outdated. It only tells whether a fresh look is worth its GET.
             if !matches!(decide_deferred(&workload, &object, &self.0.policy, self.0.clocks()), Due::Nothing) {
-                let shared = std::sync::Arc::clone(&self.0);
-                tasks.spawn(async move { shared.carry_out_deferred(&workload).await });
+                let context = Arc::clone(&self.0);
+                tasks.spawn(async move { context.restart_one_due(&workload).await });
             }
         }
         while let Some(joined) = tasks.join_next().await {
@@ -64,7 +77,7 @@ impl Restarter {
     }
 }
 
-impl Shared {
+impl RestartContext {
     fn watched_deferred(&self) -> Vec<(WorkloadRef, WorkloadObject)> {
         let labelled = self.cluster.watched().labelled(DEFERRED).into_iter();
         labelled.map(|(workload, object)| (workload, WorkloadObject::clone(&object))).collect()
@@ -80,28 +93,19 @@ impl Shared {
         Ok(waiting)
     }
 
-    /// The same as for a push that comes: GET, decide, PATCH; on a conflict look again.
-    async fn carry_out_deferred(&self, workload: &WorkloadRef) {
-        // Never closed.
-        let _permit = self.permits.acquire().await;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(CONFLICT_PAUSE * u32::try_from(attempt).unwrap_or(1)).await;
-            }
-            match self.attempt_deferred(workload).await {
-                Ok(()) | Err(ApiError::NotFound(_)) => return,
-                Err(ApiError::Conflict(_)) => {}
-                // What waits stays, and the next look tries again.
-                Err(error) => {
-                    self.count(workload, Action::Failed);
-                    tracing::warn!(%workload, "not restarted for the push that waits: {error}");
-                    return;
-                }
+    async fn restart_one_due(&self, workload: &WorkloadRef) {
+        let _permit = self.permit().await;
+        match retry_on_conflict(|| self.look_and_decide(workload)).await {
+            Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
+            // The push still waits on the workload, and the next look tries again.
+            Err(error) => {
+                self.count(workload, Action::Failed);
+                tracing::warn!(%workload, "not restarted for the push that waits: {error}");
             }
         }
     }
 
-    async fn attempt_deferred(&self, workload: &WorkloadRef) -> Result<(), ApiError> {
+    async fn look_and_decide(&self, workload: &WorkloadRef) -> Result<(), ApiError> {
         let object = self.cluster.get_workload(workload).await?;
         match decide_deferred(workload, &object, &self.policy, self.clocks()) {
             Due::Nothing => Ok(()),
@@ -115,9 +119,9 @@ impl Shared {
                         tracing::info!(%workload, images = images.join(","), "restarted: {}", restart.reason);
                         Ok(())
                     }
-                    // For good: to try again every few seconds would change nothing.
+                    // The refusal is final: another try every few seconds would change nothing.
                     Err(error @ ApiError::Denied(_)) => {
-                        // Where that is a conflict, it is looked at again, and told once.
+                        // First, because it may end in a conflict and a new look: the Event is written once.
                         self.end_deferral(workload, &object, &error.to_string()).await?;
                         self.count(workload, Action::Failed);
                         pushes.iter().for_each(|push| self.events.denied(workload, &object, push, &error));

@@ -1,7 +1,7 @@
-//! Kubernetes Events: what a workload's owner should see in `kubectl describe`, beside the workload.
+//! Kubernetes Events, which the owner of a workload sees in `kubectl describe`.
 //!
-//! Written for what nobody would otherwise notice: a restart that the API server refuses for good. A restart
-//! that worked shows itself, and an Event for each would double the writes of a push.
+//! They are written only for what would otherwise go unnoticed: a restart that the API server refuses for good. A
+//! restart that worked shows itself, and an Event for each would double the writes of a push.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::{FIELD_MANAGER, Push};
 use crate::cluster::{ApiError, Cluster, WorkloadObject};
 use crate::workload::WorkloadRef;
 
-/// An Event is worth this much of the API server's time and no more.
+/// Time limit of writing an Event.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The API's limit of a note (Kubernetes: `events.k8s.io/v1`, 1 kB).
+/// The API's limit on the size of a note (Kubernetes: `events.k8s.io/v1`, 1 kB).
 const NOTE_BYTES_MAX: usize = 1024;
 
 /// Writes Events, in the background.
@@ -29,7 +29,7 @@ impl EventWriter {
         Self { recorder: Recorder::new(cluster.client(), reporter) }
     }
 
-    /// The API server refuses to restart this workload.
+    /// Writes that the API server refuses to restart this workload.
     pub(super) fn denied(&self, workload: &WorkloadRef, object: &WorkloadObject, push: &Push, error: &ApiError) {
         let mut note = format!("not restarted for the push of {}: {error}", push.image);
         while note.len() > NOTE_BYTES_MAX {

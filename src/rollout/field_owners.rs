@@ -1,5 +1,5 @@
-//! Who wrote which field of a workload, by `metadata.managedFields`: the API server's own bookkeeping, which
-//! tells whether someone restarted or undid after us.
+//! Who wrote which field of a workload. The API server keeps that in `metadata.managedFields`, which shows whether
+//! someone has restarted or undone after us.
 //!
 //! Measured on Kubernetes 1.36: our PATCH owns both annotations; `kubectl rollout restart` takes `restartedAt`,
 //! `kubectl rollout undo` takes both; `pause`, `resume` and `scale` take neither.
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::record::RECORD_ANNOTATION;
 use super::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 use crate::cluster::WorkloadObject;
-use crate::cluster::workloads::ManagedFields;
+use crate::cluster::workload_object::ManagedFields;
 
 /// The field managers of a workload's pod template.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub(super) struct TemplateOwners<'a>(&'a [ManagedFields]);
 /// A restart by someone else.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OtherWriter<'a> {
-    /// Their field manager.
+    /// The field manager that made it.
     pub(super) manager: &'a str,
-    /// When they last changed anything, by the API server's clock.
+    /// When that manager last changed anything, by the API server's clock.
     pub(super) time: Timestamp,
 }
 
@@ -29,7 +29,7 @@ impl<'a> TemplateOwners<'a> {
         Self(&object.metadata.managed_fields)
     }
 
-    /// Who owns an annotation of the pod template. Several, if they applied the same value.
+    /// The owners of an annotation of the pod template: several, if they applied the same value.
     fn of_annotation(&self, key: &str) -> impl Iterator<Item = &'a ManagedFields> {
         self.0.iter().filter(move |entry| entry.template_annotations.iter().any(|owned| owned == key))
     }
@@ -37,9 +37,9 @@ impl<'a> TemplateOwners<'a> {
     /// Whether nobody has touched the pod template since our own restart: both annotations are ours alone, and
     /// no other manager that owns something in the template has changed anything later.
     ///
-    /// A manager's time is renewed by whatever it changes, so the answer may be no where the template was not touched:
-    /// one rollout more. Times have a resolution of a second; a change in the very second of ours counts as before,
-    /// else a workload that is pushed to as soon as it is created would never be known.
+    /// A manager's time is renewed by every change that it makes, so the answer may be no where the template was not
+    /// touched; that costs one rollout. Times have a resolution of one second. A change in the same second as ours counts
+    /// as earlier, else the answer for a workload that is restarted as soon as it is created would always be no.
     pub(super) fn untouched_since_ours(&self) -> bool {
         let is_ours = |entry: &ManagedFields| entry.manager == FIELD_MANAGER;
         let ours_alone = |key| {
@@ -53,12 +53,12 @@ impl<'a> TemplateOwners<'a> {
             && self.0.iter().filter(|entry| !is_ours(entry)).all(|entry| entry.time <= our_time)
     }
 
-    /// What we own of the pod template, where that is `restartedAt`: then its time is that of our last restart.
+    /// Our entry, if we own `restartedAt`: then its time is that of our last restart.
     pub(super) fn restarted_by_us(&self) -> Option<&'a ManagedFields> {
         self.of_annotation(RESTARTED_AT_ANNOTATION).find(|entry| entry.manager == FIELD_MANAGER)
     }
 
-    /// Who else owns `restartedAt`, where we do not.
+    /// The owner of `restartedAt`, if it is not we.
     pub(super) fn restarted_by_other(&self) -> Option<OtherWriter<'a>> {
         if self.restarted_by_us().is_some() {
             return None;

@@ -1,7 +1,7 @@
-//! Following a rollout to its end: GET now and then, and judge as `kubectl rollout status` does.
+//! Follows a rollout to its end: a GET at intervals, judged as `kubectl rollout status` does.
 //!
-//! Source: Kubernetes, `kubectl/pkg/polymorphichelpers/rollout_status.go`. Unlike kubectl it does not wait for what
-//! cannot come: a paused Deployment, and pods that only their deletion replaces.
+//! Source: Kubernetes, `kubectl/pkg/polymorphichelpers/rollout_status.go`. Unlike kubectl it does not wait where the end
+//! cannot come by itself: a paused Deployment, and pods that are replaced only when someone deletes them.
 
 #[cfg(test)]
 mod tests;
@@ -19,20 +19,20 @@ use crate::workload::{WorkloadKind, WorkloadRef};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Every pod is a new one, and available.
+    /// Every pod is new and available.
     Complete,
-    /// It does not come to an end by itself: nothing was waited for.
+    /// It does not end by itself, so it was not waited for.
     NotFollowed,
-    /// It has failed, or the workload is gone.
+    /// It has failed, or the workload was deleted.
     Failed,
-    /// Not in time.
+    /// It has not ended in time.
     TimedOut,
 }
 
 /// A rollout that was followed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rollout {
-    /// Whose.
+    /// The workload that rolls.
     #[serde(flatten)]
     pub workload: WorkloadRef,
     /// How it ended.
@@ -44,22 +44,22 @@ pub struct Rollout {
 /// How far a rollout is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// At its end.
+    /// It has ended.
     Ended(Ending, String),
-    /// On its way: what is waited for.
-    Waiting(String),
+    /// It has not ended; the text says what is missing.
+    UnderWay(String),
 }
 
-/// How the API server is asked.
+/// How often and how many at a time.
 #[derive(Debug)]
 pub struct Pace {
     /// Between two looks at one workload.
     pub interval: Duration,
-    /// How many looks at once, over all workloads.
+    /// Limits the looks at once, over all workloads.
     pub permits: Semaphore,
 }
 
-/// Follows one rollout until it ends, at most until `deadline`: a look that has not come back by then is given up.
+/// Follows one rollout until it ends, at most until `deadline`. A look that has not returned by then is given up.
 pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, deadline: Instant) -> Rollout {
     let began = Instant::now();
     let ended = |ending, reason| Rollout { workload: workload.clone(), ending, reason };
@@ -67,12 +67,12 @@ pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, dead
     while let Ok(looked) = tokio::time::timeout_at(deadline.into(), look(cluster, workload, pace)).await {
         last_seen = match looked.map(|object| progress(workload.kind, &object)) {
             Ok(Progress::Ended(ending, reason)) => return ended(ending, reason),
-            Ok(Progress::Waiting(waiting)) => waiting,
+            Ok(Progress::UnderWay(missing)) => missing,
             Err(ApiError::NotFound(_)) => return ended(Ending::Failed, "it was deleted meanwhile".to_owned()),
             Err(error @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
                 return ended(Ending::Failed, error.to_string());
             }
-            // The rollout goes on without us: the next look may succeed.
+            // The rollout continues anyway, and the next look may succeed.
             Err(error) => error.to_string(),
         };
         if deadline.saturating_duration_since(Instant::now()) <= pace.interval {
@@ -86,7 +86,7 @@ pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, dead
 }
 
 async fn look(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace) -> Result<RolloutObject, ApiError> {
-    // Never closed.
+    // The semaphore is never closed.
     let _permit = pace.permits.acquire().await;
     cluster.get_rollout(workload).await
 }
@@ -109,7 +109,7 @@ pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
         return not_followed("it is paused: it rolls on resume");
     }
     if object.status.observed_generation < object.metadata.generation {
-        return waiting("its controller has not seen the change yet");
+        return under_way("its controller has not seen the change yet");
     }
     match kind {
         WorkloadKind::Deployment => deployment(object),
@@ -126,13 +126,16 @@ fn deployment(object: &RolloutObject) -> Progress {
     }
     let wanted = object.spec.replicas.unwrap_or(1);
     if status.updated_replicas < wanted {
-        return waiting(format!("{} of {wanted} pods are new", status.updated_replicas));
+        return under_way(format!("{} of {wanted} pods are new", status.updated_replicas));
     }
     if status.replicas > status.updated_replicas {
-        return waiting(format!("{} old pods are still there", status.replicas - status.updated_replicas));
+        return under_way(format!("{} old pods are still there", status.replicas - status.updated_replicas));
     }
     if status.available_replicas < status.updated_replicas {
-        return waiting(format!("{} of {} new pods are available", status.available_replicas, status.updated_replicas));
+        return under_way(format!(
+            "{} of {} new pods are available",
+            status.available_replicas, status.updated_replicas
+        ));
     }
     complete(format!("{wanted} of {wanted} pods are new and available"))
 }
@@ -141,19 +144,19 @@ fn stateful_set(object: &RolloutObject) -> Progress {
     let status = &object.status;
     let wanted = object.spec.replicas.unwrap_or(1);
     if status.ready_replicas < wanted {
-        return waiting(format!("{} of {wanted} pods are ready", status.ready_replicas));
+        return under_way(format!("{} of {wanted} pods are ready", status.ready_replicas));
     }
     let rolling_update = object.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0);
     let to_update = (wanted - partition).max(0);
     if status.updated_replicas < to_update {
-        return waiting(format!("{} of {to_update} pods are new", status.updated_replicas));
+        return under_way(format!("{} of {to_update} pods are new", status.updated_replicas));
     }
     if partition > 0 {
         return complete(format!("{to_update} pods are new; its partition keeps those below ordinal {partition}"));
     }
     if status.update_revision != status.current_revision {
-        return waiting(format!("{} of {wanted} pods are at its new revision", status.updated_replicas));
+        return under_way(format!("{} of {wanted} pods are at its new revision", status.updated_replicas));
     }
     complete(format!("{wanted} of {wanted} pods are new and ready"))
 }
@@ -162,10 +165,10 @@ fn daemon_set(object: &RolloutObject) -> Progress {
     let status = &object.status;
     let wanted = status.desired_number_scheduled;
     if status.updated_number_scheduled < wanted {
-        return waiting(format!("{} of {wanted} pods are new", status.updated_number_scheduled));
+        return under_way(format!("{} of {wanted} pods are new", status.updated_number_scheduled));
     }
     if status.number_available < wanted {
-        return waiting(format!("{} of {wanted} new pods are available", status.number_available));
+        return under_way(format!("{} of {wanted} new pods are available", status.number_available));
     }
     complete(format!("{wanted} of {wanted} pods are new and available"))
 }
@@ -178,6 +181,6 @@ fn not_followed(reason: &str) -> Progress {
     Progress::Ended(Ending::NotFollowed, reason.to_owned())
 }
 
-fn waiting(what: impl Into<String>) -> Progress {
-    Progress::Waiting(what.into())
+fn under_way(missing: impl Into<String>) -> Progress {
+    Progress::UnderWay(missing.into())
 }

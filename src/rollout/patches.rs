@@ -1,4 +1,4 @@
-//! The writes to a workload. Each is one merge patch with the object's resourceVersion as precondition: nothing has
+//! The writes to a workload. Each is one merge patch with the object's resourceVersion as precondition, so nothing has
 //! changed since the decision.
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use super::deferred::{DEFERRED, DeferredPushes};
 use super::record::RECORD_ANNOTATION;
 use crate::cluster::WorkloadObject;
 
-/// The restart, its record, and the end of what waited for it.
+/// The restart and its record; removes the pushes that have waited for it.
 pub(super) fn restart(object: &WorkloadObject, restart: &Restart, now: Timestamp) -> Value {
     let last = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
     let mut annotations = json!({RESTARTED_AT_ANNOTATION: restarted_at(now, last.map(String::as_str))});
@@ -22,12 +22,12 @@ pub(super) fn restart(object: &WorkloadObject, restart: &Restart, now: Timestamp
     patch
 }
 
-/// What waits now.
+/// The pushes that wait from now on.
 pub(super) fn defer(object: &WorkloadObject, pushes: &DeferredPushes) -> Value {
     of_metadata(object, json!({"annotations": {DEFERRED: pushes.encode()}, "labels": {DEFERRED: "true"}}))
 }
 
-/// Nothing waits any more.
+/// No push waits any more.
 pub(super) fn end_deferral(object: &WorkloadObject) -> Value {
     of_metadata(object, json!({"annotations": {DEFERRED: null}, "labels": {DEFERRED: null}}))
 }
@@ -37,9 +37,9 @@ fn of_metadata(object: &WorkloadObject, mut metadata: Value) -> Value {
     json!({ "metadata": metadata })
 }
 
-/// `now` as kubectl writes it: RFC 3339 to the second (in its local zone; a pod's is UTC). Never what is there
-/// already: a second restart within a second would change nothing, roll nothing, and leave the annotation to whoever
-/// wrote it first.
+/// `now` as kubectl writes it: RFC 3339 to the second (in its local zone; a pod's is UTC). Never the value that is there
+/// already: a second restart within a second would change nothing and roll nothing, and the annotation would stay with
+/// its first writer.
 fn restarted_at(now: Timestamp, last: Option<&str>) -> String {
     let in_seconds = |seconds| Timestamp::from_second(now.as_second() + seconds).unwrap_or_default().to_string();
     let this_second = in_seconds(0);

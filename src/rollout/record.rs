@@ -1,26 +1,25 @@
-//! The record: which push a workload was last restarted for, for each of its images, as an annotation on the
-//! pod template, written in the same PATCH as `restartedAt`.
+//! The record: the push that a workload was last restarted for, for each of its images. It is an annotation on the pod
+//! template, written in the same PATCH as `restartedAt`.
 //!
 //! `{"docker.io/library/web:1": {"digest": "sha256:…", "published": "2026-11-20T09:16:40.38Z", "message_id": "7"}}`
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Push;
+use super::push::{Push, PushOrder};
 use crate::image::Digest;
 
-/// Where the record stands, on the pod template.
+/// The record, on the pod template.
 pub const RECORD_ANNOTATION: &str = "pushroll.dev/pushes";
 
-/// How far ahead of our clock a publish time may be and still have a place in the order of pushes. A time from further
-/// ahead would shut out every genuine push until then; clocks that are apart by more cost restarts, never a missed push.
+/// How far ahead of our clock a publish time may be and still have a place in the order of pushes. A later time would
+/// shut out every genuine push until then. Clocks that differ by more cost restarts, never a missed push.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// The pushes a workload was restarted for, by the image's normalised `REPOSITORY:TAG`.
+/// The pushes that a workload was restarted for, by the image's normalised `REPOSITORY:TAG`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Record(BTreeMap<String, RecordedPush>);
@@ -28,27 +27,19 @@ pub struct Record(BTreeMap<String, RecordedPush>);
 /// The last push of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedPush {
-    /// What the pods pulled, if the tag certainly pointed to it at the time.
+    /// What the pods have pulled, where it is certain that the tag pointed to it at the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// When the newest push was published that we restarted for.
+    /// The publish time of the newest push that we restarted for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
-    /// Which message told of it.
+    /// The id of its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
 }
 
-/// The order of pushes: by publish time, then by message id. Ids are decimal numbers without a fixed length,
-/// so a longer one is greater; that any order is kept matters more than which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PushOrder<'a> {
-    published: Timestamp,
-    message_id: &'a str,
-}
-
 impl Record {
-    /// Reads the annotation. `None` is no record; an annotation that someone has spoilt is an error.
+    /// Reads the annotation. `None` is an empty record.
     ///
     /// # Errors
     /// The text is not a record.
@@ -61,11 +52,11 @@ impl Record {
         self.0.get(tag_key)
     }
 
-    /// The record with `push` in it, without images that the workload does not run (`runs` tells).
+    /// The record with `push` in it, without images that the workload does not run (`runs`).
     ///
-    /// A push that came later than `prompt` after it was published, and over the record of another, leaves no digest:
+    /// A push that came later than `prompt` after it was published leaves no digest where the record has one already:
     /// the tag may have moved back since, for a push that was answered `current` and left no trace, and then the pods
-    /// pull that. A push without a publish time keeps the place in the order that the last one had.
+    /// pull that. A push without a publish time keeps the place of the last push in the order.
     #[must_use]
     pub fn with(mut self, tag_key: &str, push: &Push, prompt: Duration, runs: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|image, _| runs(image));
@@ -79,14 +70,14 @@ impl Record {
         self
     }
 
-    /// The record without any digest: the pods may have pulled something else since.
+    /// The record without digests, for pods that may have pulled something else since.
     #[must_use]
     pub fn without_digests(mut self) -> Self {
         self.0.values_mut().for_each(|recorded| recorded.digest = None);
         self
     }
 
-    /// The record without the times that cannot be true, `now` being our clock's.
+    /// The record without the times that cannot be true at `now`, by our clock.
     #[must_use]
     pub fn believed(mut self, now: Timestamp) -> Self {
         for recorded in
@@ -99,57 +90,26 @@ impl Record {
 
     /// The annotation's text.
     pub fn encode(&self) -> String {
-        // String keys, strings and times: there is nothing in it that JSON cannot hold.
+        // Strings and times: nothing that JSON cannot hold.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// Whether a push can have been published at `published`, `now` being our clock's.
+/// Whether a push can have been published at `published`, if our clock shows `now`.
 pub(crate) fn is_believable(published: Timestamp, now: Timestamp) -> bool {
     published.duration_since(now) <= AHEAD_MAX
 }
 
 impl RecordedPush {
-    /// What orders it among pushes of the same image.
+    /// Its place among the pushes of the same image.
     pub fn order(&self) -> Option<PushOrder<'_>> {
         PushOrder::of(self.published, self.message_id.as_deref())
-    }
-}
-
-impl<'a> PushOrder<'a> {
-    /// Of a push published then, told of by that message; one without a publish time has no place in the order.
-    pub fn of(published: Option<Timestamp>, message_id: Option<&'a str>) -> Option<Self> {
-        Some(Self { published: published?, message_id: message_id.unwrap_or_default() })
-    }
-}
-
-impl PartialOrd for PushOrder<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PushOrder<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let id = |order: &Self| (order.message_id.len(), order.message_id.to_owned());
-        self.published.cmp(&other.published).then_with(|| id(self).cmp(&id(other)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn order(published: &str, id: &'static str) -> PushOrder<'static> {
-        PushOrder::of(published.parse().ok(), Some(id)).unwrap()
-    }
-
-    #[test]
-    fn pushes_are_ordered_by_time_then_by_id() {
-        assert!(order("2026-11-20T09:16:40.380Z", "9") < order("2026-11-20T09:16:40.381Z", "1"));
-        assert!(order("2026-11-20T09:16:40.380Z", "9") < order("2026-11-20T09:16:40.380Z", "10"));
-        assert_eq!(order("2026-11-20T09:16:40.380Z", "9"), order("2026-11-20T09:16:40.38Z", "9"));
-    }
 
     fn push(received: &str) -> Push {
         Push {

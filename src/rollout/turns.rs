@@ -1,7 +1,7 @@
-//! Turns: pushes of one image that want the same workload at the same time work on it one after the other, and
-//! whoever has the turn works for the newest of those that wait, so that a burst of pushes is two restarts at most.
+//! Turns: pushes of one image that want to restart the same workload at the same time do so one after the other, each
+//! for the newest push that waits. So a burst of pushes is two restarts at most.
 //!
-//! It saves restarts and nothing rests on it: what was done is told by the record on the workload alone.
+//! Turns only save restarts. What was done is known from the record on the workload alone.
 
 #[cfg(test)]
 mod tests;
@@ -11,108 +11,109 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::OwnedMutexGuard;
 
-use super::Push;
+use super::push::Push;
+use crate::telemetry::GaugeGuard;
 use crate::workload::WorkloadRef;
 
 /// A workload, and the normalised `REPOSITORY:TAG` of the pushes.
 type Key = (WorkloadRef, Box<str>);
 
-/// Everybody who waits or works; as many entries as there are, and none where nobody is.
+/// The queues; one exists only while a push is in it.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Key, Arc<Line>>>);
+pub(super) struct Turns(Mutex<HashMap<Key, Arc<Queue>>>);
 
-/// Those who want one workload for one image.
+/// The pushes of one image for one workload.
 #[derive(Debug, Default)]
-struct Line {
-    turn: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+struct Queue {
+    /// Held by the push that works on the workload.
+    lock: Arc<tokio::sync::Mutex<()>>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Who waits or works.
-    registered: Vec<Arc<Push>>,
-    /// The newest push that was dealt with: older ones have nothing left to do and need no turn.
-    dealt_with: Option<Arc<Push>>,
+struct QueueState {
+    /// The pushes that wait or work.
+    pushes: Vec<Arc<Push>>,
+    /// The newest push that was settled. Older ones have nothing left to do and need no turn.
+    settled: Option<Arc<Push>>,
 }
 
-/// A place in the line, left when it is dropped: by its end, its deadline or a panic.
+/// A push that may work on the workload.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Turn<'a> {
+    /// The push to restart for: the newest of the queue, or the one whose turn it is.
+    pub(super) newest: Arc<Push>,
+    /// No other push works meanwhile. A push that is older than a settled one needs no lock.
+    _lock: Option<OwnedMutexGuard<()>>,
+    queued: QueuedPush<'a>,
+}
+
+/// A push in its queue until it is dropped: by its end, its deadline or a panic.
+#[derive(Debug)]
+struct QueuedPush<'a> {
     turns: &'a Turns,
     key: Key,
-    line: Arc<Line>,
+    queue: Arc<Queue>,
     push: Arc<Push>,
 }
 
-/// Who may work, and for which push.
-#[derive(Debug)]
-pub(super) struct Turn<'a> {
-    /// The newest that is registered, or the one's own.
-    pub(super) newest: Arc<Push>,
-    /// Nobody else works meanwhile; not needed by a push that is older than one that was dealt with.
-    _guard: Option<tokio::sync::MutexGuard<'a, ()>>,
-}
-
-struct Queued<'a>(&'a Gauge);
-
 impl Turns {
-    /// Registers a push.
-    pub(super) fn join(&self, workload: &WorkloadRef, push: &Arc<Push>) -> Place<'_> {
-        let key = (workload.clone(), push.image.tag_key().unwrap_or_default().into());
-        let mut lines = self.0.lock();
-        let line = Arc::clone(lines.entry(key.clone()).or_default());
-        line.state.lock().registered.push(Arc::clone(push));
-        Place { turns: self, key, line, push: Arc::clone(push) }
-    }
-}
-
-impl Place<'_> {
-    /// Waits for the turn, counted in `queued` meanwhile.
-    pub(super) async fn turn(&self, queued: &Gauge) -> Turn<'_> {
-        let guard = {
-            queued.inc();
-            // Whoever gives up is dropped here.
-            let _queued = Queued(queued);
-            self.line.turn.lock().await
+    /// Waits for the turn of a push, counted in `waiting` meanwhile.
+    pub(super) async fn wait(&self, workload: &WorkloadRef, push: &Arc<Push>, waiting: &Gauge) -> Turn<'_> {
+        let queued = self.join(workload, push);
+        let lock = {
+            let _waiting = GaugeGuard::new(waiting);
+            Arc::clone(&queued.queue.lock).lock_owned().await
         };
-        let state = self.line.state.lock();
+        let (newest, needs_lock) = queued.newest();
+        Turn { newest, _lock: needs_lock.then_some(lock), queued }
+    }
+
+    fn join(&self, workload: &WorkloadRef, push: &Arc<Push>) -> QueuedPush<'_> {
+        let key = (workload.clone(), push.image.tag_key().unwrap_or_default().into());
+        let mut queues = self.0.lock();
+        let queue = Arc::clone(queues.entry(key.clone()).or_default());
+        queue.state.lock().pushes.push(Arc::clone(push));
+        QueuedPush { turns: self, key, queue, push: Arc::clone(push) }
+    }
+}
+
+impl Turn<'_> {
+    /// Notes that `push` is settled: older pushes of the queue have nothing left to do.
+    pub(super) fn settled(&self, push: &Arc<Push>) {
+        let mut state = self.queued.queue.state.lock();
+        if push.order() > state.settled.as_ref().and_then(|settled| settled.order()) {
+            state.settled = Some(Arc::clone(push));
+        }
+    }
+}
+
+impl QueuedPush<'_> {
+    /// The push to restart for, and whether that needs the lock.
+    fn newest(&self) -> (Arc<Push>, bool) {
+        let state = self.queue.state.lock();
         let own = self.push.order();
-        let is_dealt_with = own.is_some() && state.dealt_with.as_ref().is_some_and(|done| done.order() >= own);
-        if is_dealt_with {
-            return Turn { newest: Arc::clone(&self.push), _guard: None };
+        if own.is_some() && state.settled.as_ref().is_some_and(|settled| settled.order() >= own) {
+            return (Arc::clone(&self.push), false);
         }
-        // A push without a place in the order is nobody's newest, and works for itself.
-        let others = state.registered.iter().filter(|other| own.is_some() && other.order() > own);
-        let newest = others.max_by(|a, b| a.order().cmp(&b.order())).unwrap_or(&self.push);
-        Turn { newest: Arc::clone(newest), _guard: Some(guard) }
-    }
-
-    /// To be told, within the turn, of the push that was dealt with.
-    pub(super) fn dealt_with(&self, push: &Arc<Push>) {
-        let mut state = self.line.state.lock();
-        if push.order() > state.dealt_with.as_ref().and_then(|done| done.order()) {
-            state.dealt_with = Some(Arc::clone(push));
-        }
+        // A push without a place in the order is never the newest of others, and restarts for itself.
+        let newer = state.pushes.iter().filter(|other| own.is_some() && other.order() > own);
+        let newest = newer.max_by(|a, b| a.order().cmp(&b.order())).unwrap_or(&self.push);
+        (Arc::clone(newest), true)
     }
 }
 
-impl Drop for Queued<'_> {
+impl Drop for QueuedPush<'_> {
     fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut lines = self.turns.0.lock();
-        let mut state = self.line.state.lock();
-        if let Some(own) = state.registered.iter().position(|push| Arc::ptr_eq(push, &self.push)) {
-            state.registered.swap_remove(own);
+        let mut queues = self.turns.0.lock();
+        let mut state = self.queue.state.lock();
+        if let Some(own) = state.pushes.iter().position(|push| Arc::ptr_eq(push, &self.push)) {
+            state.pushes.swap_remove(own);
         }
-        if state.registered.is_empty() {
-            lines.remove(&self.key);
+        if state.pushes.is_empty() {
+            queues.remove(&self.key);
         }
     }
 }

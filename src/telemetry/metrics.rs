@@ -11,8 +11,6 @@ use prometheus_client::registry::Registry;
 
 /// Upper bounds in seconds: a push answered from the mount takes milliseconds, one that waits for a scan seconds.
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// Upper bounds in seconds: a redelivery may come a week after it was published.
-const PUBLISH_BUCKETS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
 
 /// Every metric, and the registry that shows them.
 #[derive(Debug)]
@@ -20,14 +18,10 @@ pub struct Metrics {
     registry: Registry,
     /// `pushroll_pushes_total{outcome}`
     pub pushes: Family<OutcomeLabel, Counter>,
-    /// `pushroll_restarts_total{kind,action}`
-    pub restarts: Family<RestartLabels, Counter>,
     /// `pushroll_lookups_total{tier}`
     pub lookups: Family<TierLabel, Counter>,
     /// `pushroll_push_duration_seconds`
     pub push_duration: Histogram,
-    /// `pushroll_publish_to_patch_seconds`
-    pub publish_to_patch: Histogram,
     /// `pushroll_index_images`
     pub index_images: Gauge,
     /// `pushroll_index_workloads`
@@ -40,12 +34,6 @@ pub struct Metrics {
     pub reloads: Family<ReloadLabels, Counter>,
     /// `pushroll_cache_document_bytes`
     pub cache_document_bytes: Gauge,
-    /// `pushroll_kubernetes_requests_total{verb,resource,code}`
-    pub kubernetes_requests: Family<RequestLabels, Counter>,
-    /// `pushroll_kubernetes_calls_in_flight`
-    pub kubernetes_calls_in_flight: Gauge,
-    /// `pushroll_kubernetes_calls_waiting`
-    pub kubernetes_calls_waiting: Gauge,
     /// `pushroll_auth_total{result}`
     pub auth: Family<AuthLabel, Counter>,
     /// `pushroll_signing_key_fetches_total{result}`
@@ -58,10 +46,6 @@ pub struct Metrics {
     pub refused: Family<RefusedLabels, Counter>,
     /// `pushroll_held_pushes`
     pub held_pushes: Gauge<i64, AtomicI64>,
-    /// `pushroll_queued_restarts`
-    pub queued_restarts: Gauge,
-    /// `pushroll_deferred_workloads`
-    pub deferred_workloads: Gauge,
 }
 
 /// How a push ended.
@@ -69,15 +53,6 @@ pub struct Metrics {
 pub struct OutcomeLabel {
     /// `restarted`, `current`, ...
     pub outcome: &'static str,
-}
-
-/// What was done to a workload.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RestartLabels {
-    /// `Deployment`, ...
-    pub kind: &'static str,
-    /// `restarted`, `current`, ...
-    pub action: &'static str,
 }
 
 /// Where an index came from.
@@ -94,17 +69,6 @@ pub struct ReloadLabels {
     pub tier: &'static str,
     /// `loaded`, `older` or `failed`.
     pub result: &'static str,
-}
-
-/// A call to the API server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
-    /// `get`, `list`, `watch`, `patch`, `create`.
-    pub verb: &'static str,
-    /// `deployments`, ...
-    pub resource: &'static str,
-    /// The HTTP status, 0 where no answer came.
-    pub code: u16,
 }
 
 /// What became of a push at the door.
@@ -143,46 +107,39 @@ pub struct FetchLabel {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// All metrics at zero, beside those that `register_others` shows in the same registry.
+    pub fn with(register_others: impl FnOnce(&mut Registry)) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("pushroll"),
             pushes: Family::default(),
-            restarts: Family::default(),
             lookups: Family::default(),
             push_duration: Histogram::new(DURATION_BUCKETS),
-            publish_to_patch: Histogram::new(PUBLISH_BUCKETS),
             index_images: Gauge::default(),
             index_workloads: Gauge::default(),
             index_as_of: Family::default(),
             watch_live: Gauge::default(),
             reloads: Family::default(),
             cache_document_bytes: Gauge::default(),
-            kubernetes_requests: Family::default(),
-            kubernetes_calls_in_flight: Gauge::default(),
-            kubernetes_calls_waiting: Gauge::default(),
             auth: Family::default(),
             signing_key_fetches: Family::default(),
             signing_keys_fresh_until: Gauge::default(),
             connections: Family::default(),
             refused: Family::default(),
             held_pushes: Gauge::default(),
-            queued_restarts: Gauge::default(),
-            deferred_workloads: Gauge::default(),
         };
         metrics.register();
+        register_others(&mut metrics.registry);
         metrics
     }
 
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("pushes", "Pushes answered, by outcome", self.pushes.clone());
-        registry.register("restarts", "Workloads a push was decided for, by kind and action", self.restarts.clone());
         registry.register("lookups", "Lookups, by the tier whose index answered", self.lookups.clone());
         registry.register("push_duration_seconds", "From a push's arrival to its answer", self.push_duration.clone());
-        registry.register(
-            "publish_to_patch_seconds",
-            "From a push's publish time to a workload's PATCH accepted by the API server",
-            self.publish_to_patch.clone(),
-        );
         registry.register("index_images", "Image references in the index", self.index_images.clone());
         registry.register("index_workloads", "Workloads in the index", self.index_workloads.clone());
         registry.register(
@@ -200,21 +157,6 @@ impl Metrics {
             "cache_document_bytes",
             "Size of the cache document last read or written, as it is stored: compressed where it is",
             self.cache_document_bytes.clone(),
-        );
-        registry.register(
-            "kubernetes_requests",
-            "Calls to the API server, by verb, resource and status (0: no answer)",
-            self.kubernetes_requests.clone(),
-        );
-        registry.register(
-            "kubernetes_calls_in_flight",
-            "Calls to the API server that are being made now, watches apart; --concurrency at most",
-            self.kubernetes_calls_in_flight.clone(),
-        );
-        registry.register(
-            "kubernetes_calls_waiting",
-            "Calls to the API server that wait now for their turn, or because it has asked for a pause",
-            self.kubernetes_calls_waiting.clone(),
         );
         registry.register(
             "auth",
@@ -238,16 +180,6 @@ impl Metrics {
             self.refused.clone(),
         );
         registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
-        registry.register(
-            "queued_restarts",
-            "Workloads that a push waits for now, because another push of the image is at work on them",
-            self.queued_restarts.clone(),
-        );
-        registry.register(
-            "deferred_workloads",
-            "Workloads on which a push waits for the end of a cooldown, as of the last look; every replica sees them all",
-            self.deferred_workloads.clone(),
-        );
     }
 
     /// The exposition text, OpenMetrics 1.0.

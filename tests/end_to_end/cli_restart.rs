@@ -217,7 +217,7 @@ async fn what_is_named_is_restarted_whatever_it_says(ground: Ground) {
         was_restarted_by_hand(&ground, manifest).await;
     }
     let result = result_of(&answer, &deployment(namespace, "missing", &image));
-    assert_eq!((&result["action"], &result["code"]), (&json!("failed"), &json!("gone")), "{result}");
+    assert_eq!((&result["action"], &result["code"]), (&json!("failed"), &json!("not_found")), "{result}");
 
     // What a push may not touch, a person may: with a word about it.
     let plain = name_of(&rows[0].0, "sts");

@@ -2,7 +2,6 @@
 //! sentence that says what to do where it ends.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +9,9 @@ use embedded_kubernetes::ProjectedVolume;
 use jiff::Timestamp;
 use pushroll::cache::configmap::{CacheConfigMap, WriteError, Written};
 use pushroll::clock::Clock;
-use pushroll::cluster::Cluster;
+use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::index::Scope;
 use pushroll::index::document::{Head, Images};
-use pushroll::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use crate::chain::rebuild;
@@ -37,7 +35,7 @@ const NAME: &str = "large-cache";
 
 async fn cluster(ground: &Ground) -> Cluster {
     let client = ground.client_as(&ground.fresh_user()).await;
-    Cluster::new(client, Clock::system(), Arc::new(Metrics::new()))
+    Cluster::new(client, Clock::system(), ClusterMetrics::default())
 }
 
 fn large_cache(ground: &Ground) -> CacheConfigMap {
@@ -93,7 +91,7 @@ async fn fifty_thousand_workloads_make_the_round(ground: Ground) {
 
 async fn what_does_not_fit_is_told_before_it_is_sent(ground: Ground) {
     let user = ground.fresh_user();
-    let cluster = Cluster::new(ground.client_as(&user).await, Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(ground.client_as(&user).await, Clock::system(), ClusterMetrics::default());
     let images = believable::cluster(70_000);
     let error = large_cache(&ground).write(&cluster, &head(), &images, None, false).await.unwrap_err();
     assert!(matches!(error, WriteError::TooLarge { bytes, .. } if bytes > 1_048_576), "{error}");

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use pushroll::clock::Clock;
-use pushroll::cluster::Cluster;
 use pushroll::cluster::connect::{ConnectOptions, connect};
+use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::configmap_store::{ConfigMapStore, Values};
-use pushroll::telemetry::Metrics;
 use serde_json::json;
 
 use crate::support::command::{Ran, run_with};
@@ -134,7 +133,7 @@ pub fn write_if_told() -> bool {
 async fn store_of(kubeconfig: &str, namespace: &str) -> ConfigMapStore {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = ConnectOptions { kubeconfig: Some(kubeconfig.into()), context: None };
-    let cluster = Cluster::new(connect(&options).await.unwrap(), Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(connect(&options).await.unwrap(), Clock::system(), ClusterMetrics::default());
     ConfigMapStore::new(cluster, namespace, "crowded")
 }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::rollout::Code;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
-fn workload(action: Action, code: Code) -> WorkloadResult {
-    WorkloadResult::new(&WorkloadRef::new("n", WorkloadKind::Deployment, "w"), action, code, "because")
+fn workload(code: Code) -> WorkloadResult {
+    WorkloadResult::new(&WorkloadRef::new("n", WorkloadKind::Deployment, "w"), code, "because")
 }
 
 fn answer(workloads: Vec<WorkloadResult>) -> Answer {
@@ -15,12 +15,12 @@ fn answer(workloads: Vec<WorkloadResult>) -> Answer {
 /// DESIGN, decision 7: the outcome is the first that holds, and each outcome has one status.
 #[test]
 fn each_outcome_has_its_status() {
-    let restarted = || workload(Action::Restarted, Code::RunsImage);
-    let current = || workload(Action::Current, Code::AlreadyRestarted);
-    let deferred = || workload(Action::Deferred, Code::Cooldown);
-    let skipped = || workload(Action::Skipped, Code::OptedOut);
-    let denied = || workload(Action::Failed, Code::Denied);
-    let unreachable = || workload(Action::Failed, Code::Unreachable);
+    let restarted = || workload(Code::RunsImage);
+    let current = || workload(Code::AlreadyRestarted);
+    let deferred = || workload(Code::Cooldown);
+    let skipped = || workload(Code::OptedOut);
+    let denied = || workload(Code::Denied);
+    let unreachable = || workload(Code::Unreachable);
     for (workloads, outcome, status) in [
         (vec![], Outcome::NotInUse, 200),
         (vec![skipped()], Outcome::Skipped, 200),
@@ -31,8 +31,8 @@ fn each_outcome_has_its_status() {
         (vec![deferred(), unreachable()], Outcome::Failed, 503),
         (vec![restarted(), denied()], Outcome::Failed, 200),
         (vec![restarted(), denied(), unreachable()], Outcome::Failed, 503),
-        (vec![workload(Action::Failed, Code::Forbidden)], Outcome::Failed, 503),
-        (vec![workload(Action::Failed, Code::TimedOut)], Outcome::Failed, 503),
+        (vec![workload(Code::Forbidden)], Outcome::Failed, 503),
+        (vec![workload(Code::TimedOut)], Outcome::Failed, 503),
     ] {
         let answer = answer(workloads);
         assert_eq!((answer.outcome, answer.status(Poison::Ack)), (outcome, status), "{:?}", answer.workloads);
@@ -54,7 +54,7 @@ fn only_junk_is_poison() {
 
 #[test]
 fn an_answer_is_written_as_documented() {
-    let mut answer = answer(vec![workload(Action::Restarted, Code::RunsImage)]);
+    let mut answer = answer(vec![workload(Code::RunsImage)]);
     answer.published = "2026-11-20T09:16:40.380Z".parse().ok();
     let expected = serde_json::json!({
         "outcome": "restarted",

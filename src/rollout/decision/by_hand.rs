@@ -1,18 +1,18 @@
-//! The decision on a restart that a person asks for: now, whatever was pushed, and without a record.
+//! The decision on a restart that a person asks for. It does not depend on pushes, and writes no record.
 
 use super::{Decision, Restart, followers, is_on_delete, restart_reason, warnings};
 use crate::cluster::WorkloadObject;
 use crate::image::ImageRef;
-use crate::rollout::policy::{Policy, Refusal};
-use crate::rollout::{Action, Code, Warning};
+use crate::rollout::policy::Policy;
+use crate::rollout::{Code, Leave, Warning};
 use crate::workload::WorkloadRef;
 
-/// What a person has named.
+/// What a person names on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ByHand {
-    /// An image: those that a push of it would concern.
+    /// An image: the workloads are restarted that a push of it would concern.
     Image(ImageRef),
-    /// The workload itself: whatever a push would do with it.
+    /// The workload itself: it is restarted even where a push would leave it.
     Workload,
 }
 
@@ -21,37 +21,33 @@ pub fn decide_by_hand(workload: &WorkloadRef, object: &WorkloadObject, asked: &B
     match asked {
         ByHand::Workload => named(workload, object, policy),
         ByHand::Image(image) => match followers(object, image, policy) {
-            Err(leave) => leave,
-            Ok(followers) => restart("runs the image", warnings(object, &followers), object),
+            Err(leave) => Decision::Leave(leave),
+            Ok(followers) => restart(Code::RunsImage, "runs the image", warnings(object, &followers), object),
         },
     }
 }
 
 fn named(workload: &WorkloadRef, object: &WorkloadObject, policy: &Policy) -> Decision {
     if object.metadata.deletion_timestamp.is_some() {
-        let reason = "it is being deleted".to_owned();
-        return Decision::Leave { action: Action::Failed, code: Code::Gone, reason };
+        return Decision::Leave(Leave::new(Code::NotFound, "it is being deleted"));
     }
-    // Of no image in particular: whether a new one would be pulled is not asked.
+    // No image is named, so nothing is said about whether a new one would be pulled.
     let mut warnings = warnings(object, &[]);
     if is_on_delete(object) {
         warnings.push(Warning::OnDelete);
     }
     match policy.refuses_namespace(workload).or_else(|| policy.refuses(object)) {
-        None => restart("named", warnings, object),
-        Some(Refusal::OptedOut(why)) => {
-            warnings.push(Warning::OptedOut);
-            restart(&why, warnings, object)
-        }
-        Some(Refusal::OutOfScope(why)) => {
-            warnings.push(Warning::OutOfScope);
-            restart(&why, warnings, object)
+        None => restart(Code::Named, "named", warnings, object),
+        Some(leave) => {
+            warnings.push(if leave.code == Code::OptedOut { Warning::OptedOut } else { Warning::OutOfScope });
+            restart(Code::Named, &leave.reason, warnings, object)
         }
     }
 }
 
-fn restart(why: &str, warnings: Vec<Warning>, object: &WorkloadObject) -> Decision {
+fn restart(code: Code, why: &str, warnings: Vec<Warning>, object: &WorkloadObject) -> Decision {
     Decision::Restart(Restart {
+        code,
         reason: restart_reason(why, &warnings, object),
         warnings,
         record: None,

@@ -1,6 +1,6 @@
-//! The decision on pushes that wait at a workload: by the same rules, as of those pushes.
+//! The decision on the pushes that wait on a workload, by the rules of a push that comes.
 
-use super::{Decision, Restart, followers, record_of, restart_reason, runs, warnings};
+use super::{Restart, followers, record_of, restart_reason, runs, warnings};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::image::ImageRef;
@@ -9,17 +9,17 @@ use crate::rollout::deferred::{DeferredPush, DeferredPushes, Waiting};
 use crate::rollout::field_owners::TemplateOwners;
 use crate::rollout::policy::Policy;
 use crate::rollout::record::Record;
-use crate::rollout::{Code, Push, Warning};
+use crate::rollout::{Code, Leave, Push, Warning};
 use crate::workload::WorkloadRef;
 
-/// What is to be done about what waits at a workload.
+/// What to do with a workload on which pushes wait.
 #[derive(Debug)]
 pub enum Due {
-    /// Nothing now: nothing waits, its time has not come, or it is not ours to decide.
+    /// Nothing now: no push waits, or the cooldown is not over, or the workload is out of our scope.
     Nothing,
-    /// Restart it, for these.
+    /// Restart it, for these pushes.
     Restart(Restart, Vec<Push>),
-    /// Nothing waits any more that is to be done.
+    /// Remove the pushes: none of them needs a restart any more.
     End(String),
 }
 
@@ -46,9 +46,9 @@ pub fn decide_deferred(workload: &WorkloadRef, object: &WorkloadObject, policy: 
                 all_warnings.extend(warnings.into_iter().filter(|warning| !known.contains(warning)));
                 wanted.extend(waits.push(clocks.now, clocks.margin));
             }
-            // Another pushroll's, perhaps.
-            Err((Code::OutOfScope, _)) => return Due::Nothing,
-            Err((_, reason)) => ended.push(format!("{image}: {reason}")),
+            // It may be in the scope of another pushroll.
+            Err(Leave { code: Code::OutOfScope, .. }) => return Due::Nothing,
+            Err(Leave { reason, .. }) => ended.push(format!("{image}: {reason}")),
         }
     }
     if wanted.is_empty() {
@@ -68,11 +68,12 @@ pub fn decide_deferred(workload: &WorkloadRef, object: &WorkloadObject, policy: 
     };
     let record = Some(wanted.iter().fold(record, with));
     let reason = restart_reason("a push of its image has waited for the end of its cooldown", &all_warnings, object);
-    Due::Restart(Restart { reason, warnings: all_warnings, record, ends_deferral: true }, wanted)
+    let restart = Restart { code: Code::RunsImage, reason, warnings: all_warnings, record, ends_deferral: true };
+    Due::Restart(restart, wanted)
 }
 
 /// # Errors
-/// Why it is not any more.
+/// Why the push needs no restart any more.
 fn still_wanted(
     object: &WorkloadObject,
     image: &ImageRef,
@@ -80,17 +81,14 @@ fn still_wanted(
     waits: &DeferredPush,
     record: &Record,
     policy: &Policy,
-) -> Result<Vec<Warning>, (Code, String)> {
-    let followers = followers(object, image, policy).map_err(|decision| match decision {
-        Decision::Leave { code, reason, .. } => (code, reason),
-        Decision::Restart(_) | Decision::Defer(_) => (Code::RunsImage, String::new()),
-    })?;
+) -> Result<Vec<Warning>, Leave> {
+    let followers = followers(object, image, policy)?;
     let done = record.get(tag_key).and_then(|recorded| recorded.order());
     if waits.order().is_some() && done >= waits.order() {
-        return Err((Code::NewerPushDone, "it was restarted for this push, or a newer one".to_owned()));
+        return Err(Leave::new(Code::NewerPushDone, "it was restarted for this push, or a newer one"));
     }
     if waits.is_restarted_since(object) {
-        return Err((Code::RestartedByOther, "someone else has restarted it since the push".to_owned()));
+        return Err(Leave::new(Code::RestartedByOther, "someone else has restarted it since the push"));
     }
     Ok(warnings(object, &followers))
 }

@@ -13,7 +13,7 @@ fn judged(kind: WorkloadKind, spec: Value, status: Value) -> Progress {
 }
 
 fn is_waiting(progress: &Progress, what: &str) {
-    assert!(matches!(progress, Progress::Waiting(reason) if reason.contains(what)), "{progress:?}: {what}");
+    assert!(matches!(progress, Progress::UnderWay(reason) if reason.contains(what)), "{progress:?}: {what}");
 }
 
 fn has_ended(progress: &Progress, how: Ending, why: &str) {

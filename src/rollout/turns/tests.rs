@@ -1,5 +1,5 @@
 //! A model of a workload in place of the API server: a record, and a restart that takes a while. Time is counted in
-//! turns of a runtime with one thread.
+//! yields of a runtime with one thread.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -35,11 +35,10 @@ struct Model {
 }
 
 impl Model {
-    /// As a restart goes: wait for the turn, look, write. Says for whom it restarted.
+    /// As a restart does: wait for the turn, look, write. Returns the push that it restarted for.
     async fn work(&self, own: &Arc<Push>) -> Option<Arc<Push>> {
         let workload = WorkloadRef::new("n", WorkloadKind::Deployment, "w");
-        let place = self.turns.join(&workload, own);
-        let turn = place.turn(&self.queued).await;
+        let turn = self.turns.wait(&workload, own, &self.queued).await;
         for wanted in [&turn.newest, own] {
             let is_done = || {
                 let restarts = self.restarts.lock();
@@ -49,12 +48,12 @@ impl Model {
                 continue;
             }
             pass(10).await;
-            // The precondition of the PATCH: without a turn another may have been quicker.
+            // The precondition of the PATCH: without a turn another push may have been first.
             if is_done() {
                 continue;
             }
             self.restarts.lock().push(Arc::clone(wanted));
-            place.dealt_with(wanted);
+            turn.settled(wanted);
             return Some(Arc::clone(wanted));
         }
         None
@@ -69,7 +68,7 @@ struct Played {
     restarts: Vec<Option<i64>>,
     /// `None` where it gave up.
     answers: Vec<Option<Answer>>,
-    lines_left: usize,
+    queues_left: usize,
 }
 
 /// All arrive in this order while the first works; those with a limit give up when it has passed.
@@ -95,26 +94,26 @@ fn play(pushes: &[(Option<i64>, Option<u64>)]) -> Played {
         }
         let restarts = model.restarts.lock().iter().map(published).collect();
         assert_eq!(model.queued.get(), 0);
-        let lines_left = model.turns.0.lock().len();
-        Played { restarts, answers, lines_left }
+        let queues_left = model.turns.0.lock().len();
+        Played { restarts, answers, queues_left }
     })
 }
 
 #[test]
 fn ten_at_once_are_two_restarts_the_last_for_the_newest() {
     let pushes = [1, 5, 3, 9, 2, 10, 4, 8, 6, 7].map(|time| (Some(time), None));
-    let Played { restarts, answers, lines_left } = play(&pushes);
+    let Played { restarts, answers, queues_left } = play(&pushes);
     assert_eq!(restarts, [Some(1), Some(10)]);
     assert_eq!(answers[1], Some(Some(Some(10))), "the next in line works for the newest");
-    assert_eq!(lines_left, 0);
+    assert_eq!(queues_left, 0);
 }
 
 #[test]
 fn those_without_a_publish_time_neither_swallow_nor_are_swallowed() {
-    let Played { restarts, lines_left, .. } =
+    let Played { restarts, queues_left, .. } =
         play(&[(Some(1), None), (None, None), (Some(3), None), (None, None), (Some(2), None)]);
     assert_eq!(restarts, [Some(1), None, Some(3), None]);
-    assert_eq!(lines_left, 0);
+    assert_eq!(queues_left, 0);
 }
 
 #[test]
@@ -126,8 +125,8 @@ proptest! {
     /// Whoever gives up at whatever moment: each of the others is answered with a restart for it or a newer one.
     #[test]
     fn nobody_is_lost(pushes in prop::collection::vec((prop::option::weighted(0.9, 1..20_i64), prop::option::of(0..40_u64)), 1..12)) {
-        let Played { restarts, answers, lines_left } = play(&pushes);
-        prop_assert_eq!(lines_left, 0);
+        let Played { restarts, answers, queues_left } = play(&pushes);
+        prop_assert_eq!(queues_left, 0);
         let unordered = |limited: bool| pushes.iter().filter(|(time, limit)| time.is_none() && (limited || limit.is_none())).count();
         let rolled = restarts.iter().filter(|time| time.is_none()).count();
         prop_assert!((unordered(false)..=unordered(true)).contains(&rolled), "{:?}", restarts);

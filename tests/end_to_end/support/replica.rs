@@ -11,12 +11,12 @@ use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
 use pushroll::cache::{Resolver, ResolverConfig, WatchConfig};
 use pushroll::clock::Clock;
-use pushroll::cluster::Cluster;
+use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
 use pushroll::delivery::{Deliveries, DeliveryConfig};
 use pushroll::index::Scope;
 use pushroll::rollout::restart::Mode;
-use pushroll::rollout::{Policy, Restarter};
+use pushroll::rollout::{Policy, Restarter, RolloutMetrics};
 use pushroll::telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ impl Replica {
     /// One that works in `namespace` alone, through `client`.
     pub fn start(namespace: &str, client: kube::Client, clock: Clock, watch: Option<WatchConfig>) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let cluster = Cluster::new(client, clock, Arc::clone(&metrics));
+        let cluster = Cluster::new(client, clock, ClusterMetrics::default());
         let scope = Scope::of(&[namespace.to_owned()]);
         let config = ResolverConfig {
             scope: scope.clone(),
@@ -57,7 +57,7 @@ impl Replica {
         };
         let resolver = Arc::new(Resolver::new(config, cluster.clone(), Arc::clone(&metrics)));
         let policy = Policy { scope, ..Policy::everything() };
-        let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, Arc::clone(&metrics));
+        let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, RolloutMetrics::default());
         let config = DeliveryConfig { hold: Duration::from_secs(60), allow_stale: false, own_pod: None };
         let deliveries = Deliveries::new(config, clock, Arc::clone(&resolver), restarter.clone(), metrics);
         let mut tasks = JoinSet::new();

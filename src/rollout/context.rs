@@ -1,0 +1,54 @@
+//! What all restarts of a process share.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::code::Action;
+use super::events::EventWriter;
+use super::metrics::{RestartLabels, RolloutMetrics};
+use super::policy::Policy;
+use super::turns::Turns;
+use crate::clock::Clocks;
+use crate::cluster::{self, Cluster};
+use crate::workload::WorkloadRef;
+
+#[derive(Debug)]
+pub(super) struct RestartContext {
+    pub(super) cluster: Cluster,
+    pub(super) policy: Policy,
+    pub(super) turns: Turns,
+    pub(super) events: EventWriter,
+    pub(super) metrics: RolloutMetrics,
+    clock_margin: Duration,
+    concurrency: usize,
+    permits: Semaphore,
+}
+
+impl RestartContext {
+    pub(super) fn new(
+        cluster: Cluster,
+        policy: Policy,
+        clock_margin: Duration,
+        concurrency: usize,
+        metrics: RolloutMetrics,
+    ) -> Self {
+        let events = EventWriter::new(&cluster);
+        let (turns, permits) = (Turns::default(), Semaphore::new(concurrency));
+        Self { cluster, policy, turns, events, metrics, clock_margin, concurrency, permits }
+    }
+
+    /// Waits until one more workload may be worked on. The semaphore is never closed, so there is always a permit.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        cluster::wait_for_permit(self.concurrency, self.permits.acquire()).await.ok()
+    }
+
+    pub(super) fn clocks(&self) -> Clocks<'_> {
+        Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
+    }
+
+    /// Counts a workload in `pushroll_restarts_total`.
+    pub(super) fn count(&self, workload: &WorkloadRef, action: Action) {
+        self.metrics.restarts.get_or_create(&RestartLabels { kind: workload.kind, action }).inc();
+    }
+}

@@ -1,0 +1,190 @@
+//! The restart of one workload, from top to bottom.
+//!
+//! ```text
+//! run               the policy on its namespace
+//! run_in_turn       for a push: wait for the turn, restart for the newest push that waits
+//! settle            wait for a permit, then
+//! patch_watched       decide from the object that a watch has delivered, and PATCH; or
+//! look_and_decide     GET, decide, PATCH; after a conflict again
+//! patch, defer      the two writes
+//! ```
+//!
+//! A result that is no restart rests on a fresh look, never on a watched object. A restart may rest on either, because
+//! the resourceVersion is the precondition of the PATCH.
+
+use std::sync::Arc;
+
+use super::cause::Cause;
+use super::code::{Action, Code};
+use super::context::RestartContext;
+use super::decision::{Decision, Defer, Restart};
+use super::deferred::DEFERRED_FIELD_MANAGER;
+use super::patches;
+use super::push::Push;
+use super::retry::retry_on_conflict;
+use super::workload_result::{Warning, WorkloadResult};
+use crate::cluster::{ApiError, WorkloadObject};
+use crate::workload::WorkloadRef;
+
+/// Whether a decision is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is.
+    Apply,
+    /// It is only reported.
+    DryRun,
+}
+
+/// One workload, and what asks for its restart.
+#[derive(Clone, Copy)]
+pub(super) struct OneRestart<'a> {
+    pub(super) context: &'a RestartContext,
+    pub(super) workload: &'a WorkloadRef,
+    pub(super) cause: &'a Cause,
+    pub(super) mode: Mode,
+}
+
+impl OneRestart<'_> {
+    pub(super) async fn run(self) -> WorkloadResult {
+        if !self.cause.names_the_workload()
+            && let Some(leave) = self.context.policy.refuses_namespace(self.workload)
+        {
+            return leave.result(self.workload);
+        }
+        match self.cause {
+            Cause::Push(push) if self.mode == Mode::Apply => self.run_in_turn(push).await,
+            _ => self.settle(None).await.0,
+        }
+    }
+
+    /// Pushes of one image at the same time restart the workload one after the other, each for the newest of them.
+    async fn run_in_turn(&self, push: &Arc<Push>) -> WorkloadResult {
+        let turn = self.context.turns.wait(self.workload, push, &self.context.metrics.queued_restarts).await;
+        let newer = (!Arc::ptr_eq(&turn.newest, push)).then(|| Cause::Push(Arc::clone(&turn.newest)));
+        let (mut result, cause) = self.settle(newer.as_ref()).await;
+        let Cause::Push(settled) = cause else { return result };
+        // That the pods run the digest of one push says nothing of the pushes before it.
+        if result.action() != Action::Failed && result.code != Code::SameDigest {
+            turn.settled(settled);
+        }
+        if let (false, Some(published)) = (Arc::ptr_eq(settled, push), settled.published) {
+            result.reason.push_str(&format!("; for a newer push that came meanwhile, published {published:.3}"));
+        }
+        result
+    }
+
+    /// Works on the workload until what was decided is stored, or fails. Also returns the cause that the result is for.
+    async fn settle<'c>(&'c self, newer: Option<&'c Cause>) -> (WorkloadResult, &'c Cause) {
+        let _permit = self.context.permit().await;
+        let settled = match self.patch_watched(newer).await {
+            Some(settled) => settled,
+            None => retry_on_conflict(|| self.look_and_decide(newer)).await,
+        };
+        settled.unwrap_or_else(|error| (self.failed(&error), self.cause))
+    }
+
+    /// Restarts the workload from the object that a watch has delivered, which saves the GET. `None`: a fresh look is
+    /// needed, because there is no such object, or it has changed since, or it is not to be restarted.
+    async fn patch_watched<'c>(
+        &'c self,
+        newer: Option<&'c Cause>,
+    ) -> Option<Result<(WorkloadResult, &'c Cause), ApiError>> {
+        let object = self.context.cluster.watched().get(self.workload).filter(|_| self.mode == Mode::Apply)?;
+        let (Decision::Restart(restart), cause) = self.decide(&object, newer) else { return None };
+        match self.patch(&object, cause, restart).await {
+            Err(ApiError::Conflict(_)) => None,
+            patched => Some(patched.map(|result| (result, cause))),
+        }
+    }
+
+    /// # Errors
+    /// [`ApiError::Conflict`]: the workload has changed since the look. Any other: the restart has failed.
+    async fn look_and_decide<'c>(&'c self, newer: Option<&'c Cause>) -> Result<(WorkloadResult, &'c Cause), ApiError> {
+        let object = match self.context.cluster.get_workload(self.workload).await {
+            Err(ApiError::NotFound(_)) => return Ok((self.cause.not_found(self.workload), self.cause)),
+            object => object?,
+        };
+        let (decision, cause) = self.decide(&object, newer);
+        let result = match decision {
+            Decision::Leave(leave) => leave.result(self.workload),
+            Decision::Defer(defer) => self.defer(&object, defer).await?,
+            Decision::Restart(restart) if self.mode == Mode::DryRun => restart.result(self.workload),
+            Decision::Restart(restart) => self.patch(&object, cause, restart).await?,
+        };
+        Ok((result, cause))
+    }
+
+    /// Decides for the newer push that waits, if there is one. Decides for our own cause where the newer push leaves the
+    /// workload as it is: ours may still want the restart, where the newer push brings back the digest that runs.
+    fn decide<'c>(&'c self, object: &WorkloadObject, newer: Option<&'c Cause>) -> (Decision, &'c Cause) {
+        let decide_for = |cause: &'c Cause| (cause.decide(self.workload, object, self.context), cause);
+        let for_newer = newer.map(decide_for).filter(|(decision, _)| !matches!(decision, Decision::Leave(_)));
+        for_newer.unwrap_or_else(|| decide_for(self.cause))
+    }
+
+    /// # Errors
+    /// As of [`Self::look_and_decide`].
+    async fn patch(
+        &self,
+        object: &WorkloadObject,
+        cause: &Cause,
+        restart: Restart,
+    ) -> Result<WorkloadResult, ApiError> {
+        let RestartContext { cluster, metrics, events, .. } = self.context;
+        let patch = patches::restart(object, &restart, cluster.clock().now());
+        match cluster.patch_workload(self.workload, cause.field_manager(), &patch).await {
+            Ok(()) => {}
+            Err(ApiError::NotFound(_)) => return Ok(cause.not_found(self.workload)),
+            Err(error) => {
+                if let (Cause::Push(push), ApiError::Denied(_)) = (cause, &error) {
+                    events.denied(self.workload, object, push, &error);
+                }
+                return Err(error);
+            }
+        }
+        if let Cause::Push(push) = cause {
+            let since = cluster.clock().now().duration_since(push.time()).as_secs_f64();
+            metrics.publish_to_patch.observe(since.max(0.0));
+        }
+        if restart.warnings.contains(&Warning::UnreadableCooldown) {
+            tracing::warn!(workload = %self.workload, "{}", restart.reason);
+        }
+        Ok(restart.result(self.workload))
+    }
+
+    /// Lets the push wait on the workload for the end of the cooldown.
+    ///
+    /// # Errors
+    /// As of [`Self::look_and_decide`].
+    async fn defer(&self, object: &WorkloadObject, defer: Defer) -> Result<WorkloadResult, ApiError> {
+        if let Some(pushes) = defer.pushes.filter(|_| self.mode == Mode::Apply) {
+            let patch = patches::defer(object, &pushes);
+            match self.context.cluster.patch_workload(self.workload, DEFERRED_FIELD_MANAGER, &patch).await {
+                Ok(()) => {}
+                // Not final, as the refusal of a restart is: the push would be lost. Pub/Sub keeps it meanwhile.
+                Err(error @ ApiError::Denied(_)) => {
+                    let reason = format!("{}, which cannot be written to the workload: {error}", defer.reason);
+                    return Ok(WorkloadResult::new(self.workload, Code::ApiError, reason));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(WorkloadResult::new(self.workload, Code::Cooldown, defer.reason))
+    }
+
+    fn failed(&self, error: &ApiError) -> WorkloadResult {
+        let code = match error {
+            ApiError::Conflict(_) => {
+                let reason = "it changed at every attempt to restart it";
+                return WorkloadResult::new(self.workload, Code::Contended, reason);
+            }
+            ApiError::Denied(_) => Code::Denied,
+            ApiError::Forbidden(_) | ApiError::Unauthorized(_) => Code::Forbidden,
+            ApiError::Unreachable(_) | ApiError::TimedOut(_) => Code::Unreachable,
+            ApiError::TooBusy(_) => Code::TooBusy,
+            ApiError::NoPermit { .. } => Code::TimedOut,
+            _ => Code::ApiError,
+        };
+        WorkloadResult::new(self.workload, code, error.to_string())
+    }
+}
