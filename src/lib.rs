@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod configmap_store;
 pub mod delivery;
 pub mod embedded;
+mod error_chain;
 pub mod event;
 mod excerpt;
 mod http_client;

@@ -9,6 +9,7 @@ use super::{Answered, GlobalArgs};
 use crate::cache::Tier;
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
+use crate::error_chain::with_causes;
 use crate::image::ImageRef;
 use crate::index::Scope;
 use crate::index::document::stored::Stored;
@@ -30,7 +31,7 @@ pub(super) struct LookupArgs {
 pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answered> {
     let answer = match in_mount(global, &args.image) {
         Err(error) if args.no_api => return Err(error),
-        Err(error) => super::single()?.block_on(in_cluster(global, args, format!("{error:#}")))?,
+        Err(error) => super::single()?.block_on(in_cluster(global, args, with_causes(error.as_ref())))?,
         Ok(answer) => answer,
     };
     show(global.output, &args.image, &answer)?;
