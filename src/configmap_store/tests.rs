@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::Clock;
+use crate::cluster::CONFIG_MAP_BYTES_MAX;
 use crate::embedded::EmbeddedKubernetes;
 use crate::telemetry::Metrics;
 
@@ -68,7 +69,7 @@ async fn limits_are_told_before_the_api_is_asked() {
         assert!(matches!(store.set(&values(&[(key, b"")])).await, Err(StoreError::BadKey { .. })), "{key}");
     }
     assert!(kubernetes.api_calls("anonymous").is_empty());
-    let large = vec![b'x'; VALUES_BYTES_MAX];
+    let large = vec![b'x'; CONFIG_MAP_BYTES_MAX];
     store.set(&values(&[("large", &large)])).await.unwrap();
     assert!(matches!(store.set(&values(&[("more", b"x")])).await, Err(StoreError::TooLarge { .. })));
     assert!(matches!(store.force_set(&values(&[("more", b"x")])).await, Err(StoreError::Api { .. })));
