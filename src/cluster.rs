@@ -4,6 +4,7 @@
 //! connect    kubeconfig or service account -> kube::Client
 //! request    one call: time limit, metrics, the server's `Date`, ApiError
 //! gate       at most so many calls at once, and none while the API server asks for a pause
+//! retry      a write again that another writer was ahead of
 //! allowance  until when a task may call, and what it waits for meanwhile
 //! workloads  GET and PATCH of one, decoded to what a decision needs; workload_lists: LIST of a kind
 //! watch      list and watch of a kind, and its pulse: when it last showed that it lives; watched: its objects
@@ -29,6 +30,7 @@ mod pages;
 mod pods;
 mod pulse;
 mod request;
+mod retry;
 pub mod rollouts;
 mod watch;
 mod watched;
@@ -37,13 +39,14 @@ pub mod workloads;
 
 pub use allowance::{OutOfTime, in_line, within};
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
-pub use config_maps::ConfigMapObject;
+pub use config_maps::{CONFIG_MAP_BYTES_MAX, ConfigMapObject};
 pub use error::ApiError;
 pub use gate::DEFAULT_CONCURRENCY;
 pub use leases::{LeaseTurn, Turn};
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;
+pub use retry::Attempts;
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
 pub use workloads::WorkloadObject;

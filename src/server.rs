@@ -48,7 +48,7 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::cache::{Resolver, ResolverConfig};
+use crate::cache::{CacheMetrics, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::answer::Poison;
@@ -210,7 +210,9 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
 }
 
 fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
-    let metrics = Arc::new(Metrics::new());
+    let (mut metrics, cache_metrics) = (Metrics::new(), CacheMetrics::default());
+    cache_metrics.register(metrics.registry_mut());
+    let metrics = Arc::new(metrics);
     let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(config.concurrency);
     let resolver = Arc::new(Resolver::new(
         ResolverConfig {
@@ -226,7 +228,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
             watch: config.watch,
         },
         cluster.clone(),
-        Arc::clone(&metrics),
+        cache_metrics,
     ));
     let restarter =
         Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, Arc::clone(&metrics));

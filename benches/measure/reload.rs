@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
-use pushroll::cache::{Resolver, ResolverConfig};
+use pushroll::cache::{CacheMetrics, Resolver, ResolverConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::Cluster;
 use pushroll::embedded::{EmbeddedKubernetes, ProjectedVolume};
 use pushroll::image::ImageRef;
 use pushroll::index::Scope;
-use pushroll::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::documents::document_as_of;
@@ -28,7 +27,6 @@ const RUNS: usize = 5;
 
 /// A resolver over that mount and an empty cluster.
 pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
-    let metrics = Arc::new(Metrics::new());
     let config = ResolverConfig {
         scope: Scope::AllNamespaces,
         config_map: CacheConfigMap { namespace: "n".into(), name: "cache".into(), key: "cache.json".into() },
@@ -41,8 +39,8 @@ pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
         watch: None,
         refresh_mounts: false,
     };
-    let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), Arc::clone(&metrics));
-    Arc::new(Resolver::new(config, cluster, metrics))
+    let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), Arc::default());
+    Arc::new(Resolver::new(config, cluster, CacheMetrics::default()))
 }
 
 /// The directory as the kubelet would fill it.

@@ -1,6 +1,6 @@
 //! How full the cache ConfigMap is: all its values together against what the API takes.
 
-use super::configmap::CONFIG_MAP_BYTES_MAX;
+use crate::cluster::CONFIG_MAP_BYTES_MAX;
 
 /// How full, in steps that are worth a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,15 +13,15 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::LoadedIndex;
+use super::loaded_index::LoadedIndex;
 use crate::clock::{Clocks, PublisherClock};
 
-/// What someone who waits for an index needs of it.
+/// How good an index must be.
 #[derive(Debug, Clone, Copy)]
 pub enum Need {
     /// Any index will do: the start of the service.
     Any,
-    /// Nothing that existed at these times may be missing.
+    /// It must not miss a workload that existed when a push was published and received.
     Proof {
         /// When we received the push.
         received: Instant,
@@ -29,7 +29,7 @@ pub enum Need {
         published: Timestamp,
     },
     /// A scan that began after this.
-    Scan(Instant),
+    ScanSince(Instant),
 }
 
 impl Need {
@@ -38,7 +38,7 @@ impl Need {
         let Some(loaded) = loaded else { return false };
         match *self {
             Self::Any => true,
-            Self::Scan(after) => loaded.scan_began.is_some_and(|began| began >= after),
+            Self::ScanSince(after) => loaded.scan_began.is_some_and(|began| began >= after),
             Self::Proof { received, published } => {
                 loaded.covers_scope
                     && (loaded.is_live()

@@ -10,7 +10,7 @@ use super::GlobalArgs;
 use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
 use crate::cache::status::FailedTier;
-use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
+use crate::cache::{CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::{Deliveries, DeliveryConfig};
@@ -34,7 +34,6 @@ pub(super) async fn resolver(
     clock_margin: Duration,
 ) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
     let client = global.connect().await?;
-    let metrics = Arc::new(Metrics::new());
     let config = ResolverConfig {
         scope,
         config_map: global.config_map(&client),
@@ -47,8 +46,8 @@ pub(super) async fn resolver(
         refresh_mounts: false,
         watch: None,
     };
-    let cluster = Cluster::new(client, Clock::system(), Arc::clone(&metrics));
-    Ok((Arc::new(Resolver::new(config, cluster.clone(), metrics)), cluster))
+    let cluster = Cluster::new(client, Clock::system(), Arc::default());
+    Ok((Arc::new(Resolver::new(config, cluster.clone(), CacheMetrics::default())), cluster))
 }
 
 /// What answers for an image by hand, and the chain that it rests on, which writes nothing.

@@ -14,7 +14,7 @@ use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
 use crate::cache::capacity;
-use crate::cache::configmap::{CacheConfigMap, Outcome, Written};
+use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan::{self, Scan};
 use crate::clock::Clock;
@@ -66,10 +66,10 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
         tracing::info!("{error}");
     }
     let scan = scan(&cluster, &args).await?;
-    let outcome = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
-    let refreshed = refresh(&cluster, &config_map, &args, &outcome).await;
+    let write_back = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
+    let refreshed = refresh(&cluster, &config_map, &args, &write_back).await;
     let refreshed_pods = refreshed.as_ref().ok().copied().flatten();
-    let rebuilt = Rebuilt { refreshed_pods, ..Rebuilt::of(&scan, &config_map, &outcome) };
+    let rebuilt = Rebuilt { refreshed_pods, ..Rebuilt::of(&scan, &config_map, &write_back) };
     if global.output == OutputFormat::Json {
         print_json(&rebuilt)?;
     } else {
@@ -86,10 +86,10 @@ async fn refresh(
     cluster: &Cluster,
     config_map: &CacheConfigMap,
     args: &RebuildArgs,
-    outcome: &Outcome,
+    write_back: &WriteBack,
 ) -> Result<Option<usize>, RefreshError> {
-    match &outcome.resource_version {
-        Some(resource_version) if args.refresh_mounts && outcome.written == Written::Changed => {
+    match &write_back.resource_version {
+        Some(resource_version) if args.refresh_mounts && write_back.written == Written::Changed => {
             refresh_mounts(cluster, config_map, resource_version).await.map(Some)
         }
         _ => Ok(None),
@@ -102,11 +102,11 @@ async fn scan(cluster: &Cluster, args: &RebuildArgs) -> Result<Scan, scan::ScanE
 
 impl Rebuilt {
     /// What is left in this ConfigMap; says so where it grows full.
-    fn of(scan: &Scan, config_map: &CacheConfigMap, outcome: &Outcome) -> Self {
-        if let Some(warning) = capacity::warning(outcome.values_bytes) {
+    fn of(scan: &Scan, config_map: &CacheConfigMap, write_back: &WriteBack) -> Self {
+        if let Some(warning) = capacity::warning(write_back.values_bytes) {
             anstream::eprintln!("pushroll: {warning}");
         }
-        let result = outcome.written;
+        let result = write_back.written;
         let workloads: BTreeSet<_> = scan.images.values().flatten().collect();
         Self {
             result,
@@ -120,7 +120,7 @@ impl Rebuilt {
     fn word(&self) -> &'static str {
         match self.result {
             Written::Changed => "changed",
-            Written::Unchanged | Written::NewerKept => "unchanged",
+            Written::HeadRenewed | Written::Unchanged | Written::NewerKept => "unchanged",
         }
     }
 

@@ -28,18 +28,6 @@ pub struct Metrics {
     pub push_duration: Histogram,
     /// `pushroll_publish_to_patch_seconds`
     pub publish_to_patch: Histogram,
-    /// `pushroll_index_images`
-    pub index_images: Gauge,
-    /// `pushroll_index_workloads`
-    pub index_workloads: Gauge,
-    /// `pushroll_index_as_of_seconds{tier}`
-    pub index_as_of: Family<TierLabel, Gauge<f64, AtomicU64>>,
-    /// `pushroll_watch_live`
-    pub watch_live: Gauge,
-    /// `pushroll_reloads_total{tier,result}`
-    pub reloads: Family<ReloadLabels, Counter>,
-    /// `pushroll_cache_document_bytes`
-    pub cache_document_bytes: Gauge,
     /// `pushroll_kubernetes_requests_total{verb,resource,code}`
     pub kubernetes_requests: Family<RequestLabels, Counter>,
     /// `pushroll_kubernetes_calls_in_flight`
@@ -85,15 +73,6 @@ pub struct RestartLabels {
 pub struct TierLabel {
     /// `mount`, `configmap`, `scan`, `watch`, or `none`.
     pub tier: &'static str,
-}
-
-/// How a load of an index ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReloadLabels {
-    /// As in [`TierLabel`].
-    pub tier: &'static str,
-    /// `loaded`, `older` or `failed`.
-    pub result: &'static str,
 }
 
 /// A call to the API server.
@@ -150,12 +129,6 @@ impl Metrics {
             lookups: Family::default(),
             push_duration: Histogram::new(DURATION_BUCKETS),
             publish_to_patch: Histogram::new(PUBLISH_BUCKETS),
-            index_images: Gauge::default(),
-            index_workloads: Gauge::default(),
-            index_as_of: Family::default(),
-            watch_live: Gauge::default(),
-            reloads: Family::default(),
-            cache_document_bytes: Gauge::default(),
             kubernetes_requests: Family::default(),
             kubernetes_calls_in_flight: Gauge::default(),
             kubernetes_calls_waiting: Gauge::default(),
@@ -182,24 +155,6 @@ impl Metrics {
             "publish_to_patch_seconds",
             "From a push's publish time to a workload's PATCH accepted by the API server",
             self.publish_to_patch.clone(),
-        );
-        registry.register("index_images", "Image references in the index", self.index_images.clone());
-        registry.register("index_workloads", "Workloads in the index", self.index_workloads.clone());
-        registry.register(
-            "index_as_of_seconds",
-            "When the index of a tier was true, Unix time",
-            self.index_as_of.clone(),
-        );
-        registry.register(
-            "watch_live",
-            "Whether the watch is trusted now, so that no push scans (0 without --watch)",
-            self.watch_live.clone(),
-        );
-        registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
-        registry.register(
-            "cache_document_bytes",
-            "Size of the cache document last read or written, as it is stored: compressed where it is",
-            self.cache_document_bytes.clone(),
         );
         registry.register(
             "kubernetes_requests",
@@ -248,6 +203,11 @@ impl Metrics {
             "Workloads on which a push waits for the end of a cooldown, as of the last look; every replica sees them all",
             self.deferred_workloads.clone(),
         );
+    }
+
+    /// For the metrics that components keep themselves.
+    pub fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
     }
 
     /// The exposition text, OpenMetrics 1.0.

@@ -61,7 +61,7 @@ pub(super) async fn run(
     let deleted = versions.delete_old(cluster, &current.name, &in_use, args.dry_run).await?;
 
     let config_map = CacheConfigMap { name: current.name.clone(), ..cache.clone() };
-    let rebuilt = Rebuilt::of(&scan, &config_map, &current.outcome);
+    let rebuilt = Rebuilt::of(&scan, &config_map, &current.write_back);
     let version = RebuiltVersion { rebuilt, name: current.name, volumes, deleted };
     match global.output {
         OutputFormat::Json => print_json(&version)?,
