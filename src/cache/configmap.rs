@@ -1,7 +1,7 @@
-//! The cache ConfigMap through the API: reading its document, and writing a scan back.
+//! The cache ConfigMap through the API: reads its document, and writes a scan to it.
 //!
-//! Several replicas and `pushroll rebuild` write it: each write has the resourceVersion it was decided on as
-//! precondition, and of two scans the newer stays.
+//! Several replicas and `pushroll rebuild` write it. The precondition of each write is the resourceVersion that was read,
+//! and of two scans the newer one stays.
 
 mod error;
 
@@ -20,14 +20,14 @@ pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
 pub(super) const FIELD_MANAGER: &str = "pushroll";
-/// A document whose images are unchanged is written again for its head alone when that is this much older.
+/// A document with the same images is written again when its head is this much older: only the time in it changes.
 pub const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// No scan takes longer than this.
 const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// Few: other writers that are ahead of us write what we want written.
 pub(super) const ATTEMPTS: u32 = 5;
 
-/// Which ConfigMap, and which of its keys.
+/// The ConfigMap that holds the document, and its key.
 #[derive(Debug, Clone)]
 pub struct CacheConfigMap {
     /// Its namespace.
@@ -88,7 +88,7 @@ impl CacheConfigMap {
     /// Reads the document.
     ///
     /// # Errors
-    /// Where no answer came; that there is no ConfigMap or no document is an answer.
+    /// The call failed. A missing ConfigMap or document is no error, but a result.
     pub async fn read(&self, cluster: &Cluster) -> Result<ReadConfigMap, ApiError> {
         let object = cluster.get_config_map(&self.namespace, &self.name).await?;
         let (document, bytes) = match &object {

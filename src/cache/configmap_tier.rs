@@ -132,3 +132,33 @@ impl ConfigMapTier {
         self.current.set_tier_warning(Tier::Mount, &warning, lag.is_some_and(|lag| lag > KUBELET_DELAY_MAX));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::CacheMetrics;
+    use crate::clock::Clock;
+    use crate::embedded::EmbeddedKubernetes;
+    use crate::index::Scope;
+
+    #[tokio::test]
+    async fn what_was_written_is_read_and_need_not_be_written_again() {
+        let (metrics, margin) = (CacheMetrics::default(), Duration::from_secs(10));
+        let current = CurrentIndex::new(Scope::AllNamespaces, Clock::system(), Arc::default(), margin, metrics);
+        let current = Arc::new(current);
+        let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), Arc::default());
+        let cache =
+            CacheConfigMap { namespace: "default".to_owned(), name: "b".to_owned(), key: "cache.json".to_owned() };
+        let tier = ConfigMapTier::new(cache, cluster, Arc::clone(&current), false);
+        assert!(tier.read().await.unwrap().is_none());
+        assert!(current.tiers().configmap.error.is_some(), "there is none");
+        let head = Head { as_of: Some("2026-11-20T10:00:00Z".parse().unwrap()), scope: Some(Scope::AllNamespaces) };
+        let images = Images::from([("web".into(), Default::default())]);
+        assert_eq!(tier.write_back(&head, &images, None).await, Ok(Written::Changed));
+        assert!(current.load().is_none() && current.failed_tiers().is_empty());
+        let stored = tier.read().await.unwrap();
+        assert_eq!(current.load().unwrap().tier, Tier::ConfigMap);
+        assert_eq!(tier.compare(stored.as_ref(), &head, &images), Ok(Written::Unchanged));
+        assert_eq!(tier.compare(stored.as_ref(), &head, &Images::new()), Ok(Written::Changed));
+    }
+}

@@ -1,9 +1,9 @@
 //! The index that lookups see now, how each tier is doing, and what an index proves for a push.
 //!
 //! The tiers report here what they have loaded, or why they have nothing. A new index takes the place of the one in
-//! memory unless it is older. Whoever waits for a better index subscribes to [`CurrentIndex::changes`] and asks
+//! memory unless it is older. A caller that waits for a better index subscribes to [`CurrentIndex::changes`] and asks
 //! [`CurrentIndex::meets`] at each change; so an index in several parts, each with its own freshness, can be kept here
-//! without a change to those who wait.
+//! without a change for its callers.
 //!
 //! It must not know how a tier comes by its index.
 

@@ -28,7 +28,7 @@ const CONCURRENCY: usize = 16;
 pub enum RefreshError {
     /// The LIST of the pods failed.
     #[error(
-        "the pods that mount the ConfigMap {config_map} were not told of its change, and follow within 80 s: {source}"
+        "the pods that mount the ConfigMap {config_map} were not notified of its change, and follow within 80 s: {source}"
     )]
     List {
         /// Which ConfigMap.
@@ -38,7 +38,7 @@ pub enum RefreshError {
     },
     /// Some of the PATCHes failed.
     #[error(
-        "{failed} of {pods} pods that mount the ConfigMap {config_map} were not told of its change, and follow within \
+        "{failed} of {pods} pods that mount the ConfigMap {config_map} were not notified of its change, and follow within \
          80 s; {pod}: {source}"
     )]
     Pods {
@@ -172,9 +172,9 @@ impl MountRefresher {
         match (before.error, status.error) {
             (before, Some(error)) if before.as_ref() != Some(&error) => tracing::warn!("{error}"),
             (Some(_), None) => {
-                tracing::info!(pods = status.pods, "pods that mount the cache are told of changes again")
+                tracing::info!(pods = status.pods, "pods that mount the cache are notified of changes again")
             }
-            (_, None) => tracing::debug!(pods = status.pods, "pods that mount the cache were told of a change"),
+            (_, None) => tracing::debug!(pods = status.pods, "pods that mount the cache were notified of a change"),
             _ => {}
         }
     }

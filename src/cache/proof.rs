@@ -1,13 +1,13 @@
-//! Freshness: whether an index is *proven* for a push, so that what it does not name need not be looked for.
+//! Freshness: whether an index is *proven* for a push, so that no workload outside it need be looked for.
 //!
 //! A workload created after a push pulls the new image by itself; one created before it must be found. An
 //! index proves that nothing was missed when it covers the whole scope and its scan began after the push:
-//! either after we received it (causality, no clock), or after it was published, by the clocks. An index that
-//! follows a live watch proves it for every push ([`super::watch`] says what that leaves open).
+//! either after we received the push (no clock is needed), or after it was published, by the clocks. An index of a live
+//! watch is proven for every push ([`super::watch`] says where that falls short).
 //!
 //! The clocks are two: `as_of` is the API server's, the publish time is Pub/Sub's. They are compared only while
-//! both are known to agree with ours ([`Clocks`], [`PublisherClock`]); a clock that is minutes off, ours
-//! or theirs, must cost a scan, never a missed workload.
+//! both are known to agree with ours ([`Clocks`], [`PublisherClock`]). A clock that is minutes off, ours or another, may
+//! cost a scan, but never a missed workload.
 
 use std::time::Instant;
 

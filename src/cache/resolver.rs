@@ -91,7 +91,7 @@ impl Resolver {
         self.poller.poll().await;
     }
 
-    /// Keeps the index until `shutdown`: follows the mount, serves those who wait for a better index, loads a first one,
+    /// Keeps the index until `shutdown`: follows the mount, makes rounds for callers that wait for a better index, loads a first one,
     /// scans on a timer, watches the cluster. That it ends earlier is a bug.
     pub async fn run(&self, shutdown: CancellationToken) {
         tokio::join!(

@@ -20,7 +20,7 @@ pub struct Facts {
     pub read: ReadConfigMap,
     /// The document as it stands there.
     pub stored: Option<Stored>,
-    /// What time it is, by the API server's clock where it told.
+    /// The time by the API server's clock, or by ours where its answers do not say.
     pub now: Timestamp,
     /// How old the document may be, in the ConfigMap and in the mount.
     pub max_age: Option<Duration>,

@@ -1,4 +1,4 @@
-//! `pushroll lookup IMAGE`: who runs it.
+//! `pushroll lookup IMAGE`: which workloads run it.
 
 use clap::Args;
 
@@ -38,8 +38,8 @@ pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answ
     Ok(if answer.workloads.is_empty() { Answered::No } else { Answered::Yes })
 }
 
-/// Workflows ask this again and again, each time in a process of its own: no index is built, nor a client, nor is
-/// anything set up that only they need.
+/// Fast, because workflows run this again and again, each time in a new process: it builds no index and no client, and
+/// sets up nothing else that it does not need.
 fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswer> {
     let file = global.mount().read()?;
     let looked_up = Stored::found_under(&file.key, file.bytes)

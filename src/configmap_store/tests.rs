@@ -62,7 +62,7 @@ async fn a_cache_serves_reads_and_never_decides_a_write() {
 }
 
 #[tokio::test]
-async fn limits_are_told_before_the_api_is_asked() {
+async fn limits_are_checked_before_the_api_is_asked() {
     let kubernetes = EmbeddedKubernetes::new();
     let store = store(&kubernetes);
     for key in ["", "a b", "..", "..a", ".", &"x".repeat(254)] {
