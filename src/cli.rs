@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::error_chain::with_causes;
 pub(crate) use arguments::GlobalArgs;
 
 /// Push an image, and the Kubernetes workloads that run it roll.
@@ -123,7 +124,7 @@ impl Cli {
             Ok(Answered::Failed) => ExitCode::from(1),
             Ok(Answered::No) => ExitCode::from(3),
             Err(error) => {
-                anstream::eprintln!("pushroll: {}", sentence(&error));
+                anstream::eprintln!("pushroll: {}", with_causes(error.as_ref()));
                 ExitCode::from(1)
             }
         }
@@ -146,15 +147,6 @@ impl Cli {
             Command::Man(args) => man::run(&args),
         }
     }
-}
-
-/// The error and its causes, those that it has not named itself.
-fn sentence(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
-        told if told.contains(&cause) => told,
-        told if told.is_empty() => cause,
-        told => format!("{told}: {cause}"),
-    })
 }
 
 /// For the service: a thread a core.

@@ -1,7 +1,7 @@
-//! Clocks: ours, as an argument (tests run the service five minutes ahead of its API server), and what is known of
-//! the two others that a push is judged by, the API server's and Pub/Sub's.
+//! Clocks: ours, as an argument (tests run the service five minutes ahead of its API server), and what is known of the
+//! API server's and of Pub/Sub's.
 //!
-//! It must not be used to measure how long something took: that is [`std::time::Instant`]'s.
+//! To measure how long something took, use [`std::time::Instant`].
 
 mod publisher_clock;
 mod server_clock;
@@ -55,11 +55,11 @@ impl Clock {
     /// What time it is.
     pub fn now(self) -> Timestamp {
         let now = Timestamp::now();
-        let told = match self.0 {
+        let shown = match self.0 {
             Kind::AheadBy(offset) => now.checked_add(offset),
             Kind::Held(milliseconds) => Timestamp::from_millisecond(milliseconds.load(Ordering::Relaxed)),
         };
-        told.unwrap_or(now)
+        shown.unwrap_or(now)
     }
 }
 
@@ -69,13 +69,13 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 impl Clocks<'_> {
-    /// What the API server's clock shows now, or a little less; what ours does where it has not told yet.
+    /// What the API server's clock shows now, or a little less; ours, where no answer has shown it yet.
     pub fn server_now(&self) -> Timestamp {
         self.server.at(self.now)
     }
 
-    /// Whether `server_time`, by the API server's clock, is later than `published`, by Pub/Sub's, as far as the API
-    /// server's clock and ours can tell: they must be known to agree within the margin.
+    /// Whether `server_time`, by the API server's clock, is later than `published`, by Pub/Sub's. Never so unless the API
+    /// server's clock and ours are known to agree within the margin.
     pub fn show_after(&self, server_time: Timestamp, published: Timestamp) -> bool {
         self.server.agrees_within(self.margin)
             && server_time <= self.now

@@ -3,6 +3,7 @@
 //! ```text
 //! connect          kubeconfig or service account -> kube::Client
 //! request          one call: time limit, metrics, the server's `Date`, ApiError
+//! retry            a write again, after another writer was faster
 //! gate             a limited number of calls at once, and none while the API server asks for a pause
 //! call_deadline    the deadline of a task's calls, and what the task waits for
 //! workloads        GET and PATCH of one workload; workload_object: its decoded form
@@ -32,6 +33,7 @@ mod pages;
 mod pods;
 mod pulse;
 mod request;
+mod retry;
 pub mod rollouts;
 mod watch;
 mod watched;
@@ -41,7 +43,7 @@ mod workloads;
 
 pub use call_deadline::{OutOfTime, wait_for_permit, within};
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
-pub use config_maps::ConfigMapObject;
+pub use config_maps::{CONFIG_MAP_BYTES_MAX, ConfigMapObject};
 pub use error::ApiError;
 pub use gate::DEFAULT_CONCURRENCY;
 pub use leases::{LeaseHolder, LeaseState};
@@ -49,6 +51,7 @@ pub use metrics::{ClusterMetrics, Verb};
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;
+pub use retry::Attempts;
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
 pub use workload_object::WorkloadObject;

@@ -1,8 +1,8 @@
 //! A key-value store over a ConfigMap, usable on its own.
 //!
 //! A set is a merge patch of its own key, so writers of different keys never conflict, and of two writers of one
-//! key the later wins; [`ConfigMapStore::compare_and_set`] is for those who must not overwrite. Whatever else
-//! stands in the object (labels, annotations, other keys) stays.
+//! key the later wins; [`ConfigMapStore::compare_and_set`] is for writers that must not overwrite. All else in the
+//! object (labels, annotations, other keys) stays.
 //!
 //! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys.
 //!
@@ -10,13 +10,12 @@
 //! keys of at most 253 letters, digits, `-`, `_` and `.`; values of 1,048,576 bytes in all.
 
 mod error;
-mod patch;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod values;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -24,23 +23,19 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use patch::{patch_of, without_nulls};
-
-use crate::cluster::{ApiError, Cluster, ConfigMapObject};
+use crate::cluster::{ApiError, Attempts, Cluster, ConfigMapObject};
 pub use error::StoreError;
-pub use rules::VALUES_BYTES_MAX;
+pub use values::Values;
+use values::{patch_of, without_nulls};
 pub use verify::{Verification, Verified};
 
 /// The field manager of what a store writes.
 const FIELD_MANAGER: &str = "pushroll-store";
-/// Other writers may create, delete and change it meanwhile; each attempt is a PATCH or a create.
+/// Other writers may create, delete and change the ConfigMap meanwhile; each attempt is a PATCH or a create.
 const ATTEMPTS: u32 = 20;
 /// The API server tries a PATCH without precondition 5 times itself before it answers 409 (Kubernetes:
-/// `MaxRetryWhenPatchConflicts`): many are writing, so step back.
+/// `MaxRetryWhenPatchConflicts`): a 409 means that many are writing.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// Keys and their values.
-pub type Values = BTreeMap<String, Vec<u8>>;
 
 /// A key-value store over one ConfigMap.
 #[derive(Debug)]
@@ -71,14 +66,14 @@ pub struct Snapshot {
     pub values: Values,
 }
 
-/// What a merge does where there is no ConfigMap.
+/// What a merge does where the ConfigMap does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Absent {
     /// Creates it.
     Create,
-    /// Creates it at once: it was not there a moment ago.
+    /// Creates it without trying the merge first: a moment ago it did not exist.
     CreateFirst,
-    /// Leaves it so.
+    /// Nothing.
     Leave,
 }
 
@@ -224,11 +219,12 @@ impl ConfigMapStore {
         }))
     }
 
-    /// Merges; what is not there is created, or left so.
+    /// Merges a patch into the ConfigMap.
     async fn merge(&self, patch: Value, absent: Absent) -> Result<(), StoreError> {
         let (namespace, name) = (&self.namespace, &self.name);
         let mut create = absent == Absent::CreateFirst;
-        for attempt in 0..ATTEMPTS {
+        let mut attempts = Attempts::new(ATTEMPTS, PAUSE);
+        while attempts.next().await {
             let written = if create {
                 self.cluster.create_config_map(namespace, name, FIELD_MANAGER, without_nulls(&patch)).await
             } else {
@@ -240,15 +236,14 @@ impl ConfigMapStore {
                     return Ok(());
                 }
                 Err(ApiError::NotFound(_)) if absent == Absent::Leave => return Ok(()),
-                // Deleted since we looked. A namespace that is missing stays so.
+                // Deleted since it was read. Where a create finds nothing, it is the namespace that is missing.
                 Err(ApiError::NotFound(_)) if !create => create = true,
-                // Created by another since we looked, or others write at the same moment.
+                // Another writer has created it since it was read, or writes at the same moment.
                 Err(ApiError::Conflict(_)) => create = false,
-                // Whether it was written is not known, and writing the same again does no harm.
-                Err(ApiError::TimedOut(_) | ApiError::TooBusy(_)) if attempt + 1 < ATTEMPTS => {}
+                // Whether it was written is not known. To write the same again does no harm.
+                Err(ApiError::TimedOut(_) | ApiError::TooBusy(_)) if !attempts.is_last() => {}
                 Err(error) => return Err(self.error(error)),
             }
-            tokio::time::sleep(PAUSE * attempt).await;
         }
         Err(StoreError::Contended(self.to_string()))
     }

@@ -28,6 +28,7 @@ pub mod clock;
 pub mod cluster;
 pub mod configmap_store;
 pub mod delivery;
+mod error_chain;
 mod http_client;
 pub mod rollout;
 pub mod server;

@@ -48,7 +48,7 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::cache::{Resolver, ResolverConfig};
+use crate::cache::{CacheMetrics, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Poison;
@@ -210,8 +210,10 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
 }
 
 fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
-    let (cluster_metrics, rollout_metrics) = (ClusterMetrics::default(), RolloutMetrics::default());
+    let (cluster_metrics, cache_metrics) = (ClusterMetrics::default(), CacheMetrics::default());
+    let rollout_metrics = RolloutMetrics::default();
     let metrics = Arc::new(Metrics::with(|registry| {
+        cache_metrics.register(registry);
         cluster_metrics.register(registry);
         rollout_metrics.register(registry);
     }));
@@ -230,7 +232,7 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
             watch: config.watch,
         },
         cluster.clone(),
-        Arc::clone(&metrics),
+        cache_metrics,
     ));
     let restarter = Restarter::new(cluster, config.policy, config.clock_margin, config.concurrency, rollout_metrics);
     let delivery_config =

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use embedded_kubernetes::{EmbeddedKubernetes, ProjectedVolume};
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
-use pushroll::cache::{Resolver, ResolverConfig};
+use pushroll::cache::{CacheMetrics, Resolver, ResolverConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::image::ImageRef;
 use pushroll::index::Scope;
-use pushroll::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::documents::document_as_of;
@@ -41,7 +40,7 @@ pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
         refresh_mounts: false,
     };
     let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), ClusterMetrics::default());
-    Arc::new(Resolver::new(config, cluster, Arc::new(Metrics::new())))
+    Arc::new(Resolver::new(config, cluster, CacheMetrics::default()))
 }
 
 /// The directory as the kubelet would fill it.

@@ -1,8 +1,8 @@
-//! How full the cache ConfigMap is: all its values together against what the API takes.
+//! How full the cache ConfigMap is: all its values together, compared with the API's limit.
 
-use super::configmap::CONFIG_MAP_BYTES_MAX;
+use crate::cluster::CONFIG_MAP_BYTES_MAX;
 
-/// How full, in steps that are worth a word.
+/// How full, in steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Less than half.
@@ -12,7 +12,7 @@ pub enum Level {
     HalfFull,
     /// From 80 % on.
     NearlyFull,
-    /// More than the API takes.
+    /// More than the limit.
     TooLarge,
 }
 
@@ -20,7 +20,7 @@ pub enum Level {
 pub const REMEDY: &str = "run one pushroll for each set of namespaces, each with --namespaces and a ConfigMap of its own (--cache-configmap)";
 
 impl Level {
-    /// Of so many bytes.
+    /// The level of this many bytes.
     pub fn of(bytes: usize) -> Self {
         match bytes {
             _ if bytes > CONFIG_MAP_BYTES_MAX => Self::TooLarge,
@@ -37,7 +37,7 @@ pub fn describe(bytes: usize) -> String {
     format!("{bytes} of the {CONFIG_MAP_BYTES_MAX} bytes that a ConfigMap holds ({percent} %)")
 }
 
-/// A warning that stays the same for as long as the level does: it is told once for each change of level.
+/// A warning that depends on the level only, not on each byte, so that it is logged once for each change of level.
 pub fn warning(bytes: usize) -> Option<String> {
     let much = match Level::of(bytes) {
         Level::Fits => return None,

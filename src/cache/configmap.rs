@@ -1,7 +1,7 @@
-//! The cache ConfigMap through the API: reading its document, and writing a scan back.
+//! The cache ConfigMap through the API: reads its document, and writes a scan to it.
 //!
-//! Several replicas and `pushroll rebuild` write it: each write has the resourceVersion it was decided on as
-//! precondition, and of two scans the newer stays.
+//! Several replicas and `pushroll rebuild` write it. The precondition of each write is the resourceVersion that was read,
+//! and of two scans the newer one stays.
 
 mod error;
 
@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::off_worker::off_worker;
-use crate::cluster::{ApiError, Cluster, ConfigMapObject};
+use crate::cluster::{ApiError, Attempts, CONFIG_MAP_BYTES_MAX, Cluster, ConfigMapObject};
 use crate::index::document::stored::{Stored, gzip_key};
 use crate::index::document::{Document, DocumentError, Head, Images};
 
@@ -20,16 +20,14 @@ pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
 pub(super) const FIELD_MANAGER: &str = "pushroll";
-/// A document whose images are unchanged is written again for its head alone when that is this much older.
+/// A document with the same images is written again when its head is this much older: only the time in it changes.
 pub const HEAD_REFRESH: Duration = Duration::from_secs(300);
-/// Nobody's scan takes longer.
+/// No scan takes longer than this.
 const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
-/// The API's limit of a ConfigMap's values (Kubernetes: `MaxSecretSize`, 1 MiB).
-pub const CONFIG_MAP_BYTES_MAX: usize = 1_048_576;
-/// Writers that keep overtaking us are writing what we want written.
-pub(super) const ATTEMPTS: usize = 5;
+/// Few: other writers that are ahead of us write what we want written.
+pub(super) const ATTEMPTS: u32 = 5;
 
-/// Which ConfigMap, and which of its keys.
+/// The ConfigMap that holds the document, and its key.
 #[derive(Debug, Clone)]
 pub struct CacheConfigMap {
     /// Its namespace.
@@ -40,21 +38,24 @@ pub struct CacheConfigMap {
     pub key: String,
 }
 
-/// What a write came to.
+/// What a write came to, or would come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Written {
     /// The images differ: written.
     Changed,
-    /// The same images; at most the head was written.
+    /// The same images with an old head: written. For users that is no change.
+    #[serde(rename = "unchanged")]
+    HeadRenewed,
+    /// The same images with a recent head: not written.
     Unchanged,
-    /// Someone has written a newer scan: it stays.
+    /// There is a newer scan, which stays: not written.
     NewerKept,
 }
 
 /// What a write has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct WriteBack {
     /// What it came to.
     pub written: Written,
     /// Size of the document that is there now (in a dry run: that would be), as it is stored.
@@ -76,11 +77,18 @@ pub struct ReadConfigMap {
     pub bytes: usize,
 }
 
+impl Written {
+    /// Whether something is written.
+    pub(super) fn is_write(self) -> bool {
+        matches!(self, Self::Changed | Self::HeadRenewed)
+    }
+}
+
 impl CacheConfigMap {
     /// Reads the document.
     ///
     /// # Errors
-    /// Where no answer came; that there is no ConfigMap or no document is an answer.
+    /// The call failed. A missing ConfigMap or document is no error, but a result.
     pub async fn read(&self, cluster: &Cluster) -> Result<ReadConfigMap, ApiError> {
         let object = cluster.get_config_map(&self.namespace, &self.name).await?;
         let (document, bytes) = match &object {
@@ -98,7 +106,7 @@ impl CacheConfigMap {
         Ok(ReadConfigMap { object, document, bytes })
     }
 
-    /// The document as it stands in the object, in whichever form.
+    /// The document as the object holds it: plain or compressed.
     pub fn stored(&self, object: &ConfigMapObject) -> Option<Stored> {
         if let Some(text) = object.data.get(&self.key) {
             return Some(Stored::Plain(text.clone().into_bytes()));
@@ -107,19 +115,19 @@ impl CacheConfigMap {
         if let Some(base64) = object.binary_data.get(&gzip_key(&self.key)) {
             return Some(Stored::Gzip(bytes(base64)));
         }
-        // `kubectl create configmap --from-file` puts here what is not UTF-8.
+        // `kubectl create configmap --from-file` puts a file here that is not UTF-8.
         object.binary_data.get(&self.key).map(|base64| Stored::Plain(bytes(base64)))
     }
 
-    /// What the ConfigMap holds besides the document, in whichever form: it takes of the same limit.
+    /// The size of all other values of the ConfigMap, which count against the same limit.
     pub fn other_values_bytes(&self, object: Option<&ConfigMapObject>) -> usize {
         let Some(object) = object else { return 0 };
         let ours = [&self.key, &gzip_key(&self.key)].map(|key| object.value_bytes(key)).iter().sum();
         object.values_bytes().saturating_sub(ours)
     }
 
-    /// Writes what a scan has found, `stored` being the object as last read. A ConfigMap that is missing is
-    /// created. With `dry_run` nothing is written, and the answer is what would be.
+    /// Writes what a scan has found, `stored` being the object as last read. A missing ConfigMap is created. With
+    /// `dry_run` nothing is written, and the answer is what would be.
     ///
     /// # Errors
     /// [`WriteError`] says what to do.
@@ -130,61 +138,82 @@ impl CacheConfigMap {
         images: &Images,
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
-    ) -> Result<Outcome, WriteError> {
+    ) -> Result<WriteBack, WriteError> {
         let mut document = None;
-        let failed = |source| WriteError::Api { config_map: self.to_string(), source };
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                stored = cluster.get_config_map(&self.namespace, &self.name).await.map_err(failed)?;
+        let mut attempts = Attempts::new(ATTEMPTS, Duration::ZERO);
+        while attempts.next().await {
+            if attempts.is_repeated() {
+                let read = cluster.get_config_map(&self.namespace, &self.name).await;
+                stored = read.map_err(|error| self.api_error(error))?;
             }
-            let (written, must_write) = self.judge(stored.as_ref(), head, images)?;
-            let others = self.other_values_bytes(stored.as_ref());
-            let outcome = |document_bytes| Outcome {
-                written,
-                document_bytes,
-                values_bytes: document_bytes + others,
-                resource_version: None,
-            };
-            if !must_write {
-                let of_object = |object: &ConfigMapObject| object.values_bytes().saturating_sub(others);
-                return Ok(outcome(stored.as_ref().map_or(0, of_object)));
-            }
-            // Only now: most scans change nothing, and compressing takes longest.
-            let document = &*document.get_or_insert_with(|| off_worker(|| Stored::of(Document::encode(head, images))));
-            let outcome = outcome(document.len());
-            if outcome.values_bytes > CONFIG_MAP_BYTES_MAX {
-                return Err(WriteError::TooLarge { config_map: self.to_string(), bytes: outcome.values_bytes });
-            }
-            if dry_run {
-                return Ok(outcome);
-            }
-            let (namespace, name) = (&self.namespace, &self.name);
-            let members = self.members(document, stored.as_ref());
-            let done = match &stored {
-                None => cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await,
-                Some(object) if object.immutable => {
-                    return Err(WriteError::Immutable { namespace: namespace.clone(), name: name.clone() });
-                }
-                Some(object) => {
-                    let version = &object.metadata.resource_version;
-                    cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(version), members).await
-                }
-            };
-            match done {
-                Ok(object) => {
-                    let resource_version = Some(object.metadata.resource_version);
-                    return Ok(Outcome { resource_version, ..outcome });
-                }
-                Err(ApiError::Conflict(_)) => {}
-                // Deleted between our GET and our PATCH: it is made anew. A namespace that is missing stays so.
-                Err(ApiError::NotFound(_)) if stored.is_some() => {}
-                Err(source) => return Err(failed(source)),
+            let written = self.write_over(stored.as_ref(), cluster, head, images, &mut document, dry_run).await?;
+            if let Some(write_back) = written {
+                return Ok(write_back);
             }
         }
         Err(WriteError::Contended(self.to_string()))
     }
 
-    /// The document in its form; over what is there, without the other form's key: one write, one truth.
+    /// One attempt to write over `stored`; `None` where that has changed meanwhile. `document` keeps the encoded
+    /// document for the next attempt.
+    async fn write_over(
+        &self,
+        stored: Option<&ConfigMapObject>,
+        cluster: &Cluster,
+        head: &Head,
+        images: &Images,
+        document: &mut Option<Stored>,
+        dry_run: bool,
+    ) -> Result<Option<WriteBack>, WriteError> {
+        let written = self.compare(stored, head, images)?;
+        let others = self.other_values_bytes(stored);
+        let write_back = |document_bytes| {
+            let values_bytes = document_bytes + others;
+            WriteBack { written, document_bytes, values_bytes, resource_version: None }
+        };
+        if !written.is_write() {
+            return Ok(Some(write_back(stored.map_or(0, |object| object.values_bytes().saturating_sub(others)))));
+        }
+        // Most scans change nothing, and compressing takes longest: so it is done only now.
+        let document = &*document.get_or_insert_with(|| off_worker(|| Stored::of(Document::encode(head, images))));
+        let write_back = write_back(document.len());
+        if write_back.values_bytes > CONFIG_MAP_BYTES_MAX {
+            return Err(WriteError::TooLarge { config_map: self.to_string(), bytes: write_back.values_bytes });
+        }
+        if dry_run {
+            return Ok(Some(write_back));
+        }
+        let (namespace, name) = (&self.namespace, &self.name);
+        let members = self.members(document, stored);
+        let done = match stored {
+            None => cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await,
+            Some(object) if object.immutable => {
+                return Err(WriteError::Immutable { namespace: namespace.clone(), name: name.clone() });
+            }
+            Some(object) => {
+                let version = &object.metadata.resource_version;
+                cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(version), members).await
+            }
+        };
+        match done {
+            Ok(object) => {
+                let resource_version = Some(object.metadata.resource_version);
+                Ok(Some(WriteBack { resource_version, ..write_back }))
+            }
+            Err(ApiError::Conflict(_)) => Ok(None),
+            // Deleted between our GET and our PATCH: the next attempt creates it. Where it was missing before, it is the
+            // namespace that is missing, and stays so.
+            Err(ApiError::NotFound(_)) if stored.is_some() => Ok(None),
+            Err(error) => Err(self.api_error(error)),
+        }
+    }
+
+    fn api_error(&self, source: ApiError) -> WriteError {
+        WriteError::Api { config_map: self.to_string(), source }
+    }
+
+    /// The members of a write. Over an object that holds another form of the document (plain, compressed), that form's key
+    /// is removed: readers must not find two documents.
     pub(super) fn members(&self, document: &Stored, over: Option<&ConfigMapObject>) -> Value {
         let gzip_key = gzip_key(&self.key);
         let mut members = match document {
@@ -205,41 +234,36 @@ impl CacheConfigMap {
         members
     }
 
-    /// What writing over `stored` comes to, and whether it must be done at all.
-    pub(super) fn judge(
+    /// What a write over `stored` comes to. Nothing is written.
+    pub(super) fn compare(
         &self,
         stored: Option<&ConfigMapObject>,
         head: &Head,
         images: &Images,
-    ) -> Result<(Written, bool), WriteError> {
-        off_worker(|| self.compare(stored, head, images))
+    ) -> Result<Written, WriteError> {
+        off_worker(|| {
+            let json = stored.and_then(|object| self.stored(object)).and_then(|stored| stored.into_json().ok());
+            json.map_or(Ok(Written::Changed), |json| self.compare_json(&json, head, images))
+        })
     }
 
-    fn compare(
-        &self,
-        stored: Option<&ConfigMapObject>,
-        head: &Head,
-        images: &Images,
-    ) -> Result<(Written, bool), WriteError> {
-        let changed = Ok((Written::Changed, true));
-        let Some(stored) = stored.and_then(|object| self.stored(object)) else { return changed };
-        let Ok(json) = stored.into_json() else { return changed };
-        let stored_head = match Document::decode(&json) {
+    fn compare_json(&self, json: &[u8], head: &Head, images: &Images) -> Result<Written, WriteError> {
+        let stored_head = match Document::decode(json) {
             Ok(document) => document.head,
             Err(error @ DocumentError::TooNew { .. }) => {
                 return Err(WriteError::TooNew { config_map: self.to_string(), reason: error.to_string() });
             }
-            Err(_) => return changed,
+            Err(_) => return Ok(Written::Changed),
         };
         let (old, new) = (stored_head.scope.as_ref(), head.scope.as_ref());
         if old.zip(new).is_some_and(|(old, new)| old.covers(new) && !new.covers(old)) {
             return Err(WriteError::Narrower(self.to_string()));
         }
         if old == new && is_newer(&stored_head, head) {
-            return Ok((Written::NewerKept, false));
+            return Ok(Written::NewerKept);
         }
-        if Document::images(&json).as_ref() != Some(images) {
-            return changed;
+        if Document::images(json).as_ref() != Some(images) {
+            return Ok(Written::Changed);
         }
         let head_is_recent = old == new
             && match (stored_head.as_of, head.as_of) {
@@ -248,12 +272,12 @@ impl CacheConfigMap {
                 }
                 (_, new) => new.is_none(),
             };
-        Ok((Written::Unchanged, !head_is_recent))
+        Ok(if head_is_recent { Written::Unchanged } else { Written::HeadRenewed })
     }
 }
 
-/// Whether the stored scan began after ours. One that says it began long after ours is from a clock that was wrong,
-/// and must not shut out every scan until then.
+/// Whether the stored scan began after ours. A time long after ours comes from a clock that was wrong: it must not keep
+/// every scan out until then.
 fn is_newer(stored: &Head, ours: &Head) -> bool {
     match (stored.as_of, ours.as_of) {
         (Some(stored), Some(ours)) => {

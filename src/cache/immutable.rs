@@ -1,22 +1,23 @@
-//! The cache as immutable ConfigMaps: each document in one of its own, `NAME-HASH`, for whoever rolls its pods onto a
-//! new cache in place of having the kubelet swap files under them.
+//! The cache as immutable ConfigMaps: each document in one of its own, `NAME-HASH`, for workloads whose pods are rolled
+//! onto a new cache instead of having the kubelet swap files under them.
 //!
-//! HASH is of what the document says but for its time, so a cluster that has not changed gives the same name, and
-//! nothing is written. A label tells the versions of one cache from other ConfigMaps; an annotation says since when
-//! each is the current one, since an older version is current again when the cluster is again as it was.
+//! HASH is of the document without its time, so a cluster that has not changed gives the same name, and nothing is
+//! written. A label distinguishes the versions of one cache from other ConfigMaps. An annotation says since when each
+//! version is the current one: an older version becomes current again when the cluster is again as it was.
 //!
-//! Of two rebuilds at once that found different clusters the later to write wins; the next one mends what that was not.
+//! Of two rebuilds at once that found different clusters, the later write wins, and the next rebuild corrects it.
 
 mod volumes;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::configmap::{ATTEMPTS, CONFIG_MAP_BYTES_MAX, CacheConfigMap, FIELD_MANAGER, Outcome, WriteError, Written};
-use crate::cluster::{ApiError, Cluster, ConfigMapObject};
+use super::configmap::{ATTEMPTS, CacheConfigMap, FIELD_MANAGER, WriteBack, WriteError, Written};
+use crate::cluster::{ApiError, Attempts, CONFIG_MAP_BYTES_MAX, Cluster, ConfigMapObject};
 use crate::index::document::stored::Stored;
 use crate::index::document::{Document, Head, Images};
 
@@ -26,9 +27,9 @@ pub use volumes::{CacheVolumes, VolumeError};
 const CACHE_LABEL: &str = "pushroll.dev/cache";
 /// On each version: since when it is the current one, by the writer's clock.
 const CURRENT_SINCE_ANNOTATION: &str = "pushroll.dev/current-since";
-/// So many versions are kept: the current one, the one that pods may be rolling from, and one to go back to.
+/// How many versions are kept: the current one, the one that pods may be rolling from, and one to go back to.
 const VERSIONS_KEPT: usize = 3;
-/// Of the hash in a name: 40 bits, as kubectl's and kustomize's.
+/// Length of the hash in a name: 40 bits, as kubectl's and kustomize's.
 const HASH_BYTES: usize = 5;
 /// Kubernetes: `LabelValueMaxLength`.
 const LABEL_VALUE_BYTES_MAX: usize = 63;
@@ -46,7 +47,7 @@ pub struct CurrentVersion {
     /// The name of the ConfigMap that is current now (in a dry run: that would be).
     pub name: String,
     /// What the write came to.
-    pub outcome: Outcome,
+    pub write_back: WriteBack,
 }
 
 impl Versions {
@@ -71,7 +72,7 @@ impl Versions {
         Ok(())
     }
 
-    /// Makes what a scan has found the current version: creates it, unless it is there. A newer scan stays.
+    /// Makes what a scan has found the current version, and creates it unless it exists. A newer scan stays.
     ///
     /// # Errors
     /// [`WriteError`] says what to do.
@@ -84,48 +85,66 @@ impl Versions {
     ) -> Result<CurrentVersion, WriteError> {
         let config_map = self.named(&version_name(&self.cache.name, head, images));
         let document = Stored::of(Document::encode(head, images));
-        let failed = |source| WriteError::Api { config_map: config_map.to_string(), source };
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
+        let mut attempts = Attempts::new(ATTEMPTS, Duration::ZERO);
+        while attempts.next().await {
+            if attempts.is_repeated() {
                 self.look(cluster).await?;
             }
-            let known = self.known.iter().find(|version| version.metadata.name == config_map.name);
-            if let Some(version) = known
-                && !config_map.is_version_of(version, images)
-            {
-                return Err(WriteError::NotThatVersion(config_map.to_string()));
-            }
-            if let Some(current) = self.known.first() {
-                let current_name = &current.metadata.name;
-                let (written, _) = self.named(current_name).judge(Some(current), head, images)?;
-                if written == Written::NewerKept || *current_name == config_map.name {
-                    let written = if written == Written::NewerKept { written } else { Written::Unchanged };
-                    return Ok(version_left(current_name, written, current.values_bytes()));
-                }
-            }
-            let bytes = known.map_or(document.len(), ConfigMapObject::values_bytes);
-            if bytes > CONFIG_MAP_BYTES_MAX {
-                return Err(WriteError::TooLarge { config_map: config_map.to_string(), bytes });
-            }
-            if dry_run {
-                return Ok(version_left(&config_map.name, Written::Changed, bytes));
-            }
-            match self.put(cluster, &config_map, &document, known).await {
-                Ok(_) => return Ok(version_left(&config_map.name, Written::Changed, bytes)),
-                Err(ApiError::Conflict(_)) if known.is_none() => {
-                    self.look(cluster).await?;
-                    if !self.known.iter().any(|version| version.metadata.name == config_map.name) {
-                        // It exists without our label: whose it is, we do not know.
-                        return Err(WriteError::NotThatVersion(config_map.to_string()));
-                    }
-                }
-                // Changed, or deleted, since we looked. A namespace that is missing stays so.
-                Err(ApiError::Conflict(_)) => {}
-                Err(ApiError::NotFound(_)) if known.is_some() => {}
-                Err(source) => return Err(failed(source)),
+            if let Some(current) = self.write_version(cluster, &config_map, &document, head, images, dry_run).await? {
+                return Ok(current);
             }
         }
         Err(WriteError::Contended(config_map.to_string()))
+    }
+
+    /// One attempt; `None` where the versions have changed since they were listed.
+    async fn write_version(
+        &mut self,
+        cluster: &Cluster,
+        config_map: &CacheConfigMap,
+        document: &Stored,
+        head: &Head,
+        images: &Images,
+        dry_run: bool,
+    ) -> Result<Option<CurrentVersion>, WriteError> {
+        let known = self.known.iter().find(|version| version.metadata.name == config_map.name);
+        if let Some(version) = known
+            && !config_map.is_version_of(version, images)
+        {
+            return Err(WriteError::NotThatVersion(config_map.to_string()));
+        }
+        if let Some(current) = self.known.first() {
+            let current_name = &current.metadata.name;
+            let written = self.named(current_name).compare(Some(current), head, images)?;
+            if written == Written::NewerKept || *current_name == config_map.name {
+                let written = if written == Written::NewerKept { written } else { Written::Unchanged };
+                return Ok(Some(version_left(current_name, written, current.values_bytes())));
+            }
+        }
+        let bytes = known.map_or(document.len(), ConfigMapObject::values_bytes);
+        if bytes > CONFIG_MAP_BYTES_MAX {
+            return Err(WriteError::TooLarge { config_map: config_map.to_string(), bytes });
+        }
+        let current = version_left(&config_map.name, Written::Changed, bytes);
+        if dry_run {
+            return Ok(Some(current));
+        }
+        match self.put(cluster, config_map, document, known).await {
+            Ok(_) => Ok(Some(current)),
+            Err(ApiError::Conflict(_)) if known.is_none() => {
+                self.look(cluster).await?;
+                if self.known.iter().any(|version| version.metadata.name == config_map.name) {
+                    return Ok(None);
+                }
+                // It exists without our label: it may belong to anyone.
+                Err(WriteError::NotThatVersion(config_map.to_string()))
+            }
+            // Changed, or deleted, since it was listed. Where it was not there before, it is the namespace that is missing,
+            // and stays so.
+            Err(ApiError::Conflict(_)) => Ok(None),
+            Err(ApiError::NotFound(_)) if known.is_some() => Ok(None),
+            Err(source) => Err(WriteError::Api { config_map: config_map.to_string(), source }),
+        }
     }
 
     /// Creates a version, or makes the one that is `known` the current one.
@@ -152,8 +171,8 @@ impl Versions {
         cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await
     }
 
-    /// Deletes the versions that are older than the last three, `current` among them; `in_use` stay whatever their age.
-    /// Returns the names of those it deleted.
+    /// Deletes the versions that are older than the last three, of which `current` is one; those `in_use` stay at any age.
+    /// Returns the names of the deleted ones.
     ///
     /// # Errors
     /// [`WriteError::NotDeleted`]
@@ -173,7 +192,7 @@ impl Versions {
                 let resource_version = &version.metadata.resource_version;
                 match cluster.delete_config_map(&self.cache.namespace, name, resource_version).await {
                     Ok(()) => {}
-                    // Gone already, or changed: another has made it the current one.
+                    // Gone already, or changed: another rebuild has made it the current one.
                     Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => continue,
                     Err(source) => {
                         return Err(WriteError::NotDeleted { config_map: self.named(name).to_string(), source });
@@ -189,7 +208,7 @@ impl Versions {
         CacheConfigMap { name: name.to_owned(), ..self.cache.clone() }
     }
 
-    /// A time after that of every version, though another's clock be ahead of ours.
+    /// A time after that of every version, even one that a writer with a fast clock has made current.
     fn next(&self, now: Timestamp) -> Timestamp {
         let after = |last: Timestamp| last.checked_add(SignedDuration::from_micros(1)).unwrap_or(last);
         self.known.first().and_then(current_since).map_or(now, |last| now.max(after(last)))
@@ -213,11 +232,11 @@ impl CacheConfigMap {
 }
 
 fn version_left(name: &str, written: Written, bytes: usize) -> CurrentVersion {
-    let outcome = Outcome { written, document_bytes: bytes, values_bytes: bytes, resource_version: None };
-    CurrentVersion { name: name.to_owned(), outcome }
+    let write_back = WriteBack { written, document_bytes: bytes, values_bytes: bytes, resource_version: None };
+    CurrentVersion { name: name.to_owned(), write_back }
 }
 
-/// `NAME-HASH`: what the document says, but for its time.
+/// `NAME-HASH`; the hash is of the document without its time.
 fn version_name(cache: &str, head: &Head, images: &Images) -> String {
     let timeless = Head { as_of: None, scope: head.scope.clone() };
     let hash = digest(&SHA256, Document::encode(&timeless, images).as_bytes());

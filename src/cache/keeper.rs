@@ -1,52 +1,58 @@
-//! Keeping the ConfigMap up to date from the watch: for the next cold start, and for whoever else reads it.
+//! Keeps the ConfigMap up to date from the watch: for the next cold start, and for its other readers.
 //!
 //! At most once an interval, and by the one replica that holds a Lease. The Lease only avoids duplicate work; the write's
 //! own precondition keeps an older index from replacing a newer one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Tier;
 use super::configmap::{HEAD_REFRESH, Written};
-use super::resolver::Resolver;
-use super::scan::Scan;
+use super::configmap_tier::ConfigMapTier;
 use super::watch::Watch;
-use crate::cluster::{ApiError, LeaseHolder, LeaseState};
+use crate::cluster::{ApiError, Cluster, LeaseHolder, LeaseState};
+use crate::index::Scope;
 use crate::index::document::Head;
 
 /// For how long a replica that has written holds the Lease.
 const LEASE: Duration = Duration::from_secs(15);
-/// After a failure, which the board shows.
+/// After a failure, which the status of the tier shows.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// Keeps the ConfigMap of `resolver` until `shutdown`, writing at most once an `interval`.
-pub(super) async fn run(watch: &Watch, resolver: &Resolver, interval: Duration, shutdown: CancellationToken) {
-    let config_map = resolver.config_map();
-    let lease = LeaseHolder::new(&config_map.namespace, &config_map.name, watch.identity().to_owned(), LEASE);
-    let mut keeper = Keeper { watch, resolver, lease, told: None };
-    shutdown.run_until_cancelled(keeper.keep(interval)).await;
-}
-
-struct Keeper<'a> {
-    watch: &'a Watch,
-    resolver: &'a Resolver,
+#[derive(Debug)]
+pub(super) struct Keeper {
+    watch: Arc<Watch>,
+    config_map: Arc<ConfigMapTier>,
+    cluster: Cluster,
+    scope: Scope,
     lease: LeaseHolder,
-    /// What was said of why there is no Lease to be had.
-    told: Option<String>,
+    /// The error of the Lease that was logged last.
+    logged_error: Option<String>,
 }
 
-impl Keeper<'_> {
+impl Keeper {
+    pub(super) fn new(watch: Arc<Watch>, config_map: Arc<ConfigMapTier>, cluster: Cluster, scope: Scope) -> Self {
+        let cache = config_map.config_map();
+        let lease = LeaseHolder::new(&cache.namespace, &cache.name, watch.identity().to_owned(), LEASE);
+        Self { watch, config_map, cluster, scope, lease, logged_error: None }
+    }
+
+    /// Keeps the ConfigMap up to date until `shutdown`, writing at most once an `interval`.
+    pub(super) async fn run(mut self, interval: Duration, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.keep(interval)).await;
+    }
+
     async fn keep(&mut self, interval: Duration) {
         let mut versions = self.watch.versions();
         while versions.changed().await.is_ok() {
-            // The head of a document that stays as it is gets older, and is renewed.
             while let Some(wait) = self.write().await {
                 tokio::time::sleep(wait.max(interval)).await;
             }
             tokio::time::sleep(interval).await;
             if versions.has_changed().is_ok_and(|changed| !changed) {
-                // Half of it: a head that is just too young must not wait for as long again.
+                // Without a change of the cluster the document's time must still be renewed. This looks twice as often
+                // as that is due: a head that is almost old enough must not wait for a whole period more.
                 let _ = tokio::time::timeout(HEAD_REFRESH / 2, versions.changed()).await;
                 versions.mark_changed();
             }
@@ -55,57 +61,46 @@ impl Keeper<'_> {
 
     /// Writes what the watch sees, if the ConfigMap does not have it. `Some`: look again after that time.
     async fn write(&mut self) -> Option<Duration> {
-        let resolver = self.resolver;
         let life = self.watch.life();
         if !life.is_live() {
-            // Its next index wakes us.
+            // The next index of the watch wakes the loop.
             return None;
         }
-        let Ok(stored) = resolver.read_config_map().await else { return Some(RETRY) };
-        let head = Head { as_of: life.as_of(), scope: Some(resolver.scope().clone()) };
-        let scan = Scan { images: self.watch.images().await?, head, began: std::time::Instant::now() };
-        // What is known of a kind goes when its watch breaks.
+        let Ok(stored) = self.config_map.read().await else { return Some(RETRY) };
+        let head = Head { as_of: life.as_of(), scope: Some(self.scope.clone()) };
+        let images = self.watch.images().await?;
+        // A watch that breaks forgets its objects: they may be missing from these images.
         if !life.is_live() {
             return None;
         }
-        match resolver.config_map().judge(stored.as_ref(), &scan.head, &scan.images) {
-            // A scan or another replica was there. What we see may be newer than we can tell: that takes another
-            // watch request.
-            Ok((Written::NewerKept, _)) => {
-                resolver.board().not_written(Tier::ConfigMap, None);
-                return Some(self.watch.certainty());
-            }
-            Ok((_, false)) => {
-                resolver.board().not_written(Tier::ConfigMap, None);
-                return None;
-            }
-            Ok((_, true)) => {}
-            Err(error) => {
-                resolver.board().not_written(Tier::ConfigMap, Some(error.to_string()));
-                return Some(RETRY);
-            }
+        match self.config_map.compare(stored.as_ref(), &head, &images) {
+            // A scan or another replica has written. What the watch sees may be newer than its `as_of` says; the next
+            // watch request tells.
+            Ok(Written::NewerKept) => return Some(self.watch.certainty()),
+            Ok(written) if !written.is_write() => return None,
+            Ok(_) => {}
+            Err(_) => return Some(RETRY),
         }
-        match self.lease.take(resolver.cluster()).await {
+        match self.lease.take(&self.cluster).await {
             Ok(LeaseState::Ours) => {}
-            // A Lease that something else has written may claim to be held for years.
+            // The Lease may have been written by hand, and claim to be held for years.
             Ok(LeaseState::Theirs(left)) => return Some(left.min(RETRY)),
-            // The Lease only avoids duplicate work; continue without it.
-            Err(error) => self.tell(&error),
+            // Without a Lease replicas may do the same work twice, which does no harm.
+            Err(error) => self.log_lease_error(&error),
         }
-        match resolver.write_back(&scan, stored).await {
+        match self.config_map.write_back(&head, &images, stored).await {
             Ok(_) => None,
             Err(_) => Some(RETRY),
         }
     }
 
-    fn tell(&mut self, error: &ApiError) {
+    /// Logs an error once, until there is another.
+    fn log_lease_error(&mut self, error: &ApiError) {
         let error = error.to_string();
-        if self.told.as_ref() != Some(&error) {
-            tracing::warn!(
-                "without a Lease every replica writes the ConfigMap {}: {error}",
-                self.resolver.config_map()
-            );
-            self.told = Some(error);
+        if self.logged_error.as_ref() != Some(&error) {
+            let config_map = self.config_map.config_map();
+            tracing::warn!("without a Lease every replica writes the ConfigMap {config_map}: {error}");
+            self.logged_error = Some(error);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The mount: reading a key of a ConfigMap volume without ever seeing half of it.
+//! The mount: reads a key of a ConfigMap volume, never half of an update.
 //!
 //! The kubelet writes each version of a volume to a directory of its own and then swaps the link `..data`
 //! to it in one rename; a file is never rewritten in place (Kubernetes: `pkg/volume/util/atomic_writer.go`).
 //! So the link's target names a version: a change of it is a change of content, and a file opened under
-//! it is whole. Inodes and times say nothing: they are reused and kept.
+//! it is whole. Inodes and times do not help: they may be the same in two versions.
 //!
 //! A file without `..data` beside it is a `subPath` mount, which the kubelet never updates, or a plain
 //! file: it is followed by time, size and inode.
@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The kubelet removes the old version right after the swap: a read that loses the race begins again.
+/// The kubelet removes the old version right after the swap; a read that finds it gone begins again.
 const ATTEMPTS: usize = 10;
 
 /// Reads the first of some keys that a mounted ConfigMap has.
@@ -37,14 +37,14 @@ pub enum Version {
     Plain(i64, i64, u64, u64),
 }
 
-/// The content of a key, and of which version it is.
+/// The content of a key in one version of the mount.
 #[derive(Debug)]
 pub struct MountedFile {
-    /// Which version.
+    /// The version that was read.
     pub version: Version,
-    /// Which of the keys.
+    /// The key that was there.
     pub key: String,
-    /// The content, whole.
+    /// The whole content.
     pub bytes: Vec<u8>,
 }
 
@@ -62,7 +62,7 @@ pub enum MountError {
         /// The keys.
         keys: String,
     },
-    /// The system refuses.
+    /// Any other error of the file system.
     #[error("{path} cannot be read: {source}")]
     Io {
         /// What was read.
@@ -106,7 +106,7 @@ impl MountReader {
             })?;
             match found {
                 Some(file) => return Ok(file),
-                // Not there, or no longer: only if the version is still the same, the keys are not in it.
+                // If the version is still the same, it has none of the keys. Else it was removed during the read.
                 None if self.link_target().is_ok_and(|now| now == target) => return Err(self.no_key()),
                 None => {}
             }
@@ -120,7 +120,7 @@ impl MountReader {
     fn read_plain(&self) -> Result<MountedFile, MountError> {
         let found = self.first(|key| {
             let path = self.directory.join(key);
-            // The version is taken before the content: a write in between is seen as a change at the next poll.
+            // The version is taken before the content, so that the next poll notices a write in between.
             let version = plain_version(&std::fs::metadata(&path)?);
             Ok(MountedFile { version, key: key.to_owned(), bytes: std::fs::read(&path)? })
         })?;
@@ -131,7 +131,7 @@ impl MountReader {
         }
     }
 
-    /// What `read` gives for the first key that exists.
+    /// Calls `read` with each key, and returns its result for the first that exists.
     fn first(&self, read: impl Fn(&str) -> io::Result<MountedFile>) -> Result<Option<MountedFile>, MountError> {
         for key in &self.keys {
             match read(key) {

@@ -1,15 +1,15 @@
-//! Work that computes for long, away from the threads that answer pushes: a document of a full ConfigMap takes tens of
-//! milliseconds to compress, and as long as all workers do that, nobody is answered.
+//! Long computations, away from the threads that answer pushes. To compress the document of a full ConfigMap takes tens
+//! of milliseconds; while all worker threads do such work, no push is answered.
 //!
 //! It must not know what the work is.
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Does `work` where it is. Of a runtime with several threads, another takes over what waits for this one.
+/// Does `work` on this thread; in a runtime of several threads, another thread takes over its other tasks.
 pub(super) fn off_worker<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        // A command's runtime of one thread has nobody else to answer.
+        // The runtime of a command has one thread, and nothing else to do.
         _ => work(),
     }
 }

@@ -1,27 +1,27 @@
-//! Freshness: whether an index is *proven* for a push, so that what it does not name need not be looked for.
+//! Freshness: whether an index is *proven* for a push, so that no workload outside it need be looked for.
 //!
 //! A workload created after a push pulls the new image by itself; one created before it must be found. An
 //! index proves that nothing was missed when it covers the whole scope and its scan began after the push:
-//! either after we received it (causality, no clock), or after it was published, by the clocks. An index that
-//! follows a live watch proves it for every push ([`super::watch`] says what that leaves open).
+//! either after we received the push (no clock is needed), or after it was published, by the clocks. An index of a live
+//! watch is proven for every push ([`super::watch`] says where that falls short).
 //!
 //! The clocks are two: `as_of` is the API server's, the publish time is Pub/Sub's. They are compared only while
-//! both are known to agree with ours ([`Clocks`], [`PublisherClock`]); a clock that is minutes off, ours
-//! or theirs, must cost a scan, never a missed workload.
+//! both are known to agree with ours ([`Clocks`], [`PublisherClock`]). A clock that is minutes off, ours or another, may
+//! cost a scan, but never a missed workload.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::LoadedIndex;
+use super::loaded_index::LoadedIndex;
 use crate::clock::{Clocks, PublisherClock};
 
-/// What someone who waits for an index needs of it.
+/// How good an index must be.
 #[derive(Debug, Clone, Copy)]
 pub enum Need {
     /// Any index will do: the start of the service.
     Any,
-    /// Nothing that existed at these times may be missing.
+    /// It must not miss a workload that existed when a push was published and received.
     Proof {
         /// When we received the push.
         received: Instant,
@@ -29,7 +29,7 @@ pub enum Need {
         published: Timestamp,
     },
     /// A scan that began after this.
-    Scan(Instant),
+    ScanSince(Instant),
 }
 
 impl Need {
@@ -38,7 +38,7 @@ impl Need {
         let Some(loaded) = loaded else { return false };
         match *self {
             Self::Any => true,
-            Self::Scan(after) => loaded.scan_began.is_some_and(|began| began >= after),
+            Self::ScanSince(after) => loaded.scan_began.is_some_and(|began| began >= after),
             Self::Proof { received, published } => {
                 loaded.covers_scope
                     && (loaded.is_live()

@@ -1,4 +1,4 @@
-//! The scan: who runs what, from a LIST of every kind. Whole or an error, never a part.
+//! The scan: which workloads run which images, from a LIST of every kind. It is complete, or an error.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ use crate::workload::WorkloadKind;
 /// What a scan has found, and when it began.
 #[derive(Debug)]
 pub struct Scan {
-    /// References as written to who runs them.
+    /// Image references as they are written, with the workloads that run them.
     pub images: Images,
-    /// What it has seen, and a time by the API server's clock at which it had not begun yet.
+    /// The namespaces that it has seen, and a time by the API server's clock just before it began.
     pub head: Head,
     /// When it began.
     pub began: Instant,
@@ -33,9 +33,9 @@ pub struct ScanError {
 
 /// Lists every kind in every namespace of `scope`.
 ///
-/// `as_of` is the API server's time of its last answer before the first LIST: a caller that has just made a
-/// call (the GET of the ConfigMap) makes it a sharp one. It is unknown where there was none, or where that answer's
-/// clock was further than `clock_margin` from ours.
+/// `as_of` is the API server's time of its last answer before the first LIST, so a caller makes a call just before (the
+/// GET of the ConfigMap). It is unknown where there was no such answer, or where the API server's clock was further than
+/// `clock_margin` from ours.
 ///
 /// # Errors
 /// The first LIST that failed.

@@ -1,18 +1,18 @@
-//! How each tier is doing: for `/v1/status`, and for one log line whenever that changes.
+//! How each tier is doing, for `/v1/status` and the log.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::Tier;
+use super::loaded_index::Tier;
 
-/// One tier, as it was last seen.
+/// How one tier is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TierStatus {
-    /// What its last document or scan said of its time.
+    /// The time as of which its last index was true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
     /// When it last gave an index, by our clock.
@@ -24,21 +24,21 @@ pub struct TierStatus {
     /// Why it gives none now; an index from before is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why it could not be written the last time; it may be read all the same.
+    /// Why the last write of it failed; it may be readable all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_error: Option<String>,
-    /// Its last document says of itself that it is older than the index in memory, which stays.
+    /// Its last document is older than the index in memory, which stays.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub older_than_memory: bool,
-    /// Whether it is trusted now, unasked; of the watch alone.
+    /// Of the watch alone: whether it is trusted now without a call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
-    /// What is odd about it.
+    /// What somebody should look at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Every tier.
+/// How every tier is doing.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Tiers {
     /// The file in our own pod.
@@ -60,38 +60,36 @@ pub struct FailedTier {
     pub reason: String,
 }
 
-/// Where the tiers report.
+/// The status of every tier. Logs each change once.
 #[derive(Debug, Default)]
-pub struct Board {
+pub(super) struct TierStatuses {
     tiers: Mutex<Tiers>,
-    /// Those of `tiers` that have an error: read for every answer, without a lock.
+    /// The tiers that have an error. Every answer reads this, without a lock.
     failed: ArcSwap<Vec<FailedTier>>,
 }
 
-impl Board {
-    /// All tiers as they are now.
-    pub fn tiers(&self) -> Tiers {
-        self.lock().clone()
+impl TierStatuses {
+    pub(super) fn all(&self) -> Tiers {
+        self.tiers.lock().clone()
     }
 
-    /// The tiers that give no index now.
-    pub fn failed_tiers(&self) -> Vec<FailedTier> {
+    pub(super) fn failed(&self) -> Vec<FailedTier> {
         self.failed.load().to_vec()
     }
 
     /// A tier gave an index.
-    pub fn loaded(&self, tier: Tier, status: TierStatus) {
+    pub(super) fn set_loaded(&self, tier: Tier, status: TierStatus) {
         self.replace(tier, |before| TierStatus { write_error: before.write_error.clone(), ..status });
     }
 
-    /// A tier was written: whatever was wrong with it is no more.
-    pub fn written(&self, tier: Tier, status: TierStatus) {
+    /// A tier was written: an earlier error of it is over.
+    pub(super) fn set_written(&self, tier: Tier, status: TierStatus) {
         self.replace(tier, |before| TierStatus { loaded_at: before.loaded_at, ..status });
     }
 
-    /// Logs what is new: a warning that stands already was told.
+    /// Logs the warnings that are new, and that an error is over.
     fn replace(&self, tier: Tier, status: impl FnOnce(&TierStatus) -> TierStatus) {
-        let mut tiers = self.lock();
+        let mut tiers = self.tiers.lock();
         let slot = tiers.slot(tier);
         let status = status(slot);
         let recovered = slot.error.is_some();
@@ -110,9 +108,9 @@ impl Board {
         }
     }
 
-    /// A write of a tier failed, or (`None`) there was nothing to write. Logged once for each different error.
-    pub fn not_written(&self, tier: Tier, error: Option<String>) {
-        let mut tiers = self.lock();
+    /// A write of a tier failed, or (`None`) there was nothing to write.
+    pub(super) fn set_write_error(&self, tier: Tier, error: Option<String>) {
+        let mut tiers = self.tiers.lock();
         let slot = tiers.slot(tier);
         let news = error.clone().filter(|error| slot.write_error.as_ref() != Some(error));
         slot.write_error = error;
@@ -122,26 +120,25 @@ impl Board {
         }
     }
 
-    /// Something about a tier that its documents do not tell: whether this warning stands. Logged when it begins to;
-    /// the tier's next document withdraws it.
-    pub fn set_warning(&self, tier: Tier, warning: &str, stands: bool) {
-        let mut tiers = self.lock();
+    /// Adds or removes a warning that does not come from the tier's document. The tier's next document removes it, too.
+    pub(super) fn set_warning(&self, tier: Tier, warning: &str, applies: bool) {
+        let mut tiers = self.tiers.lock();
         let warnings = &mut tiers.slot(tier).warnings;
-        let stood = warnings.iter().any(|known| known == warning);
-        if stands && !stood {
+        let did_apply = warnings.iter().any(|known| known == warning);
+        if applies && !did_apply {
             warnings.push(warning.to_owned());
-        } else if !stands {
+        } else if !applies {
             warnings.retain(|known| known != warning);
         }
         drop(tiers);
-        if stands && !stood {
+        if applies && !did_apply {
             tracing::warn!(tier = tier.as_str(), "{warning}");
         }
     }
 
-    /// A tier gave none. Logged once for each different error; returns whether this one is news.
-    pub fn failed(&self, tier: Tier, error: String) -> bool {
-        let mut tiers = self.lock();
+    /// A tier gave none. Returns whether it had another error before, or none.
+    pub(super) fn set_failed(&self, tier: Tier, error: String) -> bool {
+        let mut tiers = self.tiers.lock();
         let slot = tiers.slot(tier);
         let is_news = slot.error.as_ref() != Some(&error);
         if is_news {
@@ -153,10 +150,6 @@ impl Board {
             tracing::warn!(tier = tier.as_str(), "{error}");
         }
         is_news
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Tiers> {
-        self.tiers.lock()
     }
 }
 

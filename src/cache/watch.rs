@@ -1,18 +1,16 @@
 //! The watch: an index that follows the cluster, event by event. While it is live it counts as proven.
 //!
 //! ```text
-//! follow    one for each kind and namespace: LIST, then events, into WatchedWorkloads; anew when it breaks or hangs
+//! follow    one for each kind and namespace: LIST, then events, into WatchedWorkloads; again when it breaks or hangs
 //! rebuild   a new index when the images of a workload have changed
-//! keeper    the ConfigMap follows the index, for the next cold start
 //! ```
 //!
-//! What the promise leaves open: a watch that hangs is trusted until its patience is over, an API server may tell of a
+//! What a live watch does not prove: a watch that hangs is trusted until its patience is over, an API server may report a
 //! change a moment after it was made, and the index follows a moment later. Pods take longer than these moments to be
-//! made and to pull; a workload that was created, and pulled, within the patience of a hanging watch can be missed by a
-//! push in that same time. An API server that goes on answering from a watch cache of its own that has fallen behind
-//! etcd cannot be told from one where nothing happens.
+//! made and to pull; but a workload that was created, and pulled, within the patience of a hanging watch can be missed by
+//! a push in that same time. And an API server whose own watch cache has fallen behind etcd looks like one where nothing
+//! happens.
 
-mod life;
 mod pauses;
 
 use std::sync::Arc;
@@ -24,52 +22,47 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use life::WatchLife;
 use pauses::Pauses;
 
-use super::Tier;
-use super::resolver::Resolver;
+use super::current::CurrentIndex;
+use super::loaded_index::Tier;
+use super::watch_life::WatchLife;
 use crate::cluster::{ApiError, Cluster, Pulse, WatchEvent, WatchedWorkloads};
-use crate::index::Scope;
 use crate::index::document::{self, Images};
 use crate::workload::WorkloadKind;
 
 /// How the watch is set up.
 #[derive(Debug, Clone)]
 pub struct WatchConfig {
-    /// How long one watch request lasts, in whole seconds; that it ends is the sign of life of a watch without events.
+    /// How long one watch request lasts, in whole seconds. Its end is the sign of life of a watch without events.
     pub request: Duration,
     /// For how long a watch without a sign of life is trusted.
     pub patience: Duration,
-    /// Whether a decision looks at the labels of workloads (`--selector`): else they need not be in memory.
+    /// Whether to keep the labels of workloads in memory: a decision looks at them only with `--selector`.
     pub keep_labels: bool,
-    /// What tells this replica from the others, in the Lease by which they take turns at writing the ConfigMap.
+    /// The name of this replica in the Lease by which replicas take turns at writing the ConfigMap.
     pub identity: String,
 }
 
-/// After each new index: four times as long as it took, so that making them takes a fifth of a processor, but at most
-/// this.
+/// The pause after each new index is four times as long as the index took, so that this takes a fifth of a processor; but
+/// it is never longer than this.
 const REBUILD_PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// The watch of every kind.
 #[derive(Debug)]
 pub struct Watch {
     config: WatchConfig,
-    margin: Duration,
+    cluster: Cluster,
+    current: Arc<CurrentIndex>,
     sources: Vec<Source>,
     workloads: Arc<WatchedWorkloads>,
+    /// The images of a workload have changed, or a watch has caught up: there is an index to be made.
     changed: Notify,
-    phase: watch::Sender<Phase>,
+    /// Whether it has been live, or has failed. Until then the first LISTs are under way, and a scan would do the same
+    /// work again.
+    has_begun: watch::Sender<bool>,
     /// Counts the indexes that it has made.
     version: watch::Sender<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The first LISTs are under way: a scan would do the same work again.
-    Beginning,
-    /// It has been live, or has failed.
-    Begun,
 }
 
 /// One list and watch.
@@ -95,19 +88,20 @@ impl WatchConfig {
 // === impl Watch ===
 
 impl Watch {
-    /// A watch of every kind in every namespace of `scope`; [`Watch::run`] begins it.
-    pub(super) fn new(config: WatchConfig, scope: &Scope, margin: Duration, workloads: Arc<WatchedWorkloads>) -> Self {
+    /// A watch of every kind in every namespace of the scope; [`Watch::run`] begins it.
+    pub(super) fn new(config: WatchConfig, cluster: Cluster, current: Arc<CurrentIndex>) -> Self {
         let source = |(kind, namespace): (WorkloadKind, Option<&str>)| {
             let pulse = Arc::new(Pulse::new(config.patience));
             Source { kind, namespace: namespace.map(str::to_owned), pulse, listed: AtomicU64::new(0) }
         };
-        let of_kind = |kind| scope.namespaces().into_iter().map(move |namespace| (kind, namespace));
+        let of_kind = |kind| current.scope().namespaces().into_iter().map(move |namespace| (kind, namespace));
         let sources = WorkloadKind::ALL.into_iter().flat_map(of_kind).map(source).collect();
-        let (phase, version) = (watch::Sender::new(Phase::Beginning), watch::Sender::new(0));
-        Self { config, margin, sources, workloads, changed: Notify::new(), phase, version }
+        let (has_begun, version) = (watch::Sender::new(false), watch::Sender::new(0));
+        let (workloads, changed) = (cluster.watched(), Notify::new());
+        Self { config, cluster, current, sources, workloads, changed, has_begun, version }
     }
 
-    /// Of an index that is made now.
+    /// What an index that is made now would rest on.
     pub(super) fn life(&self) -> WatchLife {
         let pulses = self.sources.iter().map(|source| (Arc::clone(&source.pulse), source.pulse.listing()));
         WatchLife { pulses: pulses.collect() }
@@ -118,12 +112,12 @@ impl Watch {
         &self.config.identity
     }
 
-    /// How long after a change [`WatchLife::as_of`] says that it was seen, at the most: as long as two requests.
+    /// [`WatchLife::as_of`] is later than a change at the latest this long after it: two requests.
     pub(super) fn certainty(&self) -> Duration {
         self.config.request * 2
     }
 
-    /// What it sees, in the order in which it is stored.
+    /// The images of all workloads, in the order of the document; `None` where that panicked.
     pub(super) async fn images(&self) -> Option<Images> {
         let workloads = Arc::clone(&self.workloads);
         tokio::task::spawn_blocking(move || images_of(&workloads)).await.ok()
@@ -134,38 +128,40 @@ impl Watch {
         self.version.subscribe()
     }
 
-    /// Waits until it is live for the first time or has failed: not for ever, for a LIST may take its time.
-    pub(super) async fn begun(&self) {
-        let mut phases = self.phase.subscribe();
-        let _ = tokio::time::timeout(self.config.patience, phases.wait_for(|phase| *phase == Phase::Begun)).await;
+    /// Waits until it is live for the first time or has failed, but not longer than its patience: a LIST may take long.
+    pub(super) async fn until_begun(&self) {
+        let mut has_begun = self.has_begun.subscribe();
+        let _ = tokio::time::timeout(self.config.patience, has_begun.wait_for(|has_begun| *has_begun)).await;
     }
 
     /// Watches until `shutdown`.
-    pub(super) async fn run(&self, resolver: &Resolver, shutdown: CancellationToken) {
-        let sources = join_all(self.sources.iter().map(|source| self.follow(source, resolver)));
-        shutdown.run_until_cancelled(async { tokio::join!(sources, self.rebuild_on_change(resolver)) }).await;
+    pub(super) async fn run(&self, shutdown: CancellationToken) {
+        let sources = join_all(self.sources.iter().map(|source| self.follow(source)));
+        shutdown.run_until_cancelled(async { tokio::join!(sources, self.rebuild_on_change()) }).await;
     }
 
-    /// Begins a watch, and begins it anew whenever it is broken.
-    async fn follow(&self, source: &Source, resolver: &Resolver) {
+    /// Begins a watch, and begins it again whenever it is broken.
+    async fn follow(&self, source: &Source) {
         let mut pauses = Pauses::default();
         loop {
-            let error = self.follow_until_broken(source, resolver.cluster(), &mut pauses).await;
+            let error = self.follow_until_broken(source, &mut pauses).await;
             source.pulse.broken();
-            // The next LIST needs the room.
+            // The next LIST brings all objects again: they must not be in memory twice.
             self.workloads.replace(source.kind, source.namespace.as_deref(), []);
             let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
-            resolver.tier_failed(Tier::Watch, format!("the watch of {} of {namespace}: {error}", source.kind.plural()));
-            self.phase.send_replace(Phase::Begun);
+            let error_of_watch = format!("the watch of {} of {namespace}: {error}", source.kind.plural());
+            self.current.tier_failed(Tier::Watch, error_of_watch);
+            self.has_begun.send_replace(true);
             tokio::time::sleep(pauses.after(&error)).await;
         }
     }
 
-    async fn follow_until_broken(&self, source: &Source, cluster: &Cluster, pauses: &mut Pauses) -> ApiError {
+    async fn follow_until_broken(&self, source: &Source, pauses: &mut Pauses) -> ApiError {
         let Source { kind, namespace, pulse, listed: last_listed } = source;
         let namespace = namespace.as_deref();
         let WatchConfig { request, keep_labels, .. } = self.config;
-        let mut events = cluster.watch_workloads(*kind, namespace, pulse, request, self.margin, keep_labels);
+        let margin = self.current.clock_margin();
+        let mut events = self.cluster.watch_workloads(*kind, namespace, pulse, request, margin, keep_labels);
         let (mut listed, mut interrupted) = (Vec::new(), None);
         loop {
             let event = tokio::select! {
@@ -214,7 +210,7 @@ impl Watch {
         }
     }
 
-    /// Ends when a watch that has begun shows no sign of life any more; a LIST has time limits of its own.
+    /// Ends when an open watch has shown no sign of life for too long; a LIST has time limits of its own.
     async fn hangs(&self, pulse: &Pulse) {
         loop {
             match self.config.patience.checked_sub(pulse.silence().unwrap_or_default()) {
@@ -224,9 +220,9 @@ impl Watch {
         }
     }
 
-    /// Makes a new index whenever the images of a workload have changed, as long as no watch is broken: what is known
-    /// of a kind whose watch is broken is older than a scan.
-    async fn rebuild_on_change(&self, resolver: &Resolver) {
+    /// Makes a new index whenever the images of a workload have changed, but not while a watch is broken: the objects of
+    /// its kind are forgotten then.
+    async fn rebuild_on_change(&self) {
         loop {
             self.changed.notified().await;
             let began = Instant::now();
@@ -237,7 +233,7 @@ impl Watch {
                 continue;
             }
             let as_of = life.as_of();
-            // What they have told by now is in the index that is made from now on.
+            // An index that is made from now on has all that these watches have reported.
             let caught_up: Vec<_> =
                 life.pulses.iter().filter(|(pulse, listing)| pulse.is_caught_up(*listing)).collect();
             let workloads = Arc::clone(&self.workloads);
@@ -247,11 +243,11 @@ impl Watch {
                 Err(failed) => {
                     tracing::error!("no index could be made from the watch: {failed}");
                     self.sources.iter().for_each(|source| source.pulse.broken());
-                    self.phase.send_replace(Phase::Begun);
+                    self.has_begun.send_replace(true);
                     continue;
                 }
             };
-            // What is known of a kind goes when its watch breaks, and so may be missing here.
+            // A watch that has broken meanwhile has forgotten its objects: they may be missing from the index.
             if !life.is_unbroken() {
                 continue;
             }
@@ -259,9 +255,9 @@ impl Watch {
                 pulse.indexed(*listing);
             }
             let life = Arc::new(life);
-            resolver.watched(index, as_of, &life);
+            self.current.watched(index, as_of, &life);
             if life.is_live() {
-                self.phase.send_replace(Phase::Begun);
+                self.has_begun.send_replace(true);
             }
             self.version.send_modify(|version| *version += 1);
             tokio::time::sleep((began.elapsed() * 4).min(REBUILD_PAUSE_MAX)).await;

@@ -1,15 +1,16 @@
-//! What the document lists against what a scan has found, workload by workload.
+//! Compares what the document lists with what a scan has found, workload by workload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Code, Facts, Finding};
+use super::code::Code;
+use super::finding::Finding;
 use crate::index::Scope;
 use crate::index::document::Images;
 use crate::workload::WorkloadRef;
 
-/// How many names are told of each kind of difference.
+/// How many workloads are named for each kind of difference.
 const NAMES_MAX: usize = 5;
 
 /// Where the document and the cluster differ.
@@ -23,6 +24,15 @@ pub struct Difference {
     pub changed: Names,
 }
 
+/// A scan, compared with the document.
+#[derive(Debug)]
+pub struct Scanned {
+    /// How it differs from the document; `None` where there is none that could be compared.
+    pub difference: Option<Difference>,
+    /// What the ConfigMap's values would take after a rebuild.
+    pub next_bytes: usize,
+}
+
 /// Some workloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Names {
@@ -33,7 +43,7 @@ pub struct Names {
 }
 
 impl Difference {
-    /// Of what a document lists, as far as it lies in `scope`, and what a scan of `scope` has found.
+    /// Compares what a document lists with what a scan of `scope` has found; other namespaces of the document are ignored.
     pub fn between(listed: &Images, scanned: &Images, scope: &Scope) -> Self {
         let (listed, scanned) = (by_workload(listed), by_workload(scanned));
         let mut difference = Self::default();
@@ -61,7 +71,7 @@ impl Names {
     }
 
     /// `3 are gone (a/deployment/b, ...)`; nothing where there are none.
-    fn told(&self, one: &str, many: &str) -> Option<String> {
+    fn describe(&self, one: &str, many: &str) -> Option<String> {
         let names = self.first.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let more = if self.count > self.first.len() { ", ..." } else { "" };
         match self.count {
@@ -82,27 +92,25 @@ fn by_workload(images: &Images) -> BTreeMap<&WorkloadRef, BTreeSet<&str>> {
     workloads
 }
 
-pub(super) fn finding(facts: &Facts) -> Option<Finding> {
-    let scanned = facts.scanned.as_ref()?;
-    // What cannot be read at all is a finding already.
-    facts.read.document.as_ref().ok()?;
+pub(super) fn finding(scanned: &Scanned) -> Finding {
     let differs = |how: &str| {
         let reason = format!("the document differs from the cluster: {how}");
         Finding::error(Code::Differs, reason).remedy("`pushroll rebuild` writes what runs")
     };
     let Some(difference) = &scanned.difference else {
-        return Some(differs("it has entries that this pushroll cannot read"));
+        return differs("it has entries that this pushroll cannot read");
     };
-    let told: Vec<String> = [
-        difference.missing.told("workload of the cluster is not in it", "workloads of the cluster are not in it"),
-        difference.gone.told("in it is gone", "in it are gone"),
-        difference.changed.told("runs other images than it says", "run other images than it says"),
+    let differences: Vec<String> = [
+        difference.missing.describe("workload of the cluster is not in it", "workloads of the cluster are not in it"),
+        difference.gone.describe("in it is gone", "in it are gone"),
+        difference.changed.describe("runs other images than it says", "run other images than it says"),
     ]
     .into_iter()
     .flatten()
     .collect();
-    Some(match told.as_slice() {
-        [] => Finding::ok(Code::Same, "the document lists what runs in the cluster".to_owned()),
-        told => differs(&told.join("; ")),
-    })
+    if differences.is_empty() {
+        Finding::ok(Code::Same, "the document lists what runs in the cluster".to_owned())
+    } else {
+        differs(&differences.join("; "))
+    }
 }

@@ -1,9 +1,12 @@
-//! The ConfigMap and its document: there, readable, of what age and scope, how large, changeable.
+//! Findings on the ConfigMap and its document: whether it exists and can be read, its age, scope and size, and whether it
+//! can change.
 
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::{Code, Facts, Finding, Severity};
+use super::code::Code;
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
 use crate::cache::capacity::{self, Level};
 use crate::cache::configmap::ReadError;
 use crate::cluster::ConfigMapObject;
@@ -15,7 +18,7 @@ use crate::index::document::{Document, DocumentError};
 const ANNOTATIONS_BYTES_MAX: usize = 262_144;
 /// Where `kubectl apply` keeps the object as it was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Clocks tell a second or two apart; more is a clock that is wrong.
+/// Clocks differ by a second or two; one that differs by more is wrong.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 const REBUILD: &str = "`pushroll rebuild` writes it";
@@ -90,27 +93,27 @@ fn left_out(document: &Document) -> Option<Finding> {
     Some(Finding::warning(Code::LeftOut, reason).remedy("mend them, or let `pushroll rebuild` write it anew"))
 }
 
-/// Under `--max-age` an age that cannot be told is an error: such a document would pass for ever.
+/// With `--max-age` an unknown age is an error: else such a document would never be too old.
 pub(super) fn age(facts: &Facts, document: &Document) -> Finding {
-    let untold = if facts.max_age.is_some() { Severity::Error } else { Severity::Warning };
+    let unknown = if facts.max_age.is_some() { Severity::Error } else { Severity::Warning };
     let Some(as_of) = document.head.as_of else {
         let reason = "the document does not say when it was true: no push can rely on it alone".to_owned();
-        return Finding::new(untold, Code::UnknownAge, reason).remedy("`pushroll rebuild` writes one that says it");
+        return Finding::new(unknown, Code::UnknownAge, reason).remedy("`pushroll rebuild` writes one that says it");
     };
     let age = facts.now.duration_since(as_of);
     if age < -AHEAD_MAX {
         let reason = format!("the document says it was true at {as_of}, which is in the future");
         let remedy = "look after the clocks, then `pushroll rebuild`";
-        return Finding::new(untold, Code::FromTheFuture, reason).remedy(remedy);
+        return Finding::new(unknown, Code::FromTheFuture, reason).remedy(remedy);
     }
     let seconds = age.as_secs().max(0);
-    let told = format!("as of {as_of}, {seconds} s ago");
+    let age_text = format!("as of {as_of}, {seconds} s ago");
     match facts.max_age {
         Some(max_age) if age > SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX) => {
-            let reason = format!("{told}: older than --max-age, {} s", max_age.as_secs());
+            let reason = format!("{age_text}: older than --max-age, {} s", max_age.as_secs());
             Finding::error(Code::Stale, reason).remedy("`pushroll rebuild` writes a new one")
         }
-        Some(_) | None => Finding::ok(Code::Fresh, told),
+        Some(_) | None => Finding::ok(Code::Fresh, age_text),
     }
 }
 
@@ -122,13 +125,13 @@ fn narrower(facts: &Facts, document: &Document) -> Option<Finding> {
     (!has.covers(wanted)).then(finding)
 }
 
-/// Of the document as it stands, or as the next rebuild would write it, whichever is larger.
+/// The size of the ConfigMap now or after the next rebuild, whichever is larger.
 fn size(facts: &Facts) -> Option<Finding> {
     let now = facts.read.object.as_ref().map(ConfigMapObject::values_bytes);
     let next = facts.scanned.as_ref().map(|scanned| scanned.next_bytes);
     let bytes = now.max(next)?;
-    let (verb, told) = (if next > now { "would take" } else { "take" }, capacity::describe(bytes));
-    let reason = format!("the values of {} {verb} {told}", facts.config_map);
+    let (verb, size) = (if next > now { "would take" } else { "take" }, capacity::describe(bytes));
+    let reason = format!("the values of {} {verb} {size}", facts.config_map);
     Some(match Level::of(bytes) {
         Level::Fits => Finding::ok(Code::Fits, reason),
         Level::HalfFull => Finding::warning(Code::HalfFull, reason).remedy(format!("in time, {}", capacity::REMEDY)),
@@ -137,7 +140,7 @@ fn size(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Whether `kubectl apply` still takes it: it keeps all that it applies, quotes escaped, in one annotation.
+/// Whether `kubectl apply` of it still works: it keeps all that it applies, quotes escaped, in one annotation.
 fn last_applied(facts: &Facts, object: &ConfigMapObject) -> Option<Finding> {
     let (namespace, name) = facts.config_map.split_once('/')?;
     let mut applied = json!({
@@ -161,7 +164,7 @@ fn last_applied(facts: &Facts, object: &ConfigMapObject) -> Option<Finding> {
         "`kubectl apply` of this ConfigMap {verb}: it keeps what it applies in an annotation, {bytes} of \
          {ANNOTATIONS_BYTES_MAX} bytes; `pushroll rebuild` does not"
     );
-    // Only those who do use it need to be warned.
+    // A warning only where `kubectl apply` is used for it.
     let is_applied = object.metadata.annotations.contains_key(LAST_APPLIED);
     let severity = if is_applied { Severity::Warning } else { Severity::Ok };
     let remedy = "by hand, `kubectl create configmap ... --dry-run=client -o yaml | kubectl replace -f -`";

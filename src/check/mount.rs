@@ -1,8 +1,11 @@
-//! The mount: there, as the kubelet makes it, and of the same document as the ConfigMap.
+//! Findings on the mount: whether it exists, is made as the kubelet makes it, and shows the document of the ConfigMap.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Code, Facts, Finding, Mount, Severity, document};
+use super::code::Code;
+use super::document;
+use super::facts::{Facts, Mount};
+use super::finding::{Finding, Severity};
 use crate::cache::configmap::HEAD_REFRESH;
 use crate::cache::mount::{MountError, MountedFile, Version};
 use crate::cache::mount_lag::KUBELET_DELAY_MAX;
@@ -38,12 +41,12 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         ),
         Some(_) => Finding::ok(Code::Mounted, format!("{directory} shows the same document as the ConfigMap")),
     };
-    // The age of the same document is told already.
+    // Where it is the same document, there is a finding on its age already.
     let stale = (facts.stored.as_ref() != Some(&mounted)).then(|| stale(facts, directory, &document)).flatten();
     std::iter::once(compared).chain(stale).collect()
 }
 
-/// What `lookup` reads is the mount: a fresh ConfigMap is no comfort to it.
+/// `lookup` reads the mount, so a fresh ConfigMap does not make up for an old mount.
 fn stale(facts: &Facts, directory: &str, document: &Document) -> Option<Finding> {
     let age = document::age(facts, document);
     let reason = format!("{directory} shows a document that is not as --max-age has it: {}", age.reason);
@@ -77,7 +80,7 @@ fn subpath(directory: &str, what: &str) -> Finding {
         .remedy("mount the whole ConfigMap as a directory, without subPath, and restart the pod")
 }
 
-/// The two differ. Which of them moved on, and for how long, the ConfigMap's bookkeeping tells.
+/// The two differ. The ConfigMap's `managedFields` say since when.
 fn behind(facts: &Facts, directory: &str, file: &MountedFile, document: &Document) -> Finding {
     if is_plain(file) {
         return subpath(directory, "it shows another document than the ConfigMap");
@@ -96,7 +99,7 @@ fn behind(facts: &Facts, directory: &str, file: &MountedFile, document: &Documen
     let seconds = ago.as_secs().max(0);
     let reason = format!("{directory} shows a document that is {by}, which was last changed {seconds} s ago");
     if ago <= SignedDuration::try_from(KUBELET_DELAY_MAX).unwrap_or(SignedDuration::MAX) {
-        // Where the ConfigMap changes all the time, its last change says nothing of when the mount's fell behind.
+        // Where the ConfigMap changes all the time, its last change does not say how long the mount has been behind.
         return match older {
             Some(older) if older > BEHIND_MAX => Finding::warning(Code::MountBehind, reason)
                 .remedy("look again in 80 s: where it is as far behind then, restart the pod"),

@@ -1,5 +1,8 @@
+use jiff::Timestamp;
+
 use super::*;
-use crate::cache::configmap::ReadError;
+use crate::cache::configmap::{ReadConfigMap, ReadError};
+use crate::index::Scope;
 use crate::index::document::{Document, Images};
 use crate::workload::{WorkloadKind, WorkloadRef};
 

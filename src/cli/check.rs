@@ -1,4 +1,4 @@
-//! `pushroll check`: whether the cache is as it should be. The facts are gathered here, [`crate::check`] judges.
+//! `pushroll check`: whether the cache is as it should be. This gathers the facts; [`crate::check`] judges them.
 
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ pub(super) async fn run(global: &GlobalArgs, args: CheckArgs) -> anyhow::Result<
             print_json(&Checked { config_map: &facts.config_map, severity, findings: &findings, difference })?;
         }
         OutputFormat::Name => {
-            let told = findings.iter().filter(|finding| finding.severity > Severity::Ok);
-            print(&told.map(|finding| format!("{}\n", finding.code.as_str())).collect::<String>())?;
+            let problems = findings.iter().filter(|finding| finding.severity > Severity::Ok);
+            print(&problems.map(|finding| format!("{}\n", finding.code.as_str())).collect::<String>())?;
         }
         OutputFormat::Table => print(&table(["SEVERITY", "CODE", "FINDING"], findings.iter().flat_map(rows)))?,
     }
@@ -80,11 +80,11 @@ async fn gather(
 ) -> anyhow::Result<Facts> {
     let read = config_map.read(cluster).await.with_context(|| format!("the ConfigMap {config_map}"))?;
     let stored = read.object.as_ref().and_then(|object| config_map.stored(object));
-    // The times that are judged are the API server's; how far its clock is from ours does not matter.
+    // The times are compared with the API server's own clock, so its distance from ours does not matter.
     let now = cluster.server_clock().passed(Duration::MAX).unwrap_or_else(|| cluster.clock().now());
     let asked = (!args.namespaces.is_empty()).then(|| Scope::of(&args.namespaces));
-    let of_document = read.document.as_ref().ok().and_then(|document| document.head.scope.clone());
-    let scope = asked.clone().or(of_document).unwrap_or(Scope::AllNamespaces);
+    let scope_of_document = read.document.as_ref().ok().and_then(|document| document.head.scope.clone());
+    let scope = asked.clone().or(scope_of_document).unwrap_or(Scope::AllNamespaces);
     let mut access = Vec::new();
     for needed in needed(config_map, read.object.as_ref(), &scope) {
         let permission = match cluster.is_permitted(&needed).await {
@@ -105,7 +105,7 @@ async fn gather(
     Ok(Facts { config_map, read, stored, now, max_age, scope: asked, mount, access, scanned })
 }
 
-/// What a rebuild asks the API server for.
+/// The calls that a rebuild makes.
 fn needed(config_map: &CacheConfigMap, object: Option<&ConfigMapObject>, scope: &Scope) -> Vec<Access> {
     let of_config_map = |verb, name: Option<&String>| Access {
         verb,

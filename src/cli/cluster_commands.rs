@@ -10,7 +10,7 @@ use super::GlobalArgs;
 use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
 use crate::cache::status::FailedTier;
-use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
+use crate::cache::{CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::{Deliveries, DeliveryConfig};
@@ -47,7 +47,7 @@ pub(super) async fn resolver(
         watch: None,
     };
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
-    Ok((Arc::new(Resolver::new(config, cluster.clone(), Arc::new(Metrics::new()))), cluster))
+    Ok((Arc::new(Resolver::new(config, cluster.clone(), CacheMetrics::default())), cluster))
 }
 
 /// What answers for an image by hand, and the chain that it rests on, which writes nothing.

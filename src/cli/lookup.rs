@@ -1,4 +1,4 @@
-//! `pushroll lookup IMAGE`: who runs it.
+//! `pushroll lookup IMAGE`: which workloads run it.
 
 use clap::Args;
 
@@ -9,6 +9,7 @@ use super::{Answered, GlobalArgs};
 use crate::cache::Tier;
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
+use crate::error_chain::with_causes;
 use crate::image::ImageRef;
 use crate::index::Scope;
 use crate::index::document::stored::Stored;
@@ -30,15 +31,15 @@ pub(super) struct LookupArgs {
 pub(super) fn run(global: &GlobalArgs, args: &LookupArgs) -> anyhow::Result<Answered> {
     let answer = match in_mount(global, &args.image) {
         Err(error) if args.no_api => return Err(error),
-        Err(error) => super::single()?.block_on(in_cluster(global, args, format!("{error:#}")))?,
+        Err(error) => super::single()?.block_on(in_cluster(global, args, with_causes(error.as_ref())))?,
         Ok(answer) => answer,
     };
     show(global.output, &args.image, &answer)?;
     Ok(if answer.workloads.is_empty() { Answered::No } else { Answered::Yes })
 }
 
-/// Workflows ask this again and again, each time in a process of its own: no index is built, nor a client, nor is
-/// anything set up that only they need.
+/// Fast, because workflows run this again and again, each time in a new process: it builds no index and no client, and
+/// sets up nothing else that it does not need.
 fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswer> {
     let file = global.mount().read()?;
     let looked_up = Stored::found_under(&file.key, file.bytes)

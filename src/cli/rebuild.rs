@@ -1,25 +1,23 @@
 //! `pushroll rebuild`: scan the cluster, write the ConfigMap, print `changed` or `unchanged`.
 
 mod immutable;
-
-use std::collections::BTreeSet;
+mod report;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
-use serde::Serialize;
 
 use super::arguments::namespace_name;
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
-use crate::cache::capacity;
-use crate::cache::configmap::{CacheConfigMap, Outcome, Written};
+use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
-use crate::cache::scan::{self, Scan};
+use crate::cache::scan;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::index::Scope;
 use crate::workload::WorkloadRef;
+use report::RebuildReport;
 
 #[derive(Debug, Args)]
 pub(super) struct RebuildArgs {
@@ -40,97 +38,47 @@ pub(super) struct RebuildArgs {
     set_volumes: Vec<WorkloadRef>,
 }
 
-#[derive(Debug, Serialize)]
-struct Rebuilt {
-    result: Written,
-    config_map: String,
-    images: usize,
-    workloads: usize,
-    /// Told that what they mount has changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refreshed_pods: Option<usize>,
-}
-
 pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Result<Answered> {
     let client = global.connect().await?;
     let config_map = global.config_map(&client);
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
+    let scope = Scope::of(&args.namespaces);
     if args.immutable {
-        return immutable::run(global, &args, &cluster, &config_map).await;
+        return immutable::run(global.output, &cluster, &config_map, &scope, &args.set_volumes, args.dry_run).await;
     }
-    // Before the scan: its answer tells the API server's time, and which version the write will replace.
+    // Before the scan: the answer has the API server's time, and the version that the write will replace.
     let stored = config_map.read(&cluster).await?;
     if let Err(error) = &stored.document {
         tracing::info!("{error}");
     }
-    let scan = scan(&cluster, &args).await?;
-    let outcome = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
-    let refreshed = refresh(&cluster, &config_map, &args, &outcome).await;
+    let scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
+    let write_back = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
+    let refreshed = refresh(&cluster, &config_map, &args, &write_back).await;
     let refreshed_pods = refreshed.as_ref().ok().copied().flatten();
-    let rebuilt = Rebuilt { refreshed_pods, ..Rebuilt::of(&scan, &config_map, &outcome) };
+    let mut report = RebuildReport::new(&scan, &config_map, &write_back);
+    report.refreshed_pods = refreshed_pods;
     if global.output == OutputFormat::Json {
-        print_json(&rebuilt)?;
+        print_json(&report)?;
     } else {
-        print(&format!("{}\n", rebuilt.word()))?;
-        rebuilt.tell(args.dry_run);
+        print(&format!("{}\n", report.word()))?;
+        report.print_details(args.dry_run);
     }
-    // What was written stands, and was said.
+    // An error here comes last: the write has succeeded, and its result is printed.
     refreshed?;
     Ok(Answered::Yes)
 }
 
-/// Tells the pods that mount the ConfigMap, if that was asked for and it was changed. How many, where it did.
+/// Notifies the pods that mount the ConfigMap, if that was asked for and the images were changed. Returns how many.
 async fn refresh(
     cluster: &Cluster,
     config_map: &CacheConfigMap,
     args: &RebuildArgs,
-    outcome: &Outcome,
+    write_back: &WriteBack,
 ) -> Result<Option<usize>, RefreshError> {
-    match &outcome.resource_version {
-        Some(resource_version) if args.refresh_mounts && outcome.written == Written::Changed => {
+    match &write_back.resource_version {
+        Some(resource_version) if args.refresh_mounts && write_back.written == Written::Changed => {
             refresh_mounts(cluster, config_map, resource_version).await.map(Some)
         }
         _ => Ok(None),
-    }
-}
-
-async fn scan(cluster: &Cluster, args: &RebuildArgs) -> Result<Scan, scan::ScanError> {
-    scan::scan(cluster, &Scope::of(&args.namespaces), CLOCK_MARGIN).await
-}
-
-impl Rebuilt {
-    /// What is left in this ConfigMap; says so where it grows full.
-    fn of(scan: &Scan, config_map: &CacheConfigMap, outcome: &Outcome) -> Self {
-        if let Some(warning) = capacity::warning(outcome.values_bytes) {
-            anstream::eprintln!("pushroll: {warning}");
-        }
-        let result = outcome.written;
-        let workloads: BTreeSet<_> = scan.images.values().flatten().collect();
-        Self {
-            result,
-            config_map: config_map.to_string(),
-            images: scan.images.len(),
-            workloads: workloads.len(),
-            refreshed_pods: None,
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match self.result {
-            Written::Changed => "changed",
-            Written::Unchanged | Written::NewerKept => "unchanged",
-        }
-    }
-
-    fn tell(&self, dry_run: bool) {
-        let note = match self.result {
-            Written::NewerKept => " (a newer scan is there already, and stays)",
-            _ if dry_run => " (dry run: nothing was written)",
-            _ => "",
-        };
-        anstream::eprintln!("{}: {} images, {} workloads{note}", self.config_map, self.images, self.workloads);
-        if let Some(pods) = self.refreshed_pods {
-            anstream::eprintln!("{pods} pods that mount it were told");
-        }
     }
 }

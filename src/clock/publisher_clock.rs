@@ -1,16 +1,16 @@
-//! Pub/Sub's clock, as far as deliveries tell of it.
+//! Pub/Sub's clock, as far as deliveries show it.
 //!
 //! A delivery that came soon after its publish time by our clock shows that ours is not ahead of Pub/Sub's by more
-//! than that. Deliveries that come late show nothing: they may be redeliveries. (A clock of ours that is behind does
-//! no harm: what was published lies in its future then, and nothing is later than that.)
+//! than that. Deliveries that come late show nothing: they may be redeliveries. (That our clock is behind does no harm: a
+//! publish time then lies in its future, and nothing that it compares is later than that.)
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a prompt delivery vouches for our clock.
-const VOUCHES_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// For how long after a prompt delivery our clock is trusted.
+const TRUSTED_FOR: SignedDuration = SignedDuration::from_hours(1);
 const NEVER: i64 = i64::MIN;
 
 /// When a delivery was last prompt.
@@ -39,7 +39,7 @@ impl PublisherClock {
         let prompt_at_ms = self.prompt_at_ms.load(Ordering::Relaxed);
         prompt_at_ms != NEVER
             && Timestamp::from_millisecond(prompt_at_ms)
-                .is_ok_and(|prompt_at| now.duration_since(prompt_at).abs() <= VOUCHES_FOR)
+                .is_ok_and(|prompt_at| now.duration_since(prompt_at).abs() <= TRUSTED_FOR)
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_prompt_delivery_vouches() {
+    fn only_a_prompt_delivery_shows_that_clocks_agree() {
         let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
         let margin = Duration::from_secs(10);
         let clock = PublisherClock::unknown();

@@ -1,14 +1,14 @@
 //! The API server's clock, read from the `Date` header of its answers, and how far ours is from it.
 //!
-//! `Date` has a resolution of a second and was written somewhere between our sending and our receiving, so the
-//! distance is known as a range; the worst of it counts.
+//! `Date` has a resolution of a second and was written at some time between our request and the answer, so the distance
+//! of the clocks is known as a range; the worst of it counts.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-/// What the last answer told of the API server's clock.
+/// The API server's clock, as the last answer showed it.
 #[derive(Debug, Default)]
 pub struct ServerClock(Mutex<Option<Observed>>);
 
@@ -32,19 +32,19 @@ impl ServerClock {
         let Some(date) = parse_date(date) else { return };
         let earliest = date.duration_since(received).abs();
         let latest = (date.duration_since(sent) + SignedDuration::from_secs(1)).abs();
-        *self.lock() = Some(Observed { date, received, distance: earliest.max(latest) });
+        *self.0.lock() = Some(Observed { date, received, distance: earliest.max(latest) });
     }
 
-    /// A time by the API server's clock that has passed already, so that what begins now begins after it; `None`
-    /// where the answer that told it did not agree with our clock.
+    /// A time by the API server's clock that has passed already, so that what begins now begins after it; `None` where the
+    /// last answer did not agree with our clock.
     pub fn passed(&self, margin: Duration) -> Option<Timestamp> {
         self.agreeing(margin).map(|observed| observed.date)
     }
 
-    /// What it shows at `time` of ours, or a little less: as it was at the last answer, however far off.
+    /// What it shows at `time` of ours, or a little less, by its distance from ours at the last answer, however large.
     pub fn at(&self, time: Timestamp) -> Timestamp {
         let since = |observed: &Observed| observed.date.checked_add(time.duration_since(observed.received)).ok();
-        self.lock().as_ref().and_then(since).unwrap_or(time)
+        self.0.lock().as_ref().and_then(since).unwrap_or(time)
     }
 
     /// Whether the two clocks are known to be at most `margin` apart.
@@ -53,15 +53,11 @@ impl ServerClock {
     }
 
     fn agreeing(&self, margin: Duration) -> Option<Observed> {
-        self.lock().filter(|observed| Duration::try_from(observed.distance).is_ok_and(|distance| distance <= margin))
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, Option<Observed>> {
-        self.0.lock()
+        self.0.lock().filter(|observed| Duration::try_from(observed.distance).is_ok_and(|distance| distance <= margin))
     }
 }
 
-/// The time of a `Date` header; within a second after it the answer was begun.
+/// The time of a `Date` header. The answer was begun within the second after it.
 pub fn parse_date(date: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(date).ok().map(|zoned| zoned.timestamp())
 }

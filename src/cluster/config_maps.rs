@@ -11,7 +11,10 @@ use super::metrics::{Resource, Verb};
 use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
 
-/// A ConfigMap, without the fields that pushroll does not read.
+/// The API's limit for all values of a ConfigMap together; keys are not counted (Kubernetes: `MaxSecretSize`, 1 MiB).
+pub const CONFIG_MAP_BYTES_MAX: usize = 1_048_576;
+
+/// A ConfigMap, without what pushroll does not look at.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapObject {

@@ -18,6 +18,7 @@ use super::gate::{DEFAULT_CONCURRENCY, Gate, WaitLimits};
 use super::metrics::{ClusterMetrics, RequestLabels, Resource, Verb};
 use super::watched::WatchedWorkloads;
 use crate::clock::{Clock, ServerClock};
+use crate::error_chain::with_causes;
 
 /// Time limit of a GET or a write: well under Pub/Sub's default ack deadline of 10 s.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -71,7 +72,7 @@ impl Cluster {
     }
 
     /// The API server's clock, as of its last answer.
-    pub fn server_clock(&self) -> &ServerClock {
+    pub fn server_clock(&self) -> &Arc<ServerClock> {
         &self.server_clock
     }
 
@@ -162,7 +163,7 @@ impl Cluster {
             labels.code = response.status().as_u16();
             let pause = self.gate.note_pause(response.status(), response.headers());
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
+            let body = body.collect().await.map_err(|error| unreachable(&error))?;
             Ok(WholeAnswer { answer: Response::from_parts(head, body.to_bytes()), first_after, pause })
         };
         let answer = tokio::time::timeout(limit, exchange).await;
@@ -173,7 +174,7 @@ impl Cluster {
     /// Sends the request, and notes the time that the head of the answer shows of the API server's clock.
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let sent = self.clock.now();
-        let response = self.client.send(request).await.map_err(|error| ApiError::Unreachable(with_sources(&error)))?;
+        let response = self.client.send(request).await.map_err(|error| unreachable(&error))?;
         if let Some(date) = date(&response) {
             self.server_clock.observe(date, sent, self.clock.now());
         }
@@ -186,28 +187,13 @@ pub(super) fn date<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(header::DATE).and_then(|date| date.to_str().ok())
 }
 
-/// An error and its causes: hyper's own text is only "client error (Connect)". kube's wrapper adds nothing.
-pub(super) fn with_sources(error: &kube::Error) -> String {
-    let mut text = match error {
-        kube::Error::Service(cause) => cause.to_string(),
-        error => error.to_string(),
-    };
-    for cause in sources(error).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
-}
-
-/// The causes of an error, the outermost first.
-pub(super) fn sources(error: &kube::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    let first: Option<&(dyn std::error::Error + 'static)> = match error {
-        kube::Error::Service(cause) => Some(&**cause),
-        error => std::error::Error::source(error),
-    };
-    std::iter::successors(first, |cause| cause.source())
+/// With its causes: hyper's own text is only "client error (Connect)".
+pub(super) fn unreachable(error: &kube::Error) -> ApiError {
+    ApiError::Unreachable(match error {
+        // kube's wrapper says nothing.
+        kube::Error::Service(cause) => with_causes(&**cause),
+        error => with_causes(error),
+    })
 }
 
 impl std::fmt::Debug for Cluster {

@@ -30,6 +30,7 @@ use super::pulse::Pulse;
 use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, WholeAnswer, date};
 use super::workload_object::WorkloadObject;
 use crate::clock::parse_date;
+use crate::error_chain::causes;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// How long the first watch request after a LIST lasts, in seconds. At its end we know what happened during the LIST.
@@ -223,11 +224,11 @@ fn api_error(error: watcher::Error) -> ApiError {
     match &cause {
         kube::Error::Api(status) => refused(status),
         kube::Error::SerdeError(error) => ApiError::Unreadable(error.to_string()),
-        cause => match super::request::sources(cause).find_map(|source| source.downcast_ref::<ApiError>()) {
+        cause => match causes(cause).find_map(|source| source.downcast_ref::<ApiError>()) {
             Some(ApiError::TimedOut(limit)) => ApiError::TimedOut(*limit),
             Some(ApiError::Unreachable(reason)) => ApiError::Unreachable(reason.clone()),
             Some(ApiError::TooBusy(reason)) => ApiError::TooBusy(reason.clone()),
-            _ => ApiError::Unreachable(super::request::with_sources(cause)),
+            _ => super::request::unreachable(cause),
         },
     }
 }

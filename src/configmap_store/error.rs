@@ -1,7 +1,6 @@
-//! What can go wrong with a store, each with what to do.
+//! The errors of a store; the messages say what to do.
 
-use super::VALUES_BYTES_MAX;
-use crate::cluster::ApiError;
+use crate::cluster::{ApiError, CONFIG_MAP_BYTES_MAX};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +8,7 @@ pub enum StoreError {
     /// There is no such ConfigMap.
     #[error("there is no ConfigMap {0}; a set creates it")]
     Missing(String),
-    /// The key is none.
+    /// The API would refuse the key.
     #[error("{key:?} is not a key: {problem}")]
     BadKey {
         /// What was given.
@@ -17,9 +16,9 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The values would not fit.
+    /// The values are more than a ConfigMap holds.
     #[error(
-        "the values of {config_map} would be {bytes} bytes in all, more than the {VALUES_BYTES_MAX} a ConfigMap holds"
+        "the values of {config_map} would be {bytes} bytes in all, more than the {CONFIG_MAP_BYTES_MAX} a ConfigMap holds"
     )]
     TooLarge {
         /// Which ConfigMap.
@@ -27,16 +26,16 @@ pub enum StoreError {
         /// How large.
         bytes: usize,
     },
-    /// It can never change.
+    /// The ConfigMap is immutable.
     #[error("the ConfigMap {0} is immutable: delete it, or write to another one")]
     Immutable(String),
-    /// It has changed since it was looked at.
+    /// Another writer has changed it since it was read.
     #[error("the ConfigMap {0} has changed since it was read")]
     Changed(String),
-    /// Others were faster at every attempt.
+    /// Other writers were ahead at every attempt.
     #[error("the ConfigMap {0} changed at every attempt to write it")]
     Contended(String),
-    /// The API server did not do it.
+    /// A call failed.
     #[error("the ConfigMap {config_map}: {source}")]
     Api {
         /// Which ConfigMap.

@@ -1,9 +1,9 @@
-//! What a ConfigMap can hold, checked before the API is asked: its own messages name no key.
+//! What a ConfigMap can hold, checked before the API is asked: the API's own messages name no key.
 
-use super::{StoreError, Values};
+use super::error::StoreError;
+use super::values::Values;
+use crate::cluster::CONFIG_MAP_BYTES_MAX;
 
-/// All values together (Kubernetes: `MaxSecretSize`); keys are not counted.
-pub const VALUES_BYTES_MAX: usize = 1_048_576;
 /// Kubernetes: `IsConfigMapKey`, `DNS1123SubdomainMaxLength`.
 const KEY_BYTES_MAX: usize = 253;
 
@@ -29,7 +29,7 @@ pub(super) fn check_size<'a>(
     values: &Values,
 ) -> Result<(), StoreError> {
     let bytes = staying.map(|(_, value)| value.len()).sum::<usize>() + values.values().map(Vec::len).sum::<usize>();
-    if bytes > VALUES_BYTES_MAX {
+    if bytes > CONFIG_MAP_BYTES_MAX {
         Err(StoreError::TooLarge { config_map: config_map.to_owned(), bytes })
     } else {
         Ok(())

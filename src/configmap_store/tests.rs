@@ -1,7 +1,8 @@
 use super::*;
 use crate::clock::Clock;
-use embedded_kubernetes::EmbeddedKubernetes;
+use crate::cluster::CONFIG_MAP_BYTES_MAX;
 use crate::cluster::ClusterMetrics;
+use embedded_kubernetes::EmbeddedKubernetes;
 
 fn store(kubernetes: &EmbeddedKubernetes) -> ConfigMapStore {
     let cluster = Cluster::new(kubernetes.client(), Clock::system(), ClusterMetrics::default());
@@ -59,14 +60,14 @@ async fn a_cache_serves_reads_and_never_decides_a_write() {
 }
 
 #[tokio::test]
-async fn limits_are_told_before_the_api_is_asked() {
+async fn limits_are_checked_before_the_api_is_asked() {
     let kubernetes = EmbeddedKubernetes::new();
     let store = store(&kubernetes);
     for key in ["", "a b", "..", "..a", ".", &"x".repeat(254)] {
         assert!(matches!(store.set(&values(&[(key, b"")])).await, Err(StoreError::BadKey { .. })), "{key}");
     }
     assert!(kubernetes.api_calls("anonymous").is_empty());
-    let large = vec![b'x'; VALUES_BYTES_MAX];
+    let large = vec![b'x'; CONFIG_MAP_BYTES_MAX];
     store.set(&values(&[("large", &large)])).await.unwrap();
     assert!(matches!(store.set(&values(&[("more", b"x")])).await, Err(StoreError::TooLarge { .. })));
     assert!(matches!(store.force_set(&values(&[("more", b"x")])).await, Err(StoreError::Api { .. })));

@@ -1,4 +1,4 @@
-//! Whether a store can be used: reachable, readable, writable, and the permission that is missing where not.
+//! Whether a store can be used: reachable, readable, writable; and where not, the permission that is missing.
 
 use super::{ConfigMapStore, FIELD_MANAGER};
 use crate::cluster::{ApiError, Verb};

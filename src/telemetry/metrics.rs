@@ -22,18 +22,6 @@ pub struct Metrics {
     pub lookups: Family<TierLabel, Counter>,
     /// `pushroll_push_duration_seconds`
     pub push_duration: Histogram,
-    /// `pushroll_index_images`
-    pub index_images: Gauge,
-    /// `pushroll_index_workloads`
-    pub index_workloads: Gauge,
-    /// `pushroll_index_as_of_seconds{tier}`
-    pub index_as_of: Family<TierLabel, Gauge<f64, AtomicU64>>,
-    /// `pushroll_watch_live`
-    pub watch_live: Gauge,
-    /// `pushroll_reloads_total{tier,result}`
-    pub reloads: Family<ReloadLabels, Counter>,
-    /// `pushroll_cache_document_bytes`
-    pub cache_document_bytes: Gauge,
     /// `pushroll_auth_total{result}`
     pub auth: Family<AuthLabel, Counter>,
     /// `pushroll_signing_key_fetches_total{result}`
@@ -60,15 +48,6 @@ pub struct OutcomeLabel {
 pub struct TierLabel {
     /// `mount`, `configmap`, `scan`, `watch`, or `none`.
     pub tier: &'static str,
-}
-
-/// How a load of an index ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReloadLabels {
-    /// As in [`TierLabel`].
-    pub tier: &'static str,
-    /// `loaded`, `older` or `failed`.
-    pub result: &'static str,
 }
 
 /// What became of a push at the door.
@@ -117,12 +96,6 @@ impl Metrics {
             pushes: Family::default(),
             lookups: Family::default(),
             push_duration: Histogram::new(DURATION_BUCKETS),
-            index_images: Gauge::default(),
-            index_workloads: Gauge::default(),
-            index_as_of: Family::default(),
-            watch_live: Gauge::default(),
-            reloads: Family::default(),
-            cache_document_bytes: Gauge::default(),
             auth: Family::default(),
             signing_key_fetches: Family::default(),
             signing_keys_fresh_until: Gauge::default(),
@@ -140,24 +113,6 @@ impl Metrics {
         registry.register("pushes", "Pushes answered, by outcome", self.pushes.clone());
         registry.register("lookups", "Lookups, by the tier whose index answered", self.lookups.clone());
         registry.register("push_duration_seconds", "From a push's arrival to its answer", self.push_duration.clone());
-        registry.register("index_images", "Image references in the index", self.index_images.clone());
-        registry.register("index_workloads", "Workloads in the index", self.index_workloads.clone());
-        registry.register(
-            "index_as_of_seconds",
-            "When the index of a tier was true, Unix time",
-            self.index_as_of.clone(),
-        );
-        registry.register(
-            "watch_live",
-            "Whether the watch is trusted now, so that no push scans (0 without --watch)",
-            self.watch_live.clone(),
-        );
-        registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
-        registry.register(
-            "cache_document_bytes",
-            "Size of the cache document last read or written, as it is stored: compressed where it is",
-            self.cache_document_bytes.clone(),
-        );
         registry.register(
             "auth",
             "Pushes whose token was checked, by result: accepted, or the check that failed",

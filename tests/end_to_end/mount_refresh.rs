@@ -268,7 +268,7 @@ async fn rebuild_tells_pods_of_a_change(ground: Ground) {
     assert_eq!(pod_calls(&ground, &user), [""; 0]);
     let ran = ground.run_as(&user, &arguments).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "changed\n"), "{ran:?}");
-    assert!(ran.stderr.contains("2 pods that mount it were told"), "{ran:?}");
+    assert!(ran.stderr.contains("2 pods that mount it were notified"), "{ran:?}");
     wait_until_told(&ground, &readers).await;
     let ran = ground.run_as(&user, &arguments).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "unchanged\n"), "{ran:?}");

@@ -74,7 +74,8 @@ async fn an_api_server_that_is_away_makes_nothing_unready(ground: Ground) {
 
 /// In docs/metrics.md, and nothing else is. A metric without a value yet is not shown, so the source has to tell.
 async fn every_metric_is_described() {
-    let registered = include_str!("../../src/telemetry/metrics.rs").split("registry.register(").skip(1);
+    let sources = [include_str!("../../src/telemetry/metrics.rs"), include_str!("../../src/cache/metrics.rs")];
+    let registered = sources.iter().flat_map(|source| source.split("registry.register(").skip(1));
     let registered = registered.filter_map(|rest| rest.split('"').nth(1)).map(|name| format!("pushroll_{name}"));
     let table = include_str!("../../docs/metrics.md").split_once("| metric |").unwrap().1;
     let described = table.split('`').skip(1).step_by(2).filter(|name| name.starts_with("pushroll_"));

@@ -1,8 +1,7 @@
-//! What can go wrong with the cache ConfigMap, each with what to do.
+//! The errors of the cache ConfigMap; each message says what to do.
 
-use super::CONFIG_MAP_BYTES_MAX;
 use crate::cache::capacity::REMEDY;
-use crate::cluster::ApiError;
+use crate::cluster::{ApiError, CONFIG_MAP_BYTES_MAX};
 use crate::index::document::DocumentError;
 
 /// Why the ConfigMap gives no index.
@@ -11,10 +10,10 @@ pub enum ReadError {
     /// The call failed.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// There is none.
+    /// The ConfigMap does not exist.
     #[error("there is no ConfigMap {0}")]
     Missing(String),
-    /// It has no such key.
+    /// The ConfigMap has no such key.
     #[error("the ConfigMap {config_map} has no key {key}")]
     NoKey {
         /// Which ConfigMap.
@@ -45,7 +44,7 @@ pub enum WriteError {
         /// Why.
         source: ApiError,
     },
-    /// It can never change.
+    /// The ConfigMap is immutable.
     #[error(
         "the ConfigMap {namespace}/{name} is immutable, and stays as it is: `kubectl -n {namespace} delete configmap \
          {name}`, then `pushroll rebuild` makes it anew; restart the pods that mount it, which do not follow; or write \
@@ -65,10 +64,10 @@ pub enum WriteError {
     TooLarge {
         /// Which ConfigMap.
         config_map: String,
-        /// What its values would take, those of others included.
+        /// The size of all its values after the write.
         bytes: usize,
     },
-    /// It holds what a newer pushroll wrote.
+    /// A newer pushroll has written the document.
     #[error("the ConfigMap {config_map} was not written: {reason}")]
     TooNew {
         /// Which ConfigMap.
@@ -76,25 +75,25 @@ pub enum WriteError {
         /// Which version.
         reason: String,
     },
-    /// It holds a scan of more namespaces than ours.
+    /// The document is a scan of more namespaces than ours.
     #[error(
         "the ConfigMap {0} holds a scan of more namespaces than this one: give each pushroll with --namespaces a \
          ConfigMap of its own (--cache-configmap), or delete this one if nobody else needs it"
     )]
     Narrower(String),
-    /// Too long to tell its versions by.
+    /// The name is longer than the label of its versions can be.
     #[error(
         "the versions of a cache are labelled with its name, and {0} is longer than a label holds: choose a name of at \
          most 63 characters (--cache-configmap)"
     )]
     NameTooLong(String),
-    /// Somebody else has made it.
+    /// A ConfigMap of that name was not made by pushroll.
     #[error(
         "the ConfigMap {0} exists and is not the version that its name says (its label, its content, or not immutable): \
          delete it"
     )]
     NotThatVersion(String),
-    /// An old version is still there.
+    /// An old version could not be deleted.
     #[error("the old version {config_map} was not deleted: {source}")]
     NotDeleted {
         /// Which ConfigMap.
@@ -102,7 +101,7 @@ pub enum WriteError {
         /// Why.
         source: ApiError,
     },
-    /// Overtaken at every attempt.
+    /// Other writers were ahead at every attempt.
     #[error("the ConfigMap {0} changed at every attempt to write it")]
     Contended(String),
 }

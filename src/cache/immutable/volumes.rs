@@ -1,12 +1,12 @@
-//! The volumes of a workload that mount the cache: pointing them at its current version, which rolls the pods.
+//! Points the volumes of a workload that mount the cache at its current version, which rolls the pods.
 
 use std::time::Duration;
 
 use crate::cache::configmap::{ATTEMPTS, CacheConfigMap};
-use crate::cluster::{ApiError, Cluster, ConfigMapReference, WorkloadVolumes};
+use crate::cluster::{ApiError, Attempts, Cluster, ConfigMapReference, WorkloadVolumes};
 use crate::workload::WorkloadRef;
 
-/// Before looking again: a rollout's own status updates change the object, too.
+/// Pause before another attempt: a rollout's own status updates change the object, too.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
 /// A workload that mounts the cache.
@@ -20,7 +20,7 @@ pub struct CacheVolumes {
 /// Why a workload was not pointed at a version.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    /// Pods mount ConfigMaps of their own namespace alone.
+    /// Pods can mount only ConfigMaps of their own namespace.
     #[error(
         "{workload} cannot mount the ConfigMap {cache}: a volume takes ConfigMaps of its own namespace alone; write \
          the cache there (-n {})",
@@ -41,7 +41,7 @@ pub enum VolumeError {
         workload: WorkloadRef,
         /// The name of the cache.
         name: String,
-        /// What it has.
+        /// The volumes that it has.
         volumes: String,
     },
     /// A call failed.
@@ -52,7 +52,7 @@ pub enum VolumeError {
         /// Why.
         source: ApiError,
     },
-    /// Overtaken at every attempt.
+    /// Other writers were ahead at every attempt.
     #[error("the volumes of {0} were not set: it changed at every attempt")]
     Contended(WorkloadRef),
 }
@@ -61,7 +61,7 @@ impl CacheVolumes {
     /// Looks for the volumes of `workload` that mount `cache` or one of its versions.
     ///
     /// # Errors
-    /// [`VolumeError`]; there is none among them, for one.
+    /// [`VolumeError`]; that there is no such volume is one.
     pub async fn of(cluster: &Cluster, cache: &CacheConfigMap, workload: &WorkloadRef) -> Result<Self, VolumeError> {
         if *workload.namespace != *cache.namespace {
             return Err(VolumeError::OtherNamespace { workload: workload.clone(), cache: cache.to_string() });
@@ -88,7 +88,7 @@ impl CacheVolumes {
         self.references().into_iter().map(|reference| reference.config_map)
     }
 
-    /// Points them at `version`. Returns the names of the volumes that it changed; none where they point there already.
+    /// Points them at `version`. Returns the names of the changed volumes; none where all point there already.
     ///
     /// # Errors
     /// [`VolumeError`]
@@ -99,9 +99,9 @@ impl CacheVolumes {
         field_manager: &str,
         dry_run: bool,
     ) -> Result<Vec<String>, VolumeError> {
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(CONFLICT_PAUSE).await;
+        let mut attempts = Attempts::new(ATTEMPTS, CONFLICT_PAUSE);
+        while attempts.next().await {
+            if attempts.is_repeated() {
                 self.read = get(cluster, &self.workload).await?;
             }
             let references = self.references();

@@ -1,4 +1,4 @@
-//! How long a watch that is broken waits before it begins anew.
+//! How long a broken watch waits before it begins again.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use kube::runtime::watcher::DefaultBackoff;
 
 use crate::cluster::ApiError;
 
-/// We may not watch, and an operator will mend it or not: asking is a LIST of everything.
+/// Where we may not watch. Each further try is a LIST of everything, and it may take an operator long to grant it.
 const FORBIDDEN_PAUSE: Duration = Duration::from_secs(300);
-/// An API server that has just started refuses everybody until it has read its roles: so many refusals in a row say
-/// nothing yet. With the pauses between them they are some 20 s.
+/// An API server that has just started refuses every call until it has read its roles, so this many refusals in a row
+/// are not taken for a missing permission. With the pauses between them they take some 20 s.
 const REFUSALS_AT_A_START: u32 = 5;
 
 /// Pauses that grow from 0.8 to 30 s, give or take a half.
@@ -21,13 +21,13 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    /// After a watch request that broke off: it goes on where it was.
+    /// After a watch request that broke off; the next one goes on from there.
     pub(super) fn next(&mut self) -> Duration {
-        // It never ends.
+        // This backoff has no last pause.
         self.backoff.next().unwrap_or_default()
     }
 
-    /// After this error, which ended the watch.
+    /// After an error that ended the watch.
     pub(super) fn after(&mut self, error: &ApiError) -> Duration {
         if matches!(error, ApiError::Forbidden(_) | ApiError::Unauthorized(_)) {
             self.refusals += 1;

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{RebuildArgs, Rebuilt, scan};
+use super::report::RebuildReport;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::immutable::{CacheVolumes, Versions};
+use crate::cache::scan;
+use crate::cli::Answered;
+use crate::cli::cluster_commands::CLOCK_MARGIN;
 use crate::cli::output::{OutputFormat, print, print_json};
-use crate::cli::{Answered, GlobalArgs};
 use crate::cluster::Cluster;
+use crate::index::Scope;
 use crate::rollout::BY_HAND_FIELD_MANAGER;
 use crate::workload::WorkloadRef;
 
@@ -17,12 +20,12 @@ use crate::workload::WorkloadRef;
 #[derive(Serialize)]
 struct RebuiltVersion {
     #[serde(flatten)]
-    rebuilt: Rebuilt,
-    /// The ConfigMap's, without its namespace: what a volume names.
+    report: RebuildReport,
+    /// The name of the ConfigMap, as a volume has it.
     name: String,
-    /// Workloads that were pointed at it.
+    /// The workloads of `--set-volume`.
     volumes: Vec<Pointed>,
-    /// Old versions.
+    /// Old versions that were deleted.
     deleted: Vec<String>,
 }
 
@@ -30,53 +33,55 @@ struct RebuiltVersion {
 #[derive(Serialize)]
 struct Pointed {
     workload: String,
-    /// Those that were changed; none where all of them pointed there already.
+    /// The volumes that were changed; none where all of them pointed there already.
     changed: Vec<String>,
 }
 
-/// In this order: what cannot be done is found before anything is written, pods are never pointed at what does not
-/// exist, and nothing is deleted that they may still need.
+/// The order matters: an impossible --set-volume is found before anything is written, the new ConfigMap exists before a
+/// workload is pointed at it, and an old one is deleted only when no workload needs it any more.
 pub(super) async fn run(
-    global: &GlobalArgs,
-    args: &RebuildArgs,
+    output: OutputFormat,
     cluster: &Cluster,
     cache: &CacheConfigMap,
+    scope: &Scope,
+    set_volumes: &[WorkloadRef],
+    dry_run: bool,
 ) -> anyhow::Result<Answered> {
-    let once: BTreeSet<&WorkloadRef> = args.set_volumes.iter().collect();
+    let once: BTreeSet<&WorkloadRef> = set_volumes.iter().collect();
     let mut mounting = Vec::new();
     for workload in once {
         mounting.push(CacheVolumes::of(cluster, cache, workload).await?);
     }
     let mut versions = Versions::list(cluster, cache).await?;
-    let scan = scan(cluster, args).await?;
-    let current = versions.write(cluster, &scan.head, &scan.images, args.dry_run).await?;
+    let scan = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let current = versions.write(cluster, &scan.head, &scan.images, dry_run).await?;
     let mut in_use = BTreeSet::from([current.name.clone()]);
     let mut volumes = Vec::new();
     for mut workload in mounting {
         in_use.extend(workload.config_maps());
-        let changed = workload.point_at(cluster, &current.name, BY_HAND_FIELD_MANAGER, args.dry_run).await?;
+        let changed = workload.point_at(cluster, &current.name, BY_HAND_FIELD_MANAGER, dry_run).await?;
         in_use.extend(workload.config_maps());
         volumes.push(Pointed { workload: workload.workload().to_string(), changed });
     }
-    let deleted = versions.delete_old(cluster, &current.name, &in_use, args.dry_run).await?;
+    let deleted = versions.delete_old(cluster, &current.name, &in_use, dry_run).await?;
 
     let config_map = CacheConfigMap { name: current.name.clone(), ..cache.clone() };
-    let rebuilt = Rebuilt::of(&scan, &config_map, &current.outcome);
-    let version = RebuiltVersion { rebuilt, name: current.name, volumes, deleted };
-    match global.output {
+    let report = RebuildReport::new(&scan, &config_map, &current.write_back);
+    let version = RebuiltVersion { report, name: current.name, volumes, deleted };
+    match output {
         OutputFormat::Json => print_json(&version)?,
         OutputFormat::Name => print(&format!("{}\n", version.name))?,
-        OutputFormat::Table => print(&format!("{}\n{}\n", version.rebuilt.word(), version.name))?,
+        OutputFormat::Table => print(&format!("{}\n{}\n", version.report.word(), version.name))?,
     }
-    if global.output != OutputFormat::Json {
-        version.tell(args.dry_run);
+    if output != OutputFormat::Json {
+        version.print_details(dry_run);
     }
     Ok(Answered::Yes)
 }
 
 impl RebuiltVersion {
-    fn tell(&self, dry_run: bool) {
-        self.rebuilt.tell(dry_run);
+    fn print_details(&self, dry_run: bool) {
+        self.report.print_details(dry_run);
         for Pointed { workload, changed } in &self.volumes {
             if changed.is_empty() {
                 anstream::eprintln!("{workload}: mounts it already");

@@ -16,7 +16,8 @@ use tokio::sync::{Notify, watch};
 use super::freshness::lifetime;
 use super::key_set::KeySet;
 use crate::clock::Clock;
-use crate::http_client::{ExchangeError, Limits, exchange};
+use crate::error_chain::with_causes;
+use crate::http_client::{Limits, exchange};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::FetchLabel;
 
@@ -176,7 +177,7 @@ impl SigningKeys {
     async fn fetch(&self) -> Result<Timestamp, String> {
         let request = Request::get(self.url.clone()).header(header::ACCEPT, "application/json");
         let request = request.body(http_body_util::Full::default()).map_err(|error| error.to_string())?;
-        let response = exchange(request, LIMITS).await.map_err(|error| with_sources(&error))?;
+        let response = exchange(request, LIMITS).await.map_err(|error| with_causes(&error))?;
         if response.status() != StatusCode::OK {
             return Err(format!("{} answers {}", self.url, response.status()));
         }
@@ -232,10 +233,4 @@ impl SigningKeys {
 
 fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-/// An error with what caused it.
-fn with_sources(error: &ExchangeError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }

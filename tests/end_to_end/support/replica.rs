@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
-use pushroll::cache::{Resolver, ResolverConfig, WatchConfig};
+use pushroll::cache::{CacheMetrics, Resolver, ResolverConfig, WatchConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
@@ -55,7 +55,7 @@ impl Replica {
             refresh_mounts: false,
             watch,
         };
-        let resolver = Arc::new(Resolver::new(config, cluster.clone(), Arc::clone(&metrics)));
+        let resolver = Arc::new(Resolver::new(config, cluster.clone(), CacheMetrics::default()));
         let policy = Policy { scope, ..Policy::everything() };
         let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, RolloutMetrics::default());
         let config = DeliveryConfig { hold: Duration::from_secs(60), allow_stale: false, own_pod: None };

@@ -1,12 +1,15 @@
-//! Values as a merge patch.
+//! Keys and their values, and how a merge patch sets them.
+
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::Values;
+/// Keys and their values.
+pub type Values = BTreeMap<String, Vec<u8>>;
 
-/// Each value under its own form's member, and taken away from the other's: a key may stand in one only.
+/// Sets each value in `data` or in `binaryData`, and removes its key from the other: the API refuses a key in both.
 pub(super) fn patch_of(values: &Values) -> Value {
     let (mut data, mut binary_data) = (serde_json::Map::new(), serde_json::Map::new());
     for (key, value) in values {
@@ -20,7 +23,7 @@ pub(super) fn patch_of(values: &Values) -> Value {
     json!({"data": data, "binaryData": binary_data})
 }
 
-/// A patch removes with `null`; a new object must not have it.
+/// A patch removes a key with `null`; a new object must not have it.
 pub(super) fn without_nulls(patch: &Value) -> Value {
     let mut patch = patch.clone();
     for member in ["data", "binaryData"] {

@@ -1,4 +1,4 @@
-//! Whether what a watch gave may still be trusted.
+//! Whether an index that was made from a watch may still be trusted.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use jiff::Timestamp;
 
 use crate::cluster::Pulse;
 
-/// What an index that a watch gave goes on to be: current, as long as each watch that it was made from is live.
+/// The watches that an index was made from. The index is current for as long as each of them is live.
 #[derive(Debug)]
 pub struct WatchLife {
-    /// Each with the LIST with which it was begun.
+    /// The watch of each kind and namespace, with the number of the LIST that the index was made from.
     pub(super) pulses: Vec<(Arc<Pulse>, u64)>,
 }
 
 impl WatchLife {
-    /// Whether every kind has shown a sign of life within the patience, since this index was made.
+    /// Whether each watch still goes on from that LIST, and has shown a sign of life recently enough.
     pub fn is_live(&self) -> bool {
         self.pulses.iter().all(|(pulse, listing)| pulse.is_live(*listing))
     }
 
-    /// A time by the API server's clock before which nothing has escaped it, as long as it is unbroken.
+    /// Up to this time, by the API server's clock, the watches have reported every change, if none is broken.
     pub fn as_of(&self) -> Option<Timestamp> {
         self.pulses.iter().map(|(pulse, _)| pulse.as_of()).min().flatten()
     }
 
-    /// Whether none of the watches has broken since.
+    /// Whether no watch has broken since that LIST.
     pub(super) fn is_unbroken(&self) -> bool {
         self.pulses.iter().all(|(pulse, listing)| pulse.listing() == *listing)
     }

@@ -1,0 +1,90 @@
+//! The metrics of the index and of the tiers that it comes from.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::loaded_index::Tier;
+
+/// What the cache counts and measures. Clones share their values.
+#[derive(Debug, Clone, Default)]
+pub struct CacheMetrics {
+    pub(super) index_images: Gauge,
+    pub(super) index_workloads: Gauge,
+    pub(super) index_as_of: Family<TierLabel, Gauge<f64, AtomicU64>>,
+    pub(super) watch_live: Gauge,
+    pub(super) reloads: Family<ReloadLabels, Counter>,
+    pub(super) cache_document_bytes: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct TierLabel {
+    pub(super) tier: Tier,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReloadLabels {
+    pub(super) tier: Tier,
+    pub(super) result: ReloadResult,
+}
+
+/// What came of loading an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum ReloadResult {
+    /// It is the index in memory now.
+    Loaded,
+    /// The index in memory is newer, and stays.
+    Older,
+    /// There was none.
+    Failed,
+}
+
+impl CacheMetrics {
+    /// Shows them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("index_images", "Image references in the index", self.index_images.clone());
+        registry.register("index_workloads", "Workloads in the index", self.index_workloads.clone());
+        registry.register(
+            "index_as_of_seconds",
+            "When the index of a tier was true, Unix time",
+            self.index_as_of.clone(),
+        );
+        registry.register(
+            "watch_live",
+            "Whether the watch is trusted now, so that no push scans (0 without --watch)",
+            self.watch_live.clone(),
+        );
+        registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
+        registry.register(
+            "cache_document_bytes",
+            "Size of the cache document last read or written, as it is stored: compressed where it is",
+            self.cache_document_bytes.clone(),
+        );
+    }
+}
+
+impl ReloadResult {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Older => "older",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl EncodeLabelValue for Tier {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for ReloadResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}

@@ -1,0 +1,55 @@
+//! What `check` judges.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::difference::Scanned;
+use crate::cache::configmap::ReadConfigMap;
+use crate::cache::mount::{MountError, MountedFile};
+use crate::cluster::access::Access;
+use crate::index::Scope;
+use crate::index::document::stored::Stored;
+
+/// What is known of the cache.
+#[derive(Debug)]
+pub struct Facts {
+    /// The ConfigMap, `NAMESPACE/NAME`.
+    pub config_map: String,
+    /// What was read of it.
+    pub read: ReadConfigMap,
+    /// The document as it stands there.
+    pub stored: Option<Stored>,
+    /// The time by the API server's clock, or by ours where its answers do not say.
+    pub now: Timestamp,
+    /// How old the document may be, in the ConfigMap and in the mount.
+    pub max_age: Option<Duration>,
+    /// What it must have seen; `None`: whatever it says it has.
+    pub scope: Option<Scope>,
+    /// The mount, where it is to be judged.
+    pub mount: Option<Mount>,
+    /// What a rebuild needs, and whether we may.
+    pub access: Vec<(Access, Permission)>,
+    /// What a scan has found, where there was one.
+    pub scanned: Option<Scanned>,
+}
+
+/// Whether something is permitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permission {
+    /// It is.
+    Granted,
+    /// It is not.
+    Refused,
+    /// The API server did not say, and why.
+    Unknown(String),
+}
+
+/// The mount as it was read.
+#[derive(Debug)]
+pub struct Mount {
+    /// Where.
+    pub directory: String,
+    /// The document there.
+    pub read: Result<MountedFile, MountError>,
+}
