@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The attempts at a write whose precondition may fail because others write the same object:
 ///
-/// ```ignore
+/// ```text
 /// let mut attempts = Attempts::new(5, pause);
 /// while attempts.next().await {
 ///     // Read the object, and write it. Return, unless that was a conflict.
