@@ -14,6 +14,7 @@
 //!
 //! It must not know HTTP, nor what is done to the workloads that it finds.
 
+mod args;
 pub mod capacity;
 pub mod configmap;
 pub mod immutable;
@@ -40,6 +41,7 @@ use serde::Serialize;
 
 use crate::index::Index;
 
+pub use args::CacheArgs;
 pub use resolver::{Resolver, ResolverConfig};
 pub use watch::{WatchConfig, WatchLife};
 

@@ -19,6 +19,7 @@
 
 pub mod access;
 mod allowance;
+mod args;
 mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
@@ -36,6 +37,7 @@ mod workload_lists;
 pub mod workloads;
 
 pub use allowance::{OutOfTime, in_line, within};
+pub use args::ClusterArgs;
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::ConfigMapObject;
 pub use error::ApiError;

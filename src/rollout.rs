@@ -14,6 +14,7 @@
 //! The index is a hint, the workload is the truth: every decision rests on a fresh object, or on one that a watch has
 //! told of and that the PATCH's precondition proves to be fresh. It must not know where the hint came from, nor HTTP.
 
+mod args;
 mod cause;
 pub mod cooldown;
 pub mod decision;
@@ -35,6 +36,7 @@ use serde::Serialize;
 use crate::image::{Digest, ImageRef};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
+pub use args::{DeferredArgs, PolicyArgs};
 pub use decision::by_hand::ByHand;
 pub use policy::Policy;
 pub use restart::Restarter;

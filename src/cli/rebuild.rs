@@ -9,10 +9,10 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
-use super::arguments::namespace_name;
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
+use crate::arguments::namespace_name;
 use crate::cache::capacity;
 use crate::cache::configmap::{CacheConfigMap, Outcome, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};

@@ -14,10 +14,9 @@ const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 /// Upper bounds in seconds: a redelivery may come a week after it was published.
 const PUBLISH_BUCKETS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
 
-/// Every metric, and the registry that shows them.
+/// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
     /// `pushroll_pushes_total{outcome}`
     pub pushes: Family<OutcomeLabel, Counter>,
     /// `pushroll_restarts_total{kind,action}`
@@ -52,10 +51,6 @@ pub struct Metrics {
     pub signing_key_fetches: Family<FetchLabel, Counter>,
     /// `pushroll_signing_keys_fresh_until_seconds`
     pub signing_keys_fresh_until: Gauge<f64, AtomicU64>,
-    /// `pushroll_connections{listener}`
-    pub connections: Family<ListenerLabel, Gauge>,
-    /// `pushroll_refused_total{listener,reason}`
-    pub refused: Family<RefusedLabels, Counter>,
     /// `pushroll_held_pushes`
     pub held_pushes: Gauge<i64, AtomicI64>,
     /// `pushroll_queued_restarts`
@@ -116,23 +111,6 @@ pub struct AuthLabel {
     pub result: &'static str,
 }
 
-/// Where somebody has connected to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ListenerLabel {
-    /// `public`, `internal`, `admin`.
-    pub listener: &'static str,
-}
-
-/// What was beyond a limit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RefusedLabels {
-    /// As in [`ListenerLabel`].
-    pub listener: &'static str,
-    /// The limit. Connections that were refused: `connections`; that were closed: `displaced`, `header_time`,
-    /// `header_memory`, `write_time`. Requests that were refused: `requests`, `body_time`, `body_memory`, `body_size`.
-    pub reason: &'static str,
-}
-
 /// How a fetch ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FetchLabel {
@@ -143,8 +121,7 @@ pub struct FetchLabel {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut metrics = Self {
-            registry: Registry::with_prefix("pushroll"),
+        Self {
             pushes: Family::default(),
             restarts: Family::default(),
             lookups: Family::default(),
@@ -162,18 +139,14 @@ impl Metrics {
             auth: Family::default(),
             signing_key_fetches: Family::default(),
             signing_keys_fresh_until: Gauge::default(),
-            connections: Family::default(),
-            refused: Family::default(),
             held_pushes: Gauge::default(),
             queued_restarts: Gauge::default(),
             deferred_workloads: Gauge::default(),
-        };
-        metrics.register();
-        metrics
+        }
     }
 
-    fn register(&mut self) {
-        let registry = &mut self.registry;
+    /// Shows them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register("pushes", "Pushes answered, by outcome", self.pushes.clone());
         registry.register("restarts", "Workloads a push was decided for, by kind and action", self.restarts.clone());
         registry.register("lookups", "Lookups, by the tier whose index answered", self.lookups.clone());
@@ -231,12 +204,6 @@ impl Metrics {
             "When the keys that tokens are checked with expire, Unix time; they are used for a day after",
             self.signing_keys_fresh_until.clone(),
         );
-        registry.register("connections", "Open connections, by listener", self.connections.clone());
-        registry.register(
-            "refused",
-            "Connections and requests that were refused or cut off, by listener and the limit that they met",
-            self.refused.clone(),
-        );
         registry.register("held_pushes", "Pushes whose answer waits for a proof now", self.held_pushes.clone());
         registry.register(
             "queued_restarts",
@@ -248,14 +215,6 @@ impl Metrics {
             "Workloads on which a push waits for the end of a cooldown, as of the last look; every replica sees them all",
             self.deferred_workloads.clone(),
         );
-    }
-
-    /// The exposition text, OpenMetrics 1.0.
-    pub fn encode(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
     }
 }
 
