@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use build::{Service, build};
+use build::Service;
 use lifecycle::Lifecycle;
 use listener::{ADMIN_CONNECTIONS, Acceptor, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
@@ -68,7 +68,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (drain, deferred_poll) = (config.drain.clone(), config.deferred.deferred_poll);
     let max_connections = config.public.max_connections;
-    let Service { app, restarter, metrics } = build(config, client, clock);
+    let Service { app, restarter, metrics } = Service::build(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 

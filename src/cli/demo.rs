@@ -6,9 +6,8 @@ mod screen;
 mod service;
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -163,23 +162,4 @@ fn name(workload: &Value) -> String {
 
 fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()
-}
-
-/// Waits until `condition` gives something, at most for `LIMIT`.
-async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
-    const LIMIT: Duration = Duration::from_secs(30);
-    const PAUSE: Duration = Duration::from_millis(1);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = condition().await? {
-            return Ok(value);
-        }
-        anyhow::ensure!(Instant::now() < deadline, "{what} did not happen within {LIMIT:?}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// The JSON of a body.
-fn parse(body: &[u8]) -> anyhow::Result<Value> {
-    serde_json::from_slice(body).context("the demo's own service answered with something else than JSON")
 }

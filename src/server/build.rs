@@ -24,43 +24,45 @@ pub(super) struct Service {
     pub(super) metrics: ServerMetrics,
 }
 
-/// Builds everything; nothing runs yet.
-pub(super) fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> Service {
-    let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, policy, .. } = config;
-    let concurrency = cluster.concurrency;
-    let clock_margin = policy.clock_margin;
+impl Service {
+    /// Nothing runs yet.
+    pub(super) fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> Self {
+        let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, policy, .. } = config;
+        let concurrency = cluster.concurrency;
+        let clock_margin = policy.clock_margin;
 
-    let mut registry = Registry::with_prefix("pushroll");
-    let metrics = Arc::new(Metrics::new());
-    metrics.register(&mut registry);
-    let server_metrics = ServerMetrics::default();
-    server_metrics.register(&mut registry);
+        let mut registry = Registry::with_prefix("pushroll");
+        let metrics = Arc::new(Metrics::new());
+        metrics.register(&mut registry);
+        let server_metrics = ServerMetrics::default();
+        server_metrics.register(&mut registry);
 
-    let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(concurrency);
-    let scope = policy.policy().scope;
-    // Labels take memory; only a selector asks for them.
-    let watch = cache.watch_config(policy.selector.is_some(), || identity(own_pod.as_ref()));
-    let resolver_config =
-        ResolverConfig { watch, ..ResolverConfig::new(&cache, scope, config_map, mount, clock_margin) };
-    let resolver = Arc::new(Resolver::new(resolver_config, cluster.clone(), Arc::clone(&metrics)));
-    let restarter = Restarter::new(cluster, policy.policy(), clock_margin, concurrency, Arc::clone(&metrics));
-    let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
-    let deliveries =
-        Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
-    let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
-    let app = App {
-        deliveries,
-        resolver,
-        authenticator,
-        metrics,
-        registry,
-        max_body: public.max_body,
-        in_flight,
-        poison,
-        clock,
-        draining: Draining::default(),
-    };
-    Service { app: Arc::new(app), restarter, metrics: server_metrics }
+        let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(concurrency);
+        let scope = policy.policy().scope;
+        // Labels take memory; only a selector asks for them.
+        let watch = cache.watch_config(policy.selector.is_some(), || identity(own_pod.as_ref()));
+        let resolver_config =
+            ResolverConfig { watch, ..ResolverConfig::new(&cache, scope, config_map, mount, clock_margin) };
+        let resolver = Arc::new(Resolver::new(resolver_config, cluster.clone(), Arc::clone(&metrics)));
+        let restarter = Restarter::new(cluster, policy.policy(), clock_margin, concurrency, Arc::clone(&metrics));
+        let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
+        let deliveries =
+            Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
+        let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
+        let app = App {
+            deliveries,
+            resolver,
+            authenticator,
+            metrics,
+            registry,
+            max_body: public.max_body,
+            in_flight,
+            poison,
+            clock,
+            draining: Draining::default(),
+        };
+        Self { app: Arc::new(app), restarter, metrics: server_metrics }
+    }
 }
 
 /// What tells this replica from the others: its pod's name, this process in the pod, and this service in the process.

@@ -18,7 +18,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::{DIGEST, IMAGE, NAMESPACE, NAMESPACES, workloads};
-use super::{parse, wait_until};
 use crate::cache::CacheArgs;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
@@ -233,4 +232,23 @@ async fn bind(preferred: u16) -> anyhow::Result<TcpListener> {
         Ok(listener) => Ok(listener),
         Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free on 127.0.0.1"),
     }
+}
+
+/// Waits until `condition` gives something, at most for `LIMIT`.
+async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    const LIMIT: Duration = Duration::from_secs(30);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = condition().await? {
+            return Ok(value);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "{what} did not happen within {LIMIT:?}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The JSON of a body.
+fn parse(body: &[u8]) -> anyhow::Result<Value> {
+    serde_json::from_slice(body).context("the demo's own service answered with something else than JSON")
 }
