@@ -30,7 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const SHUTDOWN_AT: u32 = 10;
 const DRAIN_DELAY: u32 = 5;
 
-/// A public listener that works for three seconds after it was told to end, and an internal one that ends at once.
+/// A public listener that works for three seconds after its token is cancelled, and an internal one that ends at once.
 fn service(events: &Events) -> Lifecycle {
     let mut lifecycle = Lifecycle::new(Draining::default());
     let public = events.clone();
@@ -85,7 +85,7 @@ async fn sigint_waits_for_no_delay() {
 
 #[tokio::test(start_paused = true)]
 async fn a_background_task_that_ends_at_any_stage_ends_the_service() {
-    for (dies_at, told_at) in [(4, 4), (12, 12), (16, 15)] as [(u32, u64); 3] {
+    for (dies_at, closes_at) in [(4, 4), (12, 12), (16, 15)] as [(u32, u64); 3] {
         let events = Events::new();
         let mut lifecycle = service(&events);
         lifecycle.background("index", |_| sleep(SECOND * dies_at));
@@ -93,8 +93,8 @@ async fn a_background_task_that_ends_at_any_stage_ends_the_service() {
         assert_eq!(error, "the index ended unexpectedly: it returned", "at {dies_at}");
         let events = events.all();
         // What is in flight is finished all the same.
-        let [told, ended] = [(told_at, "public takes nothing new"), (told_at + 3, "public has ended")];
-        assert!(events.contains(&told) && events.contains(&ended), "at {dies_at}: {events:?}");
+        let [closed, ended] = [(closes_at, "public takes nothing new"), (closes_at + 3, "public has ended")];
+        assert!(events.contains(&closed) && events.contains(&ended), "at {dies_at}: {events:?}");
         assert!(events.contains(&(dies_at.into(), "internal has ended")), "at {dies_at}: {events:?}");
         let not_ready = events.iter().find(|(_, event)| *event == "not ready").unwrap().0;
         assert_eq!(not_ready, u64::from(dies_at.min(SHUTDOWN_AT)));
