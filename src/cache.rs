@@ -17,6 +17,7 @@
 //!
 //! It must not know HTTP, nor what is done to the workloads that it finds.
 
+mod args;
 pub mod capacity;
 pub mod configmap;
 mod configmap_tier;
@@ -38,6 +39,7 @@ pub mod status;
 pub mod watch;
 mod watch_life;
 
+pub use args::CacheArgs;
 pub use loaded_index::{LoadedIndex, Tier};
 pub use metrics::CacheMetrics;
 pub use resolver::{Resolver, ResolverConfig};

@@ -1,8 +1,9 @@
-//! The command line: one file a command, over the same rooms as the server.
+//! The command line: one file for each command, over the same components as the server.
 //!
-//! Data goes to stdout, everything else to stderr. Exit codes: 0 yes or done, 1 failed, 2 wrong usage, 3 the
-//! answer is no. Only here are arguments and the environment read.
+//! Data goes to stdout, everything else to stderr. Exit codes: 0 yes or done, 1 failed, 2 wrong usage, 3 the answer is
+//! no. Only this module reads arguments and the environment.
 
+mod answered;
 mod arguments;
 mod check;
 mod cluster_commands;
@@ -17,17 +18,21 @@ mod output;
 mod rebuild;
 mod replay;
 mod restart;
+mod runtime;
 mod serve;
 mod shown_answer;
+mod signals;
 mod store;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::error_chain::with_causes;
-pub(crate) use arguments::GlobalArgs;
+use answered::Answered;
+use arguments::GlobalArgs;
+use runtime::{QUIET, single, workers};
 
 /// Push an image, and the Kubernetes workloads that run it roll.
 #[derive(Debug, Parser)]
@@ -67,7 +72,7 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// The command line, with `lookup` alone. What it takes, [`Cli`] takes for the same.
+/// The command line with `lookup` alone. [`Cli`] parses the same arguments to the same values.
 #[derive(Debug, Parser)]
 #[command(name = "pushroll", version, propagate_version = true)]
 struct LookupCli {
@@ -82,25 +87,11 @@ enum LookupCommand {
     Lookup(lookup::LookupArgs),
 }
 
-/// That one tier has no index is how the chain works; a command says what came of it in the end.
-const QUIET: &str = "pushroll=warn,pushroll::cache=error";
-
-/// What a command came to, when nothing failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answered {
-    /// Exit 0.
-    Yes,
-    /// Exit 1: done, but what it did has failed in part.
-    Failed,
-    /// Exit 3.
-    No,
-}
-
 impl Cli {
-    /// The command line of this process; where it is none, says so and exits.
+    /// Parses the command line of this process; where that fails, prints why and exits.
     pub fn of_process() -> Self {
         let arguments: Vec<OsString> = std::env::args_os().collect();
-        // A third of the time of a lookup would go into describing the other commands to clap.
+        // To describe the other commands to clap would be a third of the time of a lookup.
         match LookupCli::try_parse_from(&arguments) {
             Ok(LookupCli { global, command: LookupCommand::Lookup(args) }) => {
                 Self { global, command: Command::Lookup(args) }
@@ -109,13 +100,13 @@ impl Cli {
         }
     }
 
-    /// Runs the command. Whatever failed is one sentence on stderr.
+    /// Runs the command. An error is one sentence on stderr.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Serve(_) => self.global.init_logging("pushroll=info"),
-            // It tells its own story.
+            // It prints what happens itself.
             Command::Demo(_) => self.global.init_logging("pushroll=error"),
-            // Once it knows that it has something to log.
+            // It begins to log when it has something to log.
             Command::Lookup(_) => {}
             _ => self.global.init_logging(QUIET),
         }
@@ -143,27 +134,10 @@ impl Cli {
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
             Command::Store(args) => single()?.block_on(store::run(&global, args)),
             Command::Openapi => openapi::run(),
-            Command::Completions(args) => completions::run(&args),
-            Command::Man(args) => man::run(&args),
+            Command::Completions(args) => completions::run(&args, Self::command()),
+            Command::Man(args) => man::run(&args, Self::command()),
         }
     }
-}
-
-/// For the service: a thread a core.
-fn workers() -> std::io::Result<tokio::runtime::Runtime> {
-    choose_tls_provider();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
-}
-
-/// For a command that makes a few calls and ends.
-fn single() -> std::io::Result<tokio::runtime::Runtime> {
-    choose_tls_provider();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// One TLS provider, chosen before anything can ask for one: rustls panics where it finds none or two.
-fn choose_tls_provider() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 #[cfg(test)]

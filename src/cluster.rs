@@ -21,6 +21,7 @@
 //! It must not know what an index, a push or a restart is.
 
 pub mod access;
+mod args;
 mod call_deadline;
 mod config_map_volumes;
 pub mod config_maps;
@@ -41,6 +42,7 @@ mod workload_lists;
 pub mod workload_object;
 mod workloads;
 
+pub use args::ClusterArgs;
 pub use call_deadline::{OutOfTime, wait_for_permit, within};
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::{CONFIG_MAP_BYTES_MAX, ConfigMapObject};

@@ -11,13 +11,14 @@
 //! The server and the command line are two doors to this room. It must not know HTTP servers.
 
 pub mod answer;
+mod args;
 mod by_hand;
 mod first_receipt;
 mod own_pod;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{OutcomeLabel, TierLabel};
 use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
+pub use args::DeliveryArgs;
 use first_receipt::FirstReceipts;
 pub use own_pod::OwnPod;
 
@@ -43,21 +45,11 @@ const RECENT_ANSWERS: usize = 50;
 /// And with how many workloads in all: an answer of thousands pushes older ones out.
 const RECENT_WORKLOADS: usize = 2_000;
 
-/// How deliveries are handled.
-#[derive(Debug, Clone)]
-pub struct DeliveryConfig {
-    /// The longest an answer may take: under the subscription's ack deadline.
-    pub hold: Duration,
-    /// Answer from whatever index is at hand, proven or not.
-    pub allow_stale: bool,
-    /// The pod that this process runs in: its own workload is restarted last. `None`: it is in none.
-    pub own_pod: Option<OwnPod>,
-}
-
 /// Handles deliveries.
 #[derive(Debug)]
 pub struct Deliveries {
-    config: DeliveryConfig,
+    config: DeliveryArgs,
+    own_pod: Option<OwnPod>,
     clock: Clock,
     resolver: Arc<Resolver>,
     restarter: Restarter,
@@ -82,16 +74,18 @@ struct Resolved {
 }
 
 impl Deliveries {
-    /// Handles deliveries with this chain and this restarter.
+    /// Handles deliveries with this chain and this restarter. `own_pod` is the pod that this process runs in, if any:
+    /// its workload is restarted last.
     pub fn new(
-        config: DeliveryConfig,
+        config: DeliveryArgs,
+        own_pod: Option<OwnPod>,
         clock: Clock,
         resolver: Arc<Resolver>,
         restarter: Restarter,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (recent, first_receipts) = (Mutex::default(), FirstReceipts::default());
-        Self { config, clock, resolver, restarter, metrics, recent, first_receipts }
+        Self { config, own_pod, clock, resolver, restarter, metrics, recent, first_receipts }
     }
 
     /// To be called when a delivery arrives, before its body is read.
@@ -225,7 +219,7 @@ impl Deliveries {
     }
 
     fn is_own(&self, workload: &WorkloadRef) -> bool {
-        self.config.own_pod.as_ref().is_some_and(|pod| pod.is_of(workload))
+        self.own_pod.as_ref().is_some_and(|pod| pod.is_of(workload))
     }
 
     async fn wait_for(&self, need: Need, deadline: Instant) -> Result<Arc<LoadedIndex>, Unproven> {

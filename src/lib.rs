@@ -15,12 +15,14 @@
 //!   image        ImageRef, Digest                                               pure
 //!   workload     WorkloadRef                                                    pure
 //!   telemetry    metrics and logs
+//!   arguments    how the values of settings are written: durations, sizes                  pure
 //!   clock        the wall clock, as an argument; what is known of the others
 //! configmap_store  a key-value store over a ConfigMap, usable on its own
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod arguments;
 pub mod cache;
 pub mod check;
 pub mod cli;

@@ -21,6 +21,7 @@
 //! The index is a hint, the workload is the truth. Every decision rests on a fresh object, or on a watched object that
 //! the precondition of the PATCH proves to be fresh. It must not know where the hint came from, nor HTTP.
 
+mod args;
 mod cause;
 mod code;
 mod context;
@@ -43,6 +44,7 @@ pub mod selector;
 mod turns;
 mod workload_result;
 
+pub use args::{DeferredArgs, PolicyArgs};
 pub use code::{Action, Code};
 pub use decision::by_hand::ByHand;
 pub use metrics::RolloutMetrics;

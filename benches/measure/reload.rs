@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use embedded_kubernetes::{EmbeddedKubernetes, ProjectedVolume};
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
-use pushroll::cache::{CacheMetrics, Resolver, ResolverConfig};
+use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::image::ImageRef;
 use pushroll::index::Scope;
+use pushroll::rollout::PolicyArgs;
 use tokio_util::sync::CancellationToken;
 
 use crate::documents::document_as_of;
@@ -27,17 +28,13 @@ const RUNS: usize = 5;
 
 /// A resolver over that mount and an empty cluster.
 pub fn resolver_of(directory: &Path, mount_poll: Duration) -> Arc<Resolver> {
+    let config_map = CacheConfigMap { namespace: "n".into(), name: "cache".into(), key: "cache.json".into() };
+    let mount = MountReader::new(directory, ["cache.json"]);
+    let args = CacheArgs { mount_poll, rebuild_interval: Duration::from_secs(3600), ..CacheArgs::default() };
+    let scope = Scope::AllNamespaces;
     let config = ResolverConfig {
-        scope: Scope::AllNamespaces,
-        config_map: CacheConfigMap { namespace: "n".into(), name: "cache".into(), key: "cache.json".into() },
-        mount: MountReader::new(directory, ["cache.json"]),
-        mount_poll,
-        rebuild_interval: Duration::from_secs(3600),
-        refresh_interval: None,
-        clock_margin: Duration::from_secs(10),
         write_back: false,
-        watch: None,
-        refresh_mounts: false,
+        ..ResolverConfig::new(&args, scope, config_map, mount, PolicyArgs::CLOCK_MARGIN)
     };
     let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), ClusterMetrics::default());
     Arc::new(Resolver::new(config, cluster, CacheMetrics::default()))

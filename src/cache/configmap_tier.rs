@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::cache::CacheMetrics;
     use crate::clock::Clock;
+    use crate::cluster::ClusterMetrics;
     use crate::index::Scope;
     use embedded_kubernetes::EmbeddedKubernetes;
 

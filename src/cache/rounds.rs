@@ -263,6 +263,7 @@ mod tests {
     use crate::cache::CacheMetrics;
     use crate::cache::configmap::CacheConfigMap;
     use crate::clock::Clock;
+    use crate::cluster::ClusterMetrics;
     use crate::index::Scope;
     use crate::index::document::Document;
     use embedded_kubernetes::EmbeddedKubernetes;

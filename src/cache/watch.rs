@@ -78,10 +78,14 @@ struct Source {
 // === impl WatchConfig ===
 
 impl WatchConfig {
-    /// As `serve --watch` has it (DESIGN.md 3: noticed within 15 s).
+    /// [`Self::request`] of `serve --watch`.
+    pub const REQUEST: Duration = Duration::from_secs(8);
+    /// [`Self::patience`] of `serve --watch`: a watch that hangs is noticed within this time.
+    pub const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// As `serve --watch` has it.
     pub fn new(identity: String) -> Self {
-        let (request, patience) = (Duration::from_secs(8), Duration::from_secs(15));
-        Self { request, patience, keep_labels: true, identity }
+        Self { request: Self::REQUEST, patience: Self::PATIENCE, keep_labels: true, identity }
     }
 }
 

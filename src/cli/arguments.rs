@@ -1,26 +1,23 @@
-//! Arguments that all commands share, and how values are written.
+//! The arguments that all commands share.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
 use super::output::OutputFormat;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
-use crate::clock::parse_duration;
 use crate::cluster::connect::{ConnectOptions, connect};
 use crate::index::document::stored;
 use crate::telemetry::logging::{self, LogFormat};
-use crate::workload::is_namespace_name;
 
 /// Where a service account's namespace is mounted (Kubernetes: the `ServiceAccount` admission plugin).
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// Where the cache is mounted unless told otherwise.
+/// The default of `--cache-dir`.
 const CACHE_DIR: &str = "/etc/cache";
 
-/// What every command takes.
+/// The arguments of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
@@ -33,7 +30,7 @@ pub(crate) struct GlobalArgs {
     /// Where the ConfigMap lives [default: $NAMESPACE, else the service account's, else the context's]
     #[arg(short, long, global = true, value_name = "NAME", env = "PUSHROLL_NAMESPACE")]
     pub(super) namespace: Option<String>,
-    /// `NAMESPACE`, as other tools of this kind have it; an argument can have one variable only.
+    /// `NAMESPACE`, which similar tools read. It is an argument of its own because an argument can have one variable only.
     #[arg(long, global = true, hide = true, env = "NAMESPACE")]
     namespace_of_environment: Option<String>,
     /// The ConfigMap that holds the cache
@@ -63,7 +60,7 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    /// Logs from now on, what `quiet` lets through where nothing else was asked for.
+    /// Logs from now on: what `quiet` names, or more with `--verbose`.
     pub(super) fn init_logging(&self, quiet: &str) {
         logging::init(
             self.log_format,
@@ -79,7 +76,7 @@ impl GlobalArgs {
         self.connect_with(None).await
     }
 
-    /// As [`Self::connect`], with a kubeconfig for where none is named.
+    /// As [`Self::connect`], with a kubeconfig to use where none is named.
     pub(super) async fn connect_with(&self, otherwise: Option<&PathBuf>) -> anyhow::Result<kube::Client> {
         let kubeconfig = self.kubeconfig.as_ref().or(otherwise).cloned();
         let options = ConnectOptions { kubeconfig, context: self.context.clone() };
@@ -107,35 +104,8 @@ impl GlobalArgs {
         MountReader::new(self.cache_dir(), stored::keys(&self.cache_key))
     }
 
-    /// As [`Self::mount`], where one is to be expected: it was named, or it is there.
+    /// As [`Self::mount`], where a mount is expected: the directory was named, or it exists.
     pub(super) fn expected_mount(&self) -> Option<MountReader> {
         (self.cache_dir.is_some() || self.cache_dir().exists()).then(|| self.mount())
     }
-}
-
-/// `500ms`, `5s`, `10m`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
-}
-
-/// A namespace's name, an RFC 1123 label: one that is empty must not come to mean all of them, or none.
-pub(super) fn namespace_name(text: &str) -> Result<String, String> {
-    if is_namespace_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected the names of namespaces, separated by commas alone".to_owned())
-    }
-}
-
-/// As [`duration`], but not zero.
-pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|duration| {
-        if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
-    })
-}
-
-/// `14MiB`, `500kB`, `1048576`.
-pub(super) fn byte_size(text: &str) -> Result<usize, String> {
-    let size: bytesize::ByteSize = text.parse().map_err(|_| "expected a size such as 14MiB".to_owned())?;
-    usize::try_from(size.as_u64()).map_err(|error| error.to_string())
 }

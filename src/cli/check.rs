@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::arguments::{namespace_name, positive_duration};
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json, style_severity, table};
 use super::{Answered, GlobalArgs};
+use crate::arguments::{namespace_name, positive_duration};
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::scan;
 use crate::check::{Difference, Facts, Finding, Mount, Permission, Scanned, Severity, findings, worst};

@@ -1,4 +1,4 @@
-//! What commands share that look at a cluster: a resolver of their own, for as long as they run.
+//! What the commands share that look at a cluster: each has a resolver of its own for as long as it runs.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,22 +7,21 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::GlobalArgs;
-use super::serve::PolicyArgs;
 use crate::cache::proof::Need;
 use crate::cache::status::FailedTier;
-use crate::cache::{CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
+use crate::cache::{CacheArgs, CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
-use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::delivery::{Deliveries, DeliveryArgs};
 use crate::index::Scope;
-use crate::rollout::{Restarter, RolloutMetrics};
+use crate::rollout::{PolicyArgs, Restarter, RolloutMetrics};
 use crate::telemetry::Metrics;
 
-/// People are patient; a cluster of thousands of workloads takes seconds to scan.
+/// Longest wait for a scan: a cluster of thousands of workloads takes seconds to scan.
 pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(120);
 
 /// As `serve` has it by default.
-pub(super) const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const CLOCK_MARGIN: Duration = PolicyArgs::CLOCK_MARGIN;
 
 /// Workloads worked on at once, as `serve` has it by default.
 pub(super) const CONCURRENCY: usize = crate::cluster::DEFAULT_CONCURRENCY;
@@ -34,18 +33,10 @@ pub(super) async fn resolver(
     clock_margin: Duration,
 ) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
     let client = global.connect().await?;
-    let config = ResolverConfig {
-        scope,
-        config_map: global.config_map(&client),
-        mount: global.mount(),
-        mount_poll: Duration::from_secs(1),
-        rebuild_interval: Duration::ZERO,
-        refresh_interval: None,
-        clock_margin,
-        write_back: false,
-        refresh_mounts: false,
-        watch: None,
-    };
+    let (config_map, mount) = (global.config_map(&client), global.mount());
+    let args = CacheArgs { rebuild_interval: Duration::ZERO, ..CacheArgs::default() };
+    let config =
+        ResolverConfig { write_back: false, ..ResolverConfig::new(&args, scope, config_map, mount, clock_margin) };
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     Ok((Arc::new(Resolver::new(config, cluster.clone(), CacheMetrics::default())), cluster))
 }
@@ -57,10 +48,10 @@ pub(super) async fn deliveries(
 ) -> anyhow::Result<(Arc<Resolver>, Deliveries, Cluster)> {
     let policy = args.policy();
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
-    let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false, own_pod: None };
+    let config = DeliveryArgs { hold: SCAN_LIMIT, ..DeliveryArgs::default() };
     let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, RolloutMetrics::default());
-    let deliveries =
-        Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, Arc::new(Metrics::new()));
+    let metrics = Arc::new(Metrics::new());
+    let deliveries = Deliveries::new(config, None, Clock::system(), Arc::clone(&resolver), restarter, metrics);
     Ok((resolver, deliveries, cluster))
 }
 

@@ -1,10 +1,10 @@
 //! `pushroll completions SHELL`: what a shell needs to complete the command line.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::Answered;
 use super::output::print_bytes;
-use super::{Answered, Cli};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Install it where the shell looks, for example:\n  \
@@ -17,9 +17,10 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Answered> {
+/// `program` is the whole command line.
+pub(super) fn run(args: &CompletionsArgs, mut program: Command) -> anyhow::Result<Answered> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "pushroll", &mut script);
+    clap_complete::generate(args.shell, &mut program, "pushroll", &mut script);
     print_bytes(&script)?;
     Ok(Answered::Yes)
 }

@@ -1,20 +1,19 @@
-//! `pushroll demo`: the whole service in this process, over an embedded Kubernetes API and a mount that it
-//! makes itself. A push is played end to end, each step shown with its time; then it keeps serving.
+//! `pushroll demo`: the whole service in this process, over an embedded Kubernetes API and a mount that the demo makes.
+//! It shows a push end to end, each step with its time; then it keeps serving.
 
 mod cluster;
 mod screen;
 mod service;
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Answered;
-use super::serve::shutdown;
+use super::signals::shutdown;
 use cluster::{DIGEST, IMAGE, NAMESPACE, workloads};
 use screen::Screen;
 use service::{CACHE_CONFIG_MAP, DemoService};
@@ -28,8 +27,8 @@ pub(super) struct DemoArgs {
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
     let mut screen = Screen::new();
-    // From before there is anything to leave behind, and for a terminal that is closed, too.
-    let (asked, mut hangup) = (shutdown(Duration::ZERO)?, signal(SignalKind::hangup())?);
+    // Before there is anything to clean up. SIGHUP comes when the terminal is closed.
+    let (asked, mut hangup) = (shutdown()?, signal(SignalKind::hangup())?);
     let mut ended = pin!(async {
         tokio::select! {
             _ = asked => {}
@@ -144,7 +143,7 @@ fn next_steps(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> 
     screen.text("Ctrl-C ends it; nothing is left behind.")
 }
 
-/// The registry's host and the digest tell the eye nothing here.
+/// An image with the first digits of its digest.
 fn shortened(image: &str) -> String {
     match image.split_once("@sha256:") {
         Some((tagged, hex)) => format!("{tagged}@sha256:{}…", hex.get(..6).unwrap_or(hex)),
@@ -163,23 +162,4 @@ fn name(workload: &Value) -> String {
 
 fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()
-}
-
-/// Waits for `condition` to give something, looking often; the demo has no business taking longer than `LIMIT`.
-async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
-    const LIMIT: Duration = Duration::from_secs(30);
-    const PAUSE: Duration = Duration::from_millis(1);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(value) = condition().await? {
-            return Ok(value);
-        }
-        anyhow::ensure!(Instant::now() < deadline, "{what} did not happen within {LIMIT:?}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// A JSON body, or a sentence that says it was none.
-fn parse(body: &[u8]) -> anyhow::Result<Value> {
-    serde_json::from_slice(body).context("the demo's own service answered with something else than JSON")
 }

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::cluster_commands::{deliveries, with_running};
-use super::serve::PolicyArgs;
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
 use crate::image::ImageRef;
+use crate::rollout::PolicyArgs;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {

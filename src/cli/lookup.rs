@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::arguments::namespace_name;
 use super::cluster_commands::first_index;
 use super::output::{OutputFormat, describe_source, print, print_json, print_names, table};
 use super::{Answered, GlobalArgs};
+use crate::arguments::namespace_name;
 use crate::cache::Tier;
 use crate::clock::Clock;
 use crate::delivery::answer::Source;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Command, CommandFactory as _};
+use clap::error::ErrorKind;
+use clap::{Args, Command};
 use clap_mangen::Man;
 
+use super::Answered;
 use super::output::print_bytes;
-use super::{Answered, Cli};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Read one at once with: pushroll man lookup | man -l -")]
@@ -20,8 +21,9 @@ pub(super) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &ManArgs) -> anyhow::Result<Answered> {
-    let root = Cli::command().disable_help_subcommand(true);
+/// `program` is the whole command line.
+pub(super) fn run(args: &ManArgs, program: Command) -> anyhow::Result<Answered> {
+    let root = program.disable_help_subcommand(true);
     match &args.dir {
         Some(directory) => write_all(root, directory)?,
         None => print_bytes(&page(root, &args.path)?)?,
@@ -42,7 +44,10 @@ fn page(mut root: Command, path: &[String]) -> anyhow::Result<Vec<u8>> {
     for name in path {
         command = match command.find_subcommand(name) {
             Some(found) => found,
-            None => wrong_usage(command, name),
+            None => {
+                let message = no_such_command(command, name);
+                root.error(ErrorKind::InvalidSubcommand, message).exit()
+            }
         };
     }
     let mut page = Vec::new();
@@ -50,10 +55,8 @@ fn page(mut root: Command, path: &[String]) -> anyhow::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Exit 2, as clap itself says it.
-fn wrong_usage(command: &Command, name: &str) -> ! {
+fn no_such_command(command: &Command, name: &str) -> String {
     let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
     let expected = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    let message = format!("{} has no command {name:?}: expected {expected}", command.get_name());
-    Cli::command().error(clap::error::ErrorKind::InvalidSubcommand, message).exit()
+    format!("{} has no command {name:?}: expected {expected}", command.get_name())
 }

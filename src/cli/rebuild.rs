@@ -6,10 +6,10 @@ mod report;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use super::arguments::namespace_name;
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
+use crate::arguments::namespace_name;
 use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan;

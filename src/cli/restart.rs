@@ -14,16 +14,16 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
-use super::arguments::positive_duration;
 use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_running};
 use super::output::{OutputFormat, print_json};
-use super::serve::PolicyArgs;
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
+use crate::arguments::positive_duration;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
 use crate::image::ImageRef;
+use crate::rollout::PolicyArgs;
 use crate::rollout::follow::{Ending, Pace, Rollout, follow};
 use crate::rollout::restart::Mode;
 use crate::rollout::{Action, ByHand, Restarter, RolloutMetrics};

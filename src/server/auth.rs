@@ -3,6 +3,7 @@
 //! A request is judged by its headers alone, before a byte of its body is read. To the caller every refusal looks the
 //! same; the log and the metrics tell which check has failed. It must not know what a push is.
 
+mod args;
 mod freshness;
 mod key_set;
 mod refusal;
@@ -19,6 +20,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::AuthLabel;
+pub use args::{AuthArgs, AuthArgsError};
 use refusal::{Refusal, RefusalLog, Refused};
 use signing_keys::SigningKeys;
 pub(super) use signing_keys::SigningKeysStatus;

@@ -1,54 +1,26 @@
-//! The three listeners: their sockets, their names, and how many connections those have that no flag is about.
+//! The listeners: their sockets, and everything about the connections on them.
+//!
+//! ```text
+//! accept       the loop that accepts connections, and refuses them where there is no room
+//! connections  the table of a listener's connections: how many, what each is doing, which one makes room for another
+//! connection   HTTP/1.1 on one of them; tells the table by the bytes that come and go what it is doing
+//! phase        what a connection may be doing, and for how long
+//! in_flight    how many pushes are worked on at once, and how much memory their bodies take
+//! args         the settings of the public listener
+//! ```
 
-use tokio::net::TcpListener;
+mod accept;
+mod args;
+mod connection;
+mod connections;
+pub(super) mod in_flight;
+mod listeners;
+mod phase;
 
-/// Connections to the internal listener: the kubelet's, those of who scrapes metrics, and of people.
-pub(super) const INTERNAL_CONNECTIONS: usize = 512;
-/// To the admin listener: those of people.
-pub(super) const ADMIN_CONNECTIONS: usize = 64;
-/// The connections of all listeners but the public one.
-pub(crate) const OTHER_CONNECTIONS: usize = INTERNAL_CONNECTIONS + ADMIN_CONNECTIONS;
-
-/// The sockets, bound by the caller.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For Pub/Sub.
-    pub public: TcpListener,
-    /// For the cluster.
-    pub internal: TcpListener,
-    /// For people, on loopback.
-    pub admin: TcpListener,
-}
-
-/// Which of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listener {
-    Public,
-    Internal,
-    Admin,
-}
-
-impl Listener {
-    /// As in metrics.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Internal => "internal",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// As in the log.
-    pub(super) fn task(self) -> &'static str {
-        match self {
-            Self::Public => "public listener",
-            Self::Internal => "internal listener",
-            Self::Admin => "admin listener",
-        }
-    }
-
-    /// Whether every request is worked on that comes; on the public listener there is more to it.
-    pub(super) fn admits_all(self) -> bool {
-        self != Self::Public
-    }
-}
+pub(super) use accept::Acceptor;
+pub use args::PublicListenerArgs;
+pub(super) use connections::Connection;
+pub use listeners::Listeners;
+pub(crate) use listeners::OTHER_CONNECTIONS;
+pub(super) use listeners::{ADMIN_CONNECTIONS, INTERNAL_CONNECTIONS, Listener};
+pub(super) use phase::ConnectionPhase;

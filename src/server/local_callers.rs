@@ -1,8 +1,8 @@
-//! Who may call the admin listener: programs on the same machine, and no page in a browser on it.
+//! Who may call the admin listener: programs on the same machine, but no page in a browser on it.
 //!
-//! It has no token, so a page from anywhere must not be able to call it: by a form or a script from its own origin
-//! (`Origin`, `Sec-Fetch-Site`), or under a name of its own that resolves to loopback (`Host`). `kubectl port-forward`
-//! is reached as localhost.
+//! The listener asks for no token, so a web page must not be able to call it: neither by a form or a script from the
+//! page's origin (`Origin`, `Sec-Fetch-Site`), nor under a name of the page's own that resolves to loopback (`Host`).
+//! `kubectl port-forward` is reached as localhost.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,20 +17,18 @@ use super::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What is asked of a caller.
+/// What a caller must fulfil.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LocalCallers {
-    /// On loopback the service knows its own names.
+    /// A listener on loopback is called by a name of loopback. Elsewhere the names are not known.
     knows_its_names: bool,
 }
 
 impl LocalCallers {
-    /// By where it listens.
     pub(super) fn of(listener: &TcpListener) -> Self {
         Self { knows_its_names: listener.local_addr().is_ok_and(is_loopback) }
     }
 
-    /// What is wrong with a caller.
     fn objection(self, headers: &HeaderMap) -> Option<&'static str> {
         let host = single(headers, header::HOST);
         if self.knows_its_names && !host.is_some_and(is_local_name) {
@@ -62,7 +60,7 @@ pub(super) async fn check(State(callers): State<LocalCallers>, request: Request,
     }
 }
 
-/// The header's one value.
+/// The value of a header that is there once.
 fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! `GET /v1/lookup?image=REF`: who runs it, from memory, without a call to the API server.
+//! `GET /v1/lookup?image=REF`: which workloads run an image, from memory, without a call to the API server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,10 +6,9 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::App;
+use super::app::App;
 use super::problem::Problem;
 use super::query::Parameters;
 use crate::cache::proof::Need;
@@ -24,7 +23,7 @@ pub(super) struct ImageQuery {
     image: Option<String>,
 }
 
-/// Who runs an image.
+/// Which workloads run an image.
 #[derive(Debug, Serialize)]
 pub(crate) struct LookupAnswer {
     pub(crate) image: String,
@@ -42,22 +41,21 @@ impl ImageQuery {
     }
 }
 
-pub(super) async fn lookup(State(app): State<Arc<App>>, Parameters(query): Parameters<ImageQuery>) -> Response {
-    let image = match query.image() {
-        Ok(image) => image,
-        Err(problem) => return problem.into_response(),
-    };
-    let Some(loaded) = app.resolver.current() else {
+pub(super) async fn lookup(
+    State(app): State<Arc<App>>,
+    Parameters(query): Parameters<ImageQuery>,
+) -> Result<Json<LookupAnswer>, Problem> {
+    let image = query.image()?;
+    let loaded = app.resolver.current().ok_or_else(|| {
         let detail = "no index is loaded yet: the mount is empty and the cluster is being scanned";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", detail).into_response();
-    };
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", detail)
+    })?;
     app.metrics.lookups.get_or_create(&TierLabel { tier: loaded.tier.as_str() }).inc();
     let now = Need::Proof { received: Instant::now(), published: app.clock.now() };
     let authoritative = app.resolver.meets(Some(&loaded), &now);
-    Json(LookupAnswer {
+    Ok(Json(LookupAnswer {
         image: image.as_written().to_owned(),
         source: Source::of(&loaded, authoritative, app.resolver.failed_tiers()),
         workloads: loaded.index.lookup(&image),
-    })
-    .into_response()
+    }))
 }

@@ -10,16 +10,15 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::App;
+use super::app::{App, NotReady};
 use super::auth::SigningKeysStatus;
 
-/// A check by its name.
+/// The name of a check, and its result.
 type Check = (&'static str, Finding);
 
-/// What came of it.
 enum Finding {
     Passed,
-    /// Passed, and yet somebody should look.
+    /// Passed, but a person should look.
     PassedFor(String),
     Failed(&'static str),
 }
@@ -36,17 +35,17 @@ pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery
 }
 
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let mut checks = vec![("index", Finding::failed_if(app.resolver.current().is_none(), super::NO_INDEX))];
+    let mut checks = vec![("index", Finding::failed_if(app.resolver.current().is_none(), NotReady::NoIndex.as_str()))];
     if let Some(authenticator) = &app.authenticator {
         checks.push(("signing-keys", signing_keys(&authenticator.signing_keys())));
     }
-    checks.push(("shutdown", Finding::failed_if(app.is_draining(), super::DRAINING)));
+    checks.push(("shutdown", Finding::failed_if(app.draining.has_begun(), NotReady::Draining.as_str())));
     report(query.as_deref(), &checks)
 }
 
 fn signing_keys(keys: &SigningKeysStatus) -> Finding {
     match (&keys.error, keys.usable_until) {
-        _ if !keys.usable => Finding::Failed(super::NO_SIGNING_KEYS),
+        _ if !keys.usable => Finding::Failed(NotReady::NoSigningKeys.as_str()),
         (Some(error), Some(until)) => {
             Finding::PassedFor(format!("they cannot be fetched anew, used until {until:.0}: {error}"))
         }
@@ -54,7 +53,7 @@ fn signing_keys(keys: &SigningKeysStatus) -> Finding {
     }
 }
 
-/// As Kubernetes' own: `ok`, or each check on a line with `?verbose` or on failure.
+/// As the probes of Kubernetes' components: `ok`, or each check on a line with `?verbose` or on failure.
 fn report(query: Option<&str>, checks: &[Check]) -> Response {
     let failed = checks.iter().any(|(_, finding)| matches!(finding, Finding::Failed(_)));
     let verbose =
@@ -79,5 +78,8 @@ fn report(query: Option<&str>, checks: &[Check]) -> Response {
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     app.resolver.export_watch();
-    ([(header::CONTENT_TYPE, content_type)], app.metrics.encode()).into_response()
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &app.registry);
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -13,9 +13,10 @@ use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::App;
-use super::connections::{Connection, Phase};
-use super::in_flight::{self, SMALL_BODY};
+use super::app::App;
+use super::listener::in_flight::{self, SMALL_BODY};
+use super::listener::{Connection, ConnectionPhase};
+use super::metrics::RefusedReason;
 use super::problem::Problem;
 use crate::delivery::Received;
 use crate::delivery::answer::Answer;
@@ -34,7 +35,7 @@ struct ReadBody {
 /// Why there is no body: the answer, and the limit by which it is counted where it is one.
 struct Unread {
     problem: Problem,
-    limit: Option<&'static str>,
+    limit: Option<RefusedReason>,
 }
 
 /// On the public listener. Its URL may carry parameters (a token, say), but a dry run is not to be had here, and
@@ -58,7 +59,7 @@ pub(super) async fn push(
         return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
     }
     let too_many = || {
-        connection.connections().refused("requests");
+        connection.connections().count_refused(RefusedReason::Requests);
         in_flight::too_many().into_response()
     };
     if app.in_flight.is_full() {
@@ -70,7 +71,7 @@ pub(super) async fn push(
         Err(problem) => return problem.into_response(),
     };
     let Some(place) = app.in_flight.admit() else { return too_many() };
-    if !connection.is_now_at(Phase::Admitted) {
+    if !connection.enter(ConnectionPhase::Admitted) {
         // Nobody is there any more to hear of it: the next delivery is for this push.
         return in_flight::too_many().into_response();
     }
@@ -122,14 +123,14 @@ async fn deliver(
 
 async fn read(app: &App, connection: &Connection, body: Body) -> Result<ReadBody, Problem> {
     read_whole(app, body).await.map_err(|Unread { problem, limit }| {
-        limit.into_iter().for_each(|limit| connection.connections().refused(limit));
+        limit.into_iter().for_each(|limit| connection.connections().count_refused(limit));
         problem
     })
 }
 
 async fn read_whole(app: &App, mut body: Body) -> Result<ReadBody, Unread> {
     let max_bytes = app.max_body;
-    let end = Instant::now() + app.in_flight.body_time();
+    let end = Instant::now() + app.in_flight.body_timeout();
     let declared = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let mut read = ReadBody { bytes: Vec::new(), room: None };
     let mut is_too_large = declared.is_some_and(|bytes| bytes > max_bytes);
@@ -152,7 +153,7 @@ async fn read_whole(app: &App, mut body: Body) -> Result<ReadBody, Unread> {
     discard(body, max_bytes, end).await;
     let detail = format!("the body is larger than {max_bytes} bytes; --max-body sets the limit");
     let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", detail);
-    Err(Unread { problem, limit: Some("body_size") })
+    Err(Unread { problem, limit: Some(RefusedReason::BodySize) })
 }
 
 /// The next bytes of a body; `None` at its end.
@@ -180,13 +181,13 @@ async fn next(body: &mut Body, end: Instant) -> Result<Option<Bytes>, Unread> {
 fn too_slow() -> Unread {
     let detail = format!("the body did not come in time (--body-timeout), or stopped for {BODY_STALL:?}");
     let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", detail);
-    Unread { problem, limit: Some("body_time") }
+    Unread { problem, limit: Some(RefusedReason::BodyTime) }
 }
 
 fn no_room() -> Unread {
     let detail = "other large bodies are being handled, and there was no room for this one in time";
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many large bodies", detail);
-    Unread { problem, limit: Some("body_memory") }
+    Unread { problem, limit: Some(RefusedReason::BodyMemory) }
 }
 
 /// Reads on for as much again: an answer while the caller still writes would be lost to it.

@@ -1,4 +1,4 @@
-//! Query strings, their mistakes as problems: axum's own answer would be plain text.
+//! Query strings. A mistake in one is answered with a problem document; axum's own answer is plain text.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// A query string, decoded.
 #[derive(Debug)]
 pub(super) struct Parameters<T>(pub(super) T);
 

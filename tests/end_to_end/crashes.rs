@@ -7,8 +7,6 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
-use pushroll::cache::WatchConfig;
-use pushroll::index::Scope;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -234,10 +232,10 @@ impl Stage {
         let service = match self.replicas {
             Replicas::InProcess => {
                 let service = self.ground.service_in_process().configure(|config| {
-                    config.policy.scope = Scope::of(&[namespace.to_owned()]);
+                    config.policy.namespaces = vec![namespace.to_owned()];
                     // Half of a hundred are done before those that wait take up every place.
-                    config.concurrency = 100;
-                    config.watch = self.watches.then(|| WatchConfig::new(format!("{namespace}-{:p}", &trap)));
+                    config.cluster.concurrency = 100;
+                    config.cache.watch = self.watches;
                 });
                 match trap {
                     None => service.start_ready().await,

@@ -118,7 +118,7 @@ async fn an_answer_waits_no_longer_than_hold(ground: Ground) {
     ground.create(&old).await;
     ground.create(&young).await;
     let (service, release) = with_held_lists(&ground, &document(&[(&image, &[&old])]));
-    let service = service.configure(|config| config.hold = Duration::from_secs(3)).start_ready().await;
+    let service = service.configure(|config| config.delivery.hold = Duration::from_secs(3)).start_ready().await;
 
     let message = PushMessage::now(&image, 1);
     let first = service.push(&message).await;

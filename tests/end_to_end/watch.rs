@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use pushroll::cache::WatchConfig;
+use pushroll::server::ServeConfig;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -245,17 +245,14 @@ async fn a_watch_that_hangs_is_not_trusted(ground: Ground) {
             }
         }
     };
-    let times = WatchConfig {
-        request: Duration::from_secs(1),
-        patience: Duration::from_secs(2),
-        ..WatchConfig::new("the only one".to_owned())
-    };
-    let scope = pushroll::index::Scope::of(&[ground.namespace().to_owned()]);
+    let namespaces = vec![ground.namespace().to_owned()];
     let service = ground
         .service_in_process()
         .configure(|config| {
-            config.watch = Some(times);
-            config.policy.scope = scope;
+            config.cache.watch = true;
+            config.cache.watch_request = Duration::from_secs(1);
+            config.cache.watch_patience = Duration::from_secs(2);
+            config.policy.namespaces = namespaces;
         })
         .before_call(wait)
         .start_ready()
@@ -348,10 +345,15 @@ async fn without_a_lease_the_config_map_is_kept_all_the_same(ground: Ground) {
     eventually("the log says what is missing", async || service.log().iter().any(says).then_some(())).await;
 }
 
+/// A watch whose requests end after a second.
+fn short_watch(config: &mut ServeConfig) {
+    config.cache.watch = true;
+    config.cache.watch_request = Duration::from_secs(1);
+}
+
 async fn a_watch_from_too_long_ago_begins_anew(ground: Ground) {
     let image = ground.image("web");
-    let times = WatchConfig { request: Duration::from_secs(1), ..WatchConfig::new("the only one".to_owned()) };
-    let service = ground.service_in_process().configure(|config| config.watch = Some(times)).start_ready().await;
+    let service = ground.service_in_process().configure(short_watch).start_ready().await;
     wait_until_live(&service).await;
     // Something happens elsewhere, and all that was before is forgotten: the next request asks from before that.
     ground.another_namespace("other").await;
@@ -364,8 +366,7 @@ async fn a_watch_from_too_long_ago_begins_anew(ground: Ground) {
 
 async fn the_watch_outlives_an_outage(ground: Ground) {
     use embedded_kubernetes::Outage;
-    let times = WatchConfig { request: Duration::from_secs(1), ..WatchConfig::new("the only one".to_owned()) };
-    let service = ground.service_in_process().configure(|config| config.watch = Some(times)).start_ready().await;
+    let service = ground.service_in_process().configure(short_watch).start_ready().await;
     // 403: an API server that has just started, and has not read its roles yet.
     for (number, code) in [503, 403, 401].into_iter().enumerate() {
         let image = ground.image(&format!("web-{number}"));
@@ -397,8 +398,7 @@ async fn what_came_during_the_list_is_known_before_it_counts(ground: Ground) {
     for number in 0..501 {
         ground.create(&deployment(ground.namespace(), &format!("other-{number}"), &ground.image("other"))).await;
     }
-    let config = WatchConfig::new("the only one".to_owned());
-    let service = ground.service_in_process().configure(|serve| serve.watch = Some(config)).before_call(wait);
+    let service = ground.service_in_process().configure(|config| config.cache.watch = true).before_call(wait);
     let service = service.start().await;
     lists.wait_for(|lists| *lists).await.unwrap();
     // Before all others in the order of a LIST.

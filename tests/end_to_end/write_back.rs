@@ -78,8 +78,8 @@ async fn overtaken<F: Future<Output = ()> + Send + 'static>(
             }
         }
     });
-    let scope = vec![ground.namespace().to_owned()];
-    service.configure(|config| config.policy.scope = pushroll::index::Scope::of(&scope)).start_ready().await
+    let namespaces = vec![ground.namespace().to_owned()];
+    service.configure(|config| config.policy.namespaces = namespaces).start_ready().await
 }
 
 /// What is in the ConfigMap before: older than any scan.

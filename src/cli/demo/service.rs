@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use embedded_kubernetes::{EmbeddedKubernetes, mount_config_map};
 use http::Method;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -18,19 +19,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::{DIGEST, IMAGE, NAMESPACE, NAMESPACES, workloads};
-use super::{parse, wait_until};
+use crate::cache::CacheArgs;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cli::http_client::request;
 use crate::clock::Clock;
-use crate::cluster::DEFAULT_CONCURRENCY;
-use crate::delivery::answer::Poison;
-use crate::rollout::Policy;
-use crate::server::{Limits, Listeners, ServeConfig, serve};
-use embedded_kubernetes::{EmbeddedKubernetes, mount_config_map};
+use crate::rollout::DeferredArgs;
+use crate::server::{DrainArgs, Listeners, ServeConfig, Shutdown, serve};
 
 pub(super) const CACHE_CONFIG_MAP: &str = "deployment-image-cache";
-/// As the service calls the API: the demo itself looks as somebody else.
+/// The user that the service is to the API. The demo itself is another, so that their calls are counted apart.
 const SERVICE_USER: &str = "pushroll";
 
 /// The embedded cluster, its kubelet and, once started, the service.
@@ -109,37 +107,21 @@ impl DemoService {
             admin: listeners.admin.local_addr()?,
         };
         let key = "cache.json".to_owned();
+        let config_map =
+            CacheConfigMap { namespace: NAMESPACE.to_owned(), name: CACHE_CONFIG_MAP.to_owned(), key: key.clone() };
+        let short = Duration::from_millis(20);
         let config = ServeConfig {
-            auth: None,
-            config_map: CacheConfigMap {
-                namespace: NAMESPACE.to_owned(),
-                name: CACHE_CONFIG_MAP.to_owned(),
-                key: key.clone(),
-            },
-            mount: MountReader::new(self.mount.path(), [key]),
-            mount_poll: Duration::from_millis(20),
-            // A real API server is spared with 5 s between scans; this one has nothing else to do.
-            rebuild_interval: Duration::from_millis(20),
-            refresh_interval: None,
-            refresh_mounts: false,
-            hold: Duration::from_secs(8),
-            clock_margin: Duration::from_secs(10),
-            watch: None,
-            allow_stale: false,
-            poison: Poison::Ack,
-            max_body: 14 * 1024 * 1024,
-            policy: Policy::everything(),
-            limits: Limits::default(),
-            concurrency: DEFAULT_CONCURRENCY,
-            drain_timeout: Duration::from_secs(5),
-            own_pod: None,
-            deferred_poll: Duration::from_secs(1),
+            // The default interval spares an API server; this one has nothing else to do.
+            cache: CacheArgs { mount_poll: short, rebuild_interval: short, ..CacheArgs::default() },
+            drain: DrainArgs { drain_timeout: Duration::from_secs(5), ..DrainArgs::default() },
+            deferred: DeferredArgs { deferred_poll: Duration::from_secs(1) },
+            ..ServeConfig::new(None, config_map, MountReader::new(self.mount.path(), [key]))
         };
         let client = self.kubernetes.client_as(SERVICE_USER);
         let end = self.end.clone().cancelled_owned();
         let end = async move {
             end.await;
-            Duration::ZERO
+            Shutdown::AtOnce
         };
         let running = tokio::spawn(async move { Ok(serve(config, client, Clock::system(), listeners, end).await?) });
         *self.service.lock() = Some((addresses, running));
@@ -250,4 +232,23 @@ async fn bind(preferred: u16) -> anyhow::Result<TcpListener> {
         Ok(listener) => Ok(listener),
         Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("no port is free on 127.0.0.1"),
     }
+}
+
+/// Waits until `condition` gives something, at most for `LIMIT`.
+async fn wait_until<T>(what: &str, mut condition: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    const LIMIT: Duration = Duration::from_secs(30);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(value) = condition().await? {
+            return Ok(value);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "{what} did not happen within {LIMIT:?}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The JSON of a body.
+fn parse(body: &[u8]) -> anyhow::Result<Value> {
+    serde_json::from_slice(body).context("the demo's own service answered with something else than JSON")
 }

@@ -1,20 +1,20 @@
 //! How many files, and so connections, this process may have open.
 //!
-//! A shell and a container runtime give a process a soft limit that is small for the sake of programs that use
-//! `select`, and a hard one up to which it may help itself (systemd, "File Descriptor Limits").
+//! A shell and a container runtime give a process a soft limit, which is small for the sake of programs that use
+//! `select`, and a hard limit up to which it may raise it (systemd, "File Descriptor Limits").
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::server::OTHER_CONNECTIONS;
 
-/// What is open besides connections to us and calls: the runtime, the mount, watches, fetches of keys.
+/// Open files besides the listeners' connections and the calls: the runtime, the mount, watches, fetches of keys.
 const OTHERS: usize = 128;
 
-/// Raises the limit of open files as far as it goes; gives as many of these connections as there is room for then, and
-/// tells when those are not all.
+/// Raises the limit of open files as far as it goes. Returns how many of the wanted connections there is room for then,
+/// and logs when that is not all.
 pub(super) fn connections_within_limit(wanted: usize, concurrency: usize) -> usize {
     let limit = raise();
-    // Nobody limits it: there is room.
+    // Without a limit there is room for all.
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return wanted };
     let connections = within(limit, wanted, concurrency);
     if connections < wanted {
@@ -28,7 +28,7 @@ pub(super) fn connections_within_limit(wanted: usize, concurrency: usize) -> usi
 
 fn within(limit: usize, wanted: usize, concurrency: usize) -> usize {
     let taken = OTHER_CONNECTIONS + concurrency + OTHERS;
-    // A limit that leaves nothing is met where files are opened, with an error that says so.
+    // Where the limit leaves no room at all, opening a file fails with an error that says so.
     wanted.min(limit.saturating_sub(taken).max(limit / 4).max(1))
 }
 
@@ -39,8 +39,8 @@ fn raise() -> Option<u64> {
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => {
-            let told = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
-            tracing::info!(from = told(current), to = told(maximum), "raised the limit of open files");
+            let shown = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+            tracing::info!(from = shown(current), to = shown(maximum), "raised the limit of open files");
             maximum
         }
         Err(error) => {

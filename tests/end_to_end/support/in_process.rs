@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use http::{Method, Request, Response};
 use kube::client::Body;
+use pushroll::cache::CacheArgs;
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
 use pushroll::clock::Clock;
-use pushroll::delivery::answer::Poison;
-use pushroll::rollout::Policy;
-use pushroll::server::{Limits, Listeners, ServeConfig, serve};
+use pushroll::delivery::DeliveryArgs;
+use pushroll::rollout::DeferredArgs;
+use pushroll::server::{Listeners, ServeConfig, serve};
 use tokio::net::TcpListener;
 use tower::service_fn;
 
@@ -33,30 +34,21 @@ pub struct InProcess {
 impl Ground {
     /// A service in this process, with an empty mount and the arguments of [`Ground::service`].
     pub fn service_in_process(&self) -> InProcess {
+        let config_map = CacheConfigMap {
+            namespace: self.namespace().to_owned(),
+            name: "deployment-image-cache".to_owned(),
+            key: "cache.json".to_owned(),
+        };
+        let mount = MountReader::new(self.directory().join("no-mount"), ["cache.json"]);
         let config = ServeConfig {
-            auth: None,
-            config_map: CacheConfigMap {
-                namespace: self.namespace().to_owned(),
-                name: "deployment-image-cache".to_owned(),
-                key: "cache.json".to_owned(),
+            cache: CacheArgs {
+                mount_poll: Duration::from_millis(5),
+                rebuild_interval: Duration::from_millis(50),
+                ..CacheArgs::default()
             },
-            mount: MountReader::new(self.directory().join("no-mount"), ["cache.json"]),
-            mount_poll: Duration::from_millis(5),
-            rebuild_interval: Duration::from_millis(50),
-            refresh_interval: None,
-            refresh_mounts: false,
-            hold: Duration::from_secs(60),
-            clock_margin: Duration::from_secs(10),
-            watch: None,
-            allow_stale: false,
-            poison: Poison::Ack,
-            max_body: 1 << 20,
-            policy: Policy::everything(),
-            limits: Limits::default(),
-            concurrency: 16,
-            drain_timeout: Duration::from_secs(1),
-            own_pod: None,
-            deferred_poll: Duration::from_secs(3600),
+            delivery: DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() },
+            deferred: DeferredArgs { deferred_poll: Duration::from_secs(3600) },
+            ..ServeConfig::new(None, config_map, mount)
         };
         InProcess {
             ground: self.clone(),

@@ -9,21 +9,19 @@ use std::time::Duration;
 
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
-use pushroll::cache::{CacheMetrics, Resolver, ResolverConfig, WatchConfig};
+use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
-use pushroll::delivery::{Deliveries, DeliveryConfig};
+use pushroll::delivery::{Deliveries, DeliveryArgs};
 use pushroll::index::Scope;
 use pushroll::rollout::restart::Mode;
-use pushroll::rollout::{Policy, Restarter, RolloutMetrics};
+use pushroll::rollout::{Policy, PolicyArgs, Restarter, RolloutMetrics};
 use pushroll::telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::fixtures::PushMessage;
-
-const CLOCK_MARGIN: Duration = Duration::from_secs(10);
 
 pub struct Replica {
     deliveries: Arc<Deliveries>,
@@ -39,27 +37,24 @@ impl Replica {
         let metrics = Arc::new(Metrics::new());
         let cluster = Cluster::new(client, clock, ClusterMetrics::default());
         let scope = Scope::of(&[namespace.to_owned()]);
-        let config = ResolverConfig {
-            scope: scope.clone(),
-            config_map: CacheConfigMap {
-                namespace: namespace.to_owned(),
-                name: "deployment-image-cache".to_owned(),
-                key: "cache.json".to_owned(),
-            },
-            mount: MountReader::new(Path::new("/nonexistent"), ["cache.json"]),
+        let config_map = CacheConfigMap {
+            namespace: namespace.to_owned(),
+            name: "deployment-image-cache".to_owned(),
+            key: "cache.json".to_owned(),
+        };
+        let mount = MountReader::new(Path::new("/nonexistent"), ["cache.json"]);
+        let args = CacheArgs {
             mount_poll: Duration::from_secs(3600),
             rebuild_interval: Duration::ZERO,
-            refresh_interval: None,
-            clock_margin: CLOCK_MARGIN,
-            write_back: true,
-            refresh_mounts: false,
-            watch,
+            ..CacheArgs::default()
         };
+        let margin = PolicyArgs::CLOCK_MARGIN;
+        let config = ResolverConfig { watch, ..ResolverConfig::new(&args, scope.clone(), config_map, mount, margin) };
         let resolver = Arc::new(Resolver::new(config, cluster.clone(), CacheMetrics::default()));
         let policy = Policy { scope, ..Policy::everything() };
-        let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, RolloutMetrics::default());
-        let config = DeliveryConfig { hold: Duration::from_secs(60), allow_stale: false, own_pod: None };
-        let deliveries = Deliveries::new(config, clock, Arc::clone(&resolver), restarter.clone(), metrics);
+        let restarter = Restarter::new(cluster, policy, margin, 16, RolloutMetrics::default());
+        let args = DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() };
+        let deliveries = Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), metrics);
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
         tasks.spawn(async move { index.run(CancellationToken::new()).await });

@@ -1,7 +1,7 @@
-//! One connection: HTTP/1.1 on it, and what it is at, as seen by the bytes that come and go.
+//! One connection: HTTP/1.1 on it, and its phase, as the bytes that come and go show it.
 //!
-//! hyper has one time limit for the wait for a request and for its headers together, and none for an answer that
-//! nobody reads; a load balancer needs ten minutes for the one, and nobody more than seconds for the others.
+//! hyper has one time limit for the wait for a request and for its headers together, and none for an answer that the
+//! client does not read. A load balancer needs ten minutes between two requests; headers and answers take seconds.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,21 +22,24 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Connection, Phase};
+use super::connections::Connection;
+use super::phase::ConnectionPhase;
+use crate::server::metrics::RefusedReason;
 
-/// Headers of at most this size are always read; a token makes a push's some 2 KB. It is what hyper's buffer has room
-/// for from the first byte on.
-pub(super) const SMALL_HEADERS: usize = 8 * 1024;
+/// Headers of at most this size are always read; those of a push are about 2 KB with its token. hyper's buffer has this
+/// size from the start.
+const SMALL_HEADERS: usize = 8 * 1024;
 /// The most that is read of headers, else 431; and the most that is read ahead of a body. A message that is delivered
 /// without a wrapper has each attribute in a header: 100 of them, names of 256 and values of 1024 bytes (Pub/Sub, "Quotas
 /// and limits").
 const MAX_HEADERS_BYTES: usize = 192 * 1024;
-/// Those attributes, and what HTTP and the load balancer add.
+/// Those attributes, and the headers that HTTP and the load balancer add.
 const MAX_HEADERS: usize = 200;
 /// Long enough to be no deadline.
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// Serves requests on a connection until it ends, is cut off, or, after `end`, has answered what it was at.
+/// Serves requests on a connection until it ends or is cut off. After `end` it ends with the answer to the request that
+/// it is handling.
 pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
@@ -47,15 +50,15 @@ pub(super) async fn serve(
     let service = {
         let connection = Arc::clone(&connection);
         service_fn(move |mut request: http::Request<Incoming>| {
-            let asked = if admits_all { Phase::Admitted } else { Phase::Asked };
-            // Closed for others meanwhile: it finds out by itself.
-            let _ = connection.is_now_at(asked);
+            let phase = if admits_all { ConnectionPhase::Admitted } else { ConnectionPhase::Requested };
+            // Where it was closed to make room, `deadline` says so below.
+            let _ = connection.enter(phase);
             request.extensions_mut().insert(Arc::clone(&connection));
             let answered = TowerToHyperService::new(router.clone()).call(request);
             let connection = Arc::clone(&connection);
             async move {
                 let response = answered.await;
-                let _ = connection.is_now_at(Phase::Idle);
+                let _ = connection.enter(ConnectionPhase::Idle);
                 response
             }
         })
@@ -65,7 +68,7 @@ pub(super) async fn serve(
         connection: Arc::clone(&connection),
         header_bytes: 0,
         large_headers: None,
-        held_up: Phase::Idle,
+        held_up: ConnectionPhase::Idle,
     };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(None);
@@ -74,20 +77,20 @@ pub(super) async fn serve(
     let mut http = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut ending = pin!(end.cancelled());
     let mut alarm = pin!(tokio::time::sleep(NEVER));
-    let mut is_told = false;
+    let mut is_ending = false;
     let served = poll_fn(|context| {
-        // What has come by now is answered: first read, then told.
+        // A request that has come by now is answered: reading comes before the shutdown.
         if let Poll::Ready(ended) = http.as_mut().poll(context) {
             return Poll::Ready(Ok(ended));
         }
-        if !is_told && ending.as_mut().poll(context).is_ready() {
-            is_told = true;
+        if !is_ending && ending.as_mut().poll(context).is_ready() {
+            is_ending = true;
             http.as_mut().graceful_shutdown();
             if let Poll::Ready(ended) = http.as_mut().poll(context) {
                 return Poll::Ready(Ok(ended));
             }
         }
-        // What has just happened may have changed until when.
+        // The phase, and so the deadline, may have changed just now.
         while let Some(deadline) = match connection.deadline(context.waker()) {
             Ok(deadline) => deadline.map(Instant::from_std),
             Err(cut_off) => return Poll::Ready(Err(cut_off)),
@@ -109,29 +112,29 @@ pub(super) async fn serve(
     }
 }
 
-/// A stream that notes what its connection is at.
+/// A stream that sets the phase of its connection.
 struct WatchedStream {
     stream: TcpStream,
     connection: Arc<Connection>,
     header_bytes: usize,
     large_headers: Option<OwnedSemaphorePermit>,
-    /// What it was at when an answer could not be sent, and is again when it can.
-    held_up: Phase,
+    /// The phase before [`ConnectionPhase::Unread`], to which it returns when an answer can be sent again.
+    held_up: ConnectionPhase,
 }
 
 impl WatchedStream {
-    /// Some bytes have come.
+    /// Notes that bytes have come.
     fn received(&mut self, bytes: usize) -> io::Result<()> {
-        if self.connection.is_at(Phase::Idle) || self.connection.is_at(Phase::Unread) {
-            self.connection.is_now_at(Phase::Headers);
+        if self.connection.is_at(ConnectionPhase::Idle) || self.connection.is_at(ConnectionPhase::Unread) {
+            self.connection.enter(ConnectionPhase::Headers);
         }
-        if self.connection.is_at(Phase::Headers) {
+        if self.connection.is_at(ConnectionPhase::Headers) {
             self.header_bytes += bytes;
             if self.header_bytes > SMALL_HEADERS && self.large_headers.is_none() {
                 let connections = self.connection.connections();
                 let permit = Arc::clone(&connections.large_headers).try_acquire_owned();
                 self.large_headers = Some(permit.map_err(|_| {
-                    connections.refused("header_memory");
+                    connections.count_refused(RefusedReason::HeaderMemory);
                     io::Error::other("too many connections with large headers")
                 })?);
             }
@@ -139,26 +142,28 @@ impl WatchedStream {
         Ok(())
     }
 
-    /// Whether something of an answer could be sent. One that cannot has its time limit whatever the connection is at:
-    /// a request that came behind it may be waited for, but is not worked on before (hyper queues its answer first).
+    /// Notes whether a part of an answer could be sent. Where not, the write limit applies in every phase: the next
+    /// request may have come already, but hyper works on it only when this answer is sent.
     fn sent(&mut self, is_sent: bool) {
         if is_sent {
-            if self.connection.is_at(Phase::Unread) {
-                self.connection.is_now_at(self.held_up);
+            if self.connection.is_at(ConnectionPhase::Unread) {
+                self.connection.enter(self.held_up);
             }
             return;
         }
-        let at = [Phase::Idle, Phase::Asked, Phase::Admitted].into_iter().find(|phase| self.connection.is_at(*phase));
-        if let Some(phase) = at {
+        let phase = [ConnectionPhase::Idle, ConnectionPhase::Requested, ConnectionPhase::Admitted]
+            .into_iter()
+            .find(|phase| self.connection.is_at(*phase));
+        if let Some(phase) = phase {
             self.held_up = phase;
-            self.connection.is_now_at(Phase::Unread);
+            self.connection.enter(ConnectionPhase::Unread);
         }
     }
 }
 
 impl AsyncRead for WatchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.connection.is_at(Phase::Headers) {
+        if !self.connection.is_at(ConnectionPhase::Headers) {
             (self.header_bytes, self.large_headers) = (0, None);
         }
         let before = into.filled().len();

@@ -1,0 +1,71 @@
+//! How the values of settings are written: what the command line parses, and how it shows a default.
+//!
+//! The settings of a component are a clap `Args` struct beside the component, so that a flag and its default stand in
+//! one place. This file must not know any of them.
+
+use std::time::Duration;
+
+use crate::clock::parse_duration;
+use crate::workload::is_namespace_name;
+
+/// `500ms`, `5s`, `10m`, `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
+}
+
+/// As [`duration`], but not zero.
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
+        if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
+    })
+}
+
+/// As [`duration`] reads it; for defaults, which are whole milliseconds.
+pub(crate) fn written_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    if milliseconds.is_multiple_of(1000) { format!("{}s", milliseconds / 1000) } else { format!("{milliseconds}ms") }
+}
+
+/// The name of a namespace, an RFC 1123 label. An empty one is refused: it could be taken for all namespaces, or none.
+pub(crate) fn namespace_name(text: &str) -> Result<String, String> {
+    if is_namespace_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the names of namespaces, separated by commas alone".to_owned())
+    }
+}
+
+/// `14MiB`, `500kB`, `1048576`.
+pub(crate) fn byte_size(text: &str) -> Result<usize, String> {
+    let size: bytesize::ByteSize = text.parse().map_err(|_| "expected a size such as 14MiB".to_owned())?;
+    usize::try_from(size.as_u64()).map_err(|error| error.to_string())
+}
+
+/// As [`byte_size`] reads it; for defaults.
+pub(crate) fn written_byte_size(bytes: usize) -> String {
+    const MIB: usize = 1024 * 1024;
+    if bytes.is_multiple_of(MIB) { format!("{}MiB", bytes / MIB) } else { bytes.to_string() }
+}
+
+/// What clap makes of a command line without arguments, in an environment without variables.
+#[cfg(test)]
+pub(crate) fn parsed_from_nothing<T: clap::Args>() -> T {
+    let command = T::augment_args(clap::Command::new("pushroll")).mut_args(|argument| argument.env(None::<&str>));
+    T::from_arg_matches(&command.get_matches_from(["pushroll"])).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for milliseconds in [0, 1, 250, 999, 1000, 1500, 8000, 3_600_000] {
+            let value = Duration::from_millis(milliseconds);
+            assert_eq!(duration(&written_duration(value)), Ok(value));
+        }
+        for bytes in [0, 1, 1 << 20, 14 << 20, (1 << 20) + 1] {
+            assert_eq!(byte_size(&written_byte_size(bytes)), Ok(bytes));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The settings of the cache.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::configmap::CacheConfigMap;
+use super::mount::MountReader;
+use super::resolver::ResolverConfig;
+use super::watch::WatchConfig;
+use crate::arguments::{duration, positive_duration, written_duration};
+use crate::index::Scope;
+
+/// How the cache is kept up to date.
+#[derive(Debug, Clone, Args)]
+pub struct CacheArgs {
+    /// How often the mount is looked at
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = written_duration(Self::default().mount_poll),
+        value_parser = positive_duration,
+        env = "PUSHROLL_MOUNT_POLL"
+    )]
+    pub mount_poll: Duration,
+    /// Least time between two scans, and between two GETs of the ConfigMap
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = written_duration(Self::default().rebuild_interval),
+        value_parser = duration,
+        env = "PUSHROLL_REBUILD_INTERVAL"
+    )]
+    pub rebuild_interval: Duration,
+    /// Scan on a timer [default: off]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, env = "PUSHROLL_REFRESH_INTERVAL")]
+    pub refresh_interval: Option<Duration>,
+    /// Annotate the pods labelled pushroll.dev/mounts after each change of the cache: the kubelet then shows it at once
+    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = FalseyValueParser::new())]
+    pub refresh_mounts: bool,
+    /// Follow the workloads by list and watch: no scan for a push, and no GET before a restart
+    #[arg(long, env = "PUSHROLL_WATCH", value_parser = FalseyValueParser::new())]
+    pub watch: bool,
+    /// [`WatchConfig::request`]. No flag sets it; tests do.
+    #[arg(skip = WatchConfig::REQUEST)]
+    pub watch_request: Duration,
+    /// [`WatchConfig::patience`]. No flag sets it; tests do.
+    #[arg(skip = WatchConfig::PATIENCE)]
+    pub watch_patience: Duration,
+}
+
+impl Default for CacheArgs {
+    fn default() -> Self {
+        Self {
+            mount_poll: Duration::from_secs(1),
+            rebuild_interval: Duration::from_secs(5),
+            refresh_interval: None,
+            refresh_mounts: false,
+            watch: false,
+            watch_request: WatchConfig::REQUEST,
+            watch_patience: WatchConfig::PATIENCE,
+        }
+    }
+}
+
+impl CacheArgs {
+    /// The settings of the watch, where it is on. `keep_labels`: whether a decision looks at a workload's labels.
+    pub fn watch_config(&self, keep_labels: bool, identity: impl FnOnce() -> String) -> Option<WatchConfig> {
+        let (request, patience) = (self.watch_request, self.watch_patience);
+        self.watch.then(|| WatchConfig { request, patience, keep_labels, identity: identity() })
+    }
+}
+
+impl ResolverConfig {
+    /// A resolver that writes its scans to the ConfigMap and has no watch yet ([`CacheArgs::watch_config`] describes
+    /// one).
+    pub fn new(
+        args: &CacheArgs,
+        scope: Scope,
+        config_map: CacheConfigMap,
+        mount: MountReader,
+        clock_margin: Duration,
+    ) -> Self {
+        let CacheArgs { mount_poll, rebuild_interval, refresh_interval, refresh_mounts, .. } = *args;
+        Self {
+            scope,
+            config_map,
+            mount,
+            mount_poll,
+            rebuild_interval,
+            refresh_interval,
+            clock_margin,
+            write_back: true,
+            refresh_mounts,
+            watch: None,
+        }
+    }
+}

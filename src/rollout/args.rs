@@ -1,0 +1,84 @@
+//! The settings of restarts.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use super::policy::Policy;
+use super::selector::LabelSelector;
+use crate::arguments::{duration, namespace_name, positive_duration, written_duration};
+use crate::index::Scope;
+
+/// Which workloads may be touched, and how clocks are compared.
+#[derive(Debug, Clone, Args)]
+pub struct PolicyArgs {
+    /// Only workloads in these namespaces [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
+    pub namespaces: Vec<String>,
+    /// No workloads in these namespaces
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_EXCLUDE_NAMESPACES")]
+    pub exclude_namespaces: Vec<String>,
+    /// Only workloads with these labels, as kubectl -l
+    #[arg(long, value_name = "SELECTOR", env = "PUSHROLL_SELECTOR")]
+    pub selector: Option<LabelSelector>,
+    /// Only workloads with the annotation pushroll.dev/restart: "true"
+    #[arg(long, env = "PUSHROLL_OPT_IN", value_parser = FalseyValueParser::new())]
+    pub opt_in: bool,
+    /// How far apart clocks may be and still be compared
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = written_duration(Self::CLOCK_MARGIN),
+        value_parser = duration,
+        env = "PUSHROLL_CLOCK_MARGIN"
+    )]
+    pub clock_margin: Duration,
+}
+
+/// Pushes that wait for the end of a cooldown.
+#[derive(Debug, Clone, Args)]
+pub struct DeferredArgs {
+    /// How often pushes are looked for that wait for the end of a cooldown
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = written_duration(Self::default().deferred_poll),
+        value_parser = positive_duration,
+        env = "PUSHROLL_DEFERRED_POLL"
+    )]
+    pub deferred_poll: Duration,
+}
+
+impl PolicyArgs {
+    /// The default of [`Self::clock_margin`], for commands without the flag as well.
+    pub const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+
+    /// Which workloads may be touched.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            scope: Scope::of(&self.namespaces),
+            excluded_namespaces: self.exclude_namespaces.clone(),
+            selector: self.selector.clone(),
+            opt_in: self.opt_in,
+        }
+    }
+}
+
+impl Default for PolicyArgs {
+    fn default() -> Self {
+        Self {
+            namespaces: Vec::new(),
+            exclude_namespaces: Vec::new(),
+            selector: None,
+            opt_in: false,
+            clock_margin: Self::CLOCK_MARGIN,
+        }
+    }
+}
+
+impl Default for DeferredArgs {
+    fn default() -> Self {
+        Self { deferred_poll: Duration::from_secs(10) }
+    }
+}

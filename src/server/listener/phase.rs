@@ -1,0 +1,73 @@
+//! What a connection is doing, and for how long it may be doing it.
+
+use std::time::Duration;
+
+use crate::server::metrics::RefusedReason;
+
+/// Longest time from the first byte of a request to the last of its headers. Those of Pub/Sub come in one packet.
+pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// Longest time between two requests of a connection. A load balancer must be the one that closes first, or it sends a
+/// request into a connection that is being closed: Google's keep theirs for 600 s, which cannot be changed, and ask for
+/// 620 s (Cloud Load Balancing, "Timeouts and retries", HTTP keepalive timeout).
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(620);
+/// Longest time in which nothing of an answer can be sent, because the client does not read it.
+pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::server) enum ConnectionPhase {
+    /// Nothing of the next request has come.
+    Idle,
+    /// The headers of a request are coming.
+    Headers,
+    /// The headers have come. The body has not, or the request is not admitted yet.
+    Requested,
+    /// The request is being worked on.
+    Admitted,
+    /// The client does not read the answer.
+    Unread,
+}
+
+/// Why the server has closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CutOff {
+    /// To make room for another.
+    Displaced,
+    /// It was idle for too long, which is no fault of the client's.
+    Idle,
+    /// Its headers did not come in time.
+    HeaderTime,
+    /// Its answer was not read in time.
+    WriteTime,
+}
+
+impl ConnectionPhase {
+    /// Whether a connection may be closed to make room for another.
+    pub(super) fn is_closable(self) -> bool {
+        self != Self::Admitted
+    }
+
+    /// How long a connection may be in this phase, and why it is closed then. The handling of a request has limits of
+    /// its own.
+    pub(super) fn limit(self) -> Option<(Duration, CutOff)> {
+        match self {
+            Self::Idle => Some((IDLE_LIMIT, CutOff::Idle)),
+            Self::Headers => Some((HEADER_LIMIT, CutOff::HeaderTime)),
+            Self::Unread => Some((WRITE_LIMIT, CutOff::WriteTime)),
+            Self::Requested | Self::Admitted => None,
+        }
+    }
+}
+
+impl CutOff {
+    /// As it is counted. `None`: nothing was refused.
+    pub(super) fn reason(self) -> Option<RefusedReason> {
+        match self {
+            Self::Displaced => Some(RefusedReason::Displaced),
+            Self::HeaderTime => Some(RefusedReason::HeaderTime),
+            Self::WriteTime => Some(RefusedReason::WriteTime),
+            Self::Idle => None,
+        }
+    }
+}
