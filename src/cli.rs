@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 yes or done, 1 failed, 2 wrong usage, 3 the
 //! answer is no. Only here are arguments and the environment read.
 
+mod answered;
 mod arguments;
 mod check;
 mod cluster_commands;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use answered::Answered;
 pub(crate) use arguments::GlobalArgs;
 
 /// Push an image, and the Kubernetes workloads that run it roll.
@@ -83,17 +85,6 @@ enum LookupCommand {
 
 /// That one tier has no index is how the chain works; a command says what came of it in the end.
 const QUIET: &str = "pushroll=warn,pushroll::cache=error";
-
-/// What a command came to, when nothing failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answered {
-    /// Exit 0.
-    Yes,
-    /// Exit 1: done, but what it did has failed in part.
-    Failed,
-    /// Exit 3.
-    No,
-}
 
 impl Cli {
     /// The command line of this process; where it is none, says so and exits.
