@@ -5,12 +5,14 @@ CARGO ?= cargo
 SECONDS ?= 30
 TARGETS ?=
 
-.PHONY: help tools testbed test contract fuzz fmt clippy doc deny advisories workflows check demo
+.PHONY: help tools testbed test examples contract fuzz fmt clippy doc package deny advisories workflows check demo
 
 help:
 	@echo "make test      every test, on a real Kubernetes control plane too"
 	@echo "make contract  openapi.yaml against a running service, with schemathesis"
 	@echo "make fuzz      each parser for 30 s; SECONDS=3600 TARGETS=document for longer, and for one"
+	@echo "make examples  each program of examples/ and crates/*/examples/"
+	@echo "make package   the crates as they would be published"
 	@echo "make deny      licences, sources and duplicates of the dependencies"
 	@echo "make advisories  their known vulnerabilities; needs GitHub"
 	@echo "make workflows  .github/workflows, with actionlint"
@@ -29,6 +31,14 @@ testbed: tools
 test: tools
 	@binaries=$$(tests/testbed/build) && PUSHROLL_TESTBED="$$binaries" $(CARGO) test --locked --workspace
 
+examples:
+	$(CARGO) run --locked --quiet -p pushroll-core --example image_ref
+	$(CARGO) run --locked --quiet -p pushroll-core --example cache_document </dev/null
+	$(CARGO) run --locked --quiet -p pushroll-core --example event </dev/null
+	$(CARGO) run --locked --quiet -p embedded-kubernetes --example restart
+	$(CARGO) run --locked --quiet --example configmap_store
+	$(CARGO) run --locked --quiet --example mount_reader
+
 contract:
 	@schemathesis=$$(tests/contract/build) && PUSHROLL_SCHEMATHESIS="$$schemathesis" $(CARGO) test --locked --test end_to_end -- contract_of_
 
@@ -45,6 +55,10 @@ clippy:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+# What `cargo publish` would upload, without building it again.
+package:
+	$(CARGO) package --locked --workspace --no-verify
 
 deny:
 	@deny=$$(tests/tools/build cargo-deny 0.20.2) && "$$deny" --locked check licenses bans sources

@@ -75,6 +75,10 @@ pub(super) async fn first_index(
 ) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
     let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
     let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
+    if found.tier == Tier::ConfigMap {
+        // The cache logs them as well, where a service does.
+        resolver.tiers().configmap.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
     let others = resolver.failed_tiers().into_iter().filter(|failed| failed.tier != Tier::Mount);
     let unmounted = FailedTier { tier: Tier::Mount, reason: unmounted };
     // Nobody expects a mount on the machine of a person.

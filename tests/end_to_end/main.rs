@@ -35,6 +35,7 @@ mod events;
 mod exactly_once;
 mod floods;
 mod foreign_documents;
+mod forgiven_documents;
 mod freshness;
 mod immutable;
 mod index;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
     large_documents::tests(&mut suite);
     document_size::tests(&mut suite);
     foreign_documents::tests(&mut suite);
+    forgiven_documents::tests(&mut suite);
     log::tests(&mut suite);
     outages::tests(&mut suite);
     own_roll::tests(&mut suite);

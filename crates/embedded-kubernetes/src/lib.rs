@@ -53,3 +53,8 @@ pub use faults::{Outage, POLICY_NAME};
 pub use kubelet::{ProjectedVolume, mount_config_map};
 pub use kubernetes::EmbeddedKubernetes;
 pub use request::ApiCall;
+
+/// The example in README.md runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -40,8 +40,9 @@ pub struct IndexBuilder {
     by_tag: HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
     pinned: BTreeMap<Box<str>, BTreeSet<PinnedWorkload>>,
     images: usize,
-    /// Where normal forms are written before they are looked up: most need no memory of their own.
+    /// The normal form of the reference that was begun: most need no memory of their own.
     normal: String,
+    follows_a_tag: bool,
 }
 
 /// The namespaces that a scan has seen.
@@ -123,17 +124,35 @@ impl IndexBuilder {
         reference: &str,
         workloads: impl IntoIterator<Item = WorkloadRef>,
     ) -> Result<(), ImageRefError> {
-        if ImageRef::write_tag_key(reference, &mut self.normal)? {
+        self.begin(reference)?;
+        self.end(reference, workloads);
+        Ok(())
+    }
+
+    /// The first half of [`Self::add_written`], before the workloads are known.
+    fn begin(&mut self, reference: &str) -> Result<(), ImageRefError> {
+        self.follows_a_tag = ImageRef::write_tag_key(reference, &mut self.normal)?;
+        Ok(())
+    }
+
+    /// The second half, with the reference that was begun last.
+    fn end(&mut self, reference: &str, workloads: impl IntoIterator<Item = WorkloadRef>) {
+        if self.follows_a_tag {
             self.images += 1;
             follow(&mut self.by_tag, &self.normal, workloads);
-        } else {
-            self.add(&reference.parse()?, workloads);
+        } else if let Ok(image) = reference.parse() {
+            self.add(&image, workloads);
         }
-        Ok(())
     }
 
     /// The index of all that was added.
     pub fn build(self) -> Index {
+        let images = self.images;
+        self.build_of(images)
+    }
+
+    /// The same, of so many different references.
+    fn build_of(self, images: usize) -> Index {
         let mut by_tag = self.by_tag;
         for workloads in by_tag.values_mut() {
             workloads.sort_unstable();
@@ -146,7 +165,7 @@ impl IndexBuilder {
         distinct.extend(by_tag.values().flatten());
         distinct.extend(pinned.values().flatten().map(|pinned: &PinnedWorkload| &pinned.workload));
         let workloads = distinct.len();
-        Index { by_tag, pinned, images: self.images, workloads }
+        Index { by_tag, pinned, images, workloads }
     }
 }
 

@@ -19,3 +19,8 @@ pub mod index;
 #[doc(hidden)]
 pub mod properties;
 pub mod workload;
+
+/// The example in README.md runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

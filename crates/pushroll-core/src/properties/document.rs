@@ -3,9 +3,8 @@
 use super::is_told_briefly;
 use crate::image::ImageRef;
 use crate::index::Index;
-use crate::index::document::one_pass::{LookedUp, look_up};
 use crate::index::document::stored::Stored;
-use crate::index::document::{Document, DocumentError, Images, WARNINGS_MAX, index_of};
+use crate::index::document::{Document, DocumentError, Images, LookedUp, WARNINGS_MAX, index_of};
 
 /// Looked up in every document beside its own images.
 const ALWAYS_LOOKED_UP: [&str; 2] = ["nginx", "us-docker.pkg.dev/p/gcr.io/web:1"];
@@ -28,7 +27,7 @@ pub fn hold(bytes: &[u8]) {
     }
     let own = listed.iter().flat_map(Images::keys).map(|key| &**key).take(LOOKED_UP_MAX);
     for image in own.chain(ALWAYS_LOOKED_UP).filter_map(|text| text.parse().ok()) {
-        let single = look_up(bytes, &image).map_err(|error| error.to_string());
+        let single = Document::look_up(bytes, &image).map_err(|error| error.to_string());
         assert_eq!(single, looked_up(&decoded, &image), "{image}");
     }
     if let Err(error) = Stored::Gzip(bytes.to_vec()).decode() {
@@ -70,7 +69,8 @@ fn what_is_written_is_read_back(document: &Document, listed: &Images) {
     assert_eq!(Document::images(written.as_bytes()).as_ref(), Some(listed));
     let again = Document::decode(written.as_bytes()).unwrap();
     assert_eq!(again.head, document.head);
-    assert_eq!(again.warnings, document.warnings);
+    // Of what was left out only keys are listed, each once.
+    assert!(again.warnings.len() <= document.warnings.len());
     are_the_same(&again.index, &document.index, listed);
     assert_eq!(Document::encode(&again.head, listed), written);
 }

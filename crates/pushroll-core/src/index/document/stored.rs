@@ -9,15 +9,17 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use super::one_pass::{LookedUp, look_up};
-use super::{Document, DocumentError, Images};
+use super::decode::{Document, LookedUp};
+use super::error::DocumentError;
+use super::images::Images;
 use crate::image::ImageRef;
 
 /// Plain documents up to this size; larger ones are compressed. `kubectl apply` cannot hold more either: it keeps
 /// the object in an annotation of at most 262,144 bytes.
 pub const PLAIN_BYTES_MAX: usize = 262_144;
 /// What a compressed document may inflate to: some 160,000 workloads, more than a ConfigMap holds with believable names.
-/// One that is made to take as much memory as it can takes some 160 MB: a pod of `deploy/base` has 512 MiB.
+/// One that is made to take as much memory as it can (short keys without workloads) takes some 400 MB while it is read: a
+/// pod of `deploy/base` has 512 MiB.
 const INFLATED_BYTES_MAX: u64 = 24 * 1024 * 1024;
 
 /// A document as it is stored.
@@ -100,7 +102,7 @@ impl Stored {
     /// # Errors
     /// As [`Self::decode`].
     pub fn look_up(self, image: &ImageRef) -> Result<LookedUp, DocumentError> {
-        look_up(&self.into_json()?, image)
+        Document::look_up(&self.into_json()?, image)
     }
 
     /// What it lists; `None` where it cannot be read.

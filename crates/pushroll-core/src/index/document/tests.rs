@@ -1,7 +1,11 @@
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::Index as Position;
 
 use super::*;
+use crate::image::ImageRef;
+use crate::index::Scope;
+use crate::workload::{WorkloadKind, WorkloadRef};
 
 fn decode(text: &str) -> Document {
     Document::decode(text.as_bytes()).unwrap()
@@ -62,14 +66,38 @@ fn what_is_no_document_says_why() {
     for (text, part) in [
         ("", "EOF"),
         ("{}", "missing field `images`"),
-        (r#"{"images": {"nginx": [{"name": "a"}]}}"#, "missing field `namespace`"),
+        ("[]", "expected an object"),
+        ("null", "expected an object"),
+        (r#"{"images": []}"#, "`images` is a list, not an object"),
+        (r#"{"images": "nginx"}"#, "`images` is a string, not an object"),
+        (r#"{"images": {"nginx": []}, "images": 7}"#, "`images` is a number, not an object"),
         (r#"{"images": {"#, "line 1 column 12"),
-        (r#"{"version": 2, "images": {}}"#, "upgrade pushroll"),
+        (r#"{"images": {"nginx": [{"name": NaN}]}}"#, "line 1 column 32"),
+        (r#"{"images": {}} {}"#, "trailing characters"),
     ] {
         let error = Document::decode(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(part), "{text}: {error}");
     }
     assert!(matches!(Document::decode(b"{\xff"), Err(DocumentError::NotUtf8(1))));
+}
+
+#[test]
+fn a_newer_version_is_refused_however_it_is_written() {
+    for (text, found) in [
+        (r#"{"version": 2, "images": {}}"#, 2),
+        (r#"{"images": {}, "version": 3.0}"#, 3),
+        (r#"{"version": "2", "images": {}}"#, 2),
+        (r#"{"version": 2}"#, 2),
+        (r#"{"version": 2, "images": ["another form"]}"#, 2),
+        (r#"{"version": 2, "images": {}, "version": 1}"#, 2),
+        (r#"{"version": 99999999999, "images": {}}"#, 99_999_999_999),
+    ] {
+        let error = Document::decode(text.as_bytes()).unwrap_err();
+        assert!(matches!(error, DocumentError::TooNew { found: it } if it == found), "{text}: {error}");
+    }
+    for version in ["1", "0", "-1", "1.0", "null", r#""1""#] {
+        assert_eq!(decode(&format!(r#"{{"version": {version}, "images": {{}}}}"#)).warnings, [""; 0], "{version}");
+    }
 }
 
 /// What a scan may find; the names are of more than one letter, so that no single change makes one into another.

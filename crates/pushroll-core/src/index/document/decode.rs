@@ -1,0 +1,93 @@
+//! Reading a document, in one pass: into an index, into what it lists, or into the answer to one lookup.
+
+mod any;
+mod collect;
+mod entry;
+mod head_fields;
+#[cfg(test)]
+mod tests;
+mod visit;
+mod warnings;
+
+use serde::de::DeserializeSeed as _;
+
+use super::error::DocumentError;
+use super::head::Head;
+use super::images::Images;
+use crate::excerpt::excerpt;
+use crate::image::ImageRef;
+use crate::index::Index;
+use crate::workload::WorkloadRef;
+use collect::{AllImages, Collect, OneRepository, WholeIndex};
+use visit::{DocumentOf, Read};
+pub use warnings::WARNINGS_MAX;
+
+/// How much of the JSON reader's words an error has.
+const PROBLEM_CHARACTERS: usize = 200;
+/// About what an image with one workload takes of a document: room is made for as many.
+const BYTES_OF_AN_IMAGE: usize = 192;
+
+/// A decoded document.
+#[derive(Debug)]
+pub struct Document {
+    /// What it says of itself.
+    pub head: Head,
+    /// What it lists.
+    pub index: Index,
+    /// What was left out, each with a sentence; at most [`WARNINGS_MAX`].
+    pub warnings: Vec<String>,
+}
+
+/// What a document says of one image.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LookedUp {
+    /// What it says of itself.
+    pub head: Head,
+    /// The workloads that run the image, as [`Index::lookup`] has them.
+    pub workloads: Vec<WorkloadRef>,
+    /// As of [`Document::warnings`].
+    pub warnings: Vec<String>,
+}
+
+impl Document {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// [`DocumentError`] where nothing of it can be used.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let Read { collected, head, warnings } = read(bytes, || WholeIndex::new(bytes.len() / BYTES_OF_AN_IMAGE))?;
+        Ok(Self { head: head.into_head(&warnings), index: collected.into_index(), warnings: warnings.into_texts() })
+    }
+
+    /// What a document says of `image`: the same as decoding it and looking up, in a fraction of the time.
+    ///
+    /// # Errors
+    /// As [`Document::decode`].
+    pub fn look_up(bytes: &[u8], image: &ImageRef) -> Result<LookedUp, DocumentError> {
+        let Read { collected, head, warnings } = read(bytes, || OneRepository::of(image))?;
+        let workloads = collected.into_index().lookup(image);
+        Ok(LookedUp { head: head.into_head(&warnings), workloads, warnings: warnings.into_texts() })
+    }
+
+    /// What a stored document lists, for comparing with what a scan has found; `None` where it cannot be read, or entries
+    /// of it cannot.
+    pub fn images(bytes: &[u8]) -> Option<Images> {
+        let Read { collected, warnings, .. } = read(bytes, AllImages::default).ok()?;
+        (!warnings.is_an_entry_left_out()).then(|| collected.into_images())
+    }
+}
+
+fn read<'de, C: Collect<'de>>(bytes: &'de [u8], collect: impl Fn() -> C) -> Result<Read<C>, DocumentError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| DocumentError::NotUtf8(error.valid_up_to()))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let attempt = |one_by_one| {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = DocumentOf { collect: collect(), one_by_one }.deserialize(&mut json)?;
+        json.end().map(|()| read)
+    };
+    // A number that is out of range, or half of a surrogate pair, ends a pass although it is JSON.
+    let read = attempt(false)
+        .or_else(|_| attempt(true))
+        .map_err(|error| DocumentError::Malformed(excerpt(&error.to_string(), PROBLEM_CHARACTERS)))?;
+    read.head.newer_version().map_or(Ok(read), |found| Err(DocumentError::TooNew { found }))
+}

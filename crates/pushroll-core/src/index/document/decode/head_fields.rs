@@ -1,0 +1,88 @@
+//! The fields of a document's head, as far as they can be read.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::warnings::Warnings;
+use crate::excerpt::excerpt;
+use crate::index::Scope;
+use crate::index::document::head::{Head, VERSION};
+
+/// How much of a value a warning quotes.
+const EXCERPT_CHARACTERS: usize = 80;
+
+/// What was read of the head so far.
+#[derive(Debug, Default)]
+pub(super) struct HeadFields {
+    /// The highest.
+    version: f64,
+    as_of: Option<Timestamp>,
+    scope: Option<Scope>,
+}
+
+#[derive(Deserialize)]
+struct RawScope<'a> {
+    #[serde(borrow, default)]
+    namespaces: Option<Vec<&'a RawValue>>,
+}
+
+impl HeadFields {
+    pub(super) fn set_version(&mut self, raw: &RawValue, warnings: &mut Warnings) {
+        // Templates write numbers in quotes.
+        match serde_json::from_str::<Option<f64>>(raw.get().trim_matches('"')) {
+            Ok(version) => self.version = self.version.max(version.unwrap_or_default()),
+            Err(_) => warnings.not_understood(|| format!("version is {}, not a number", quoted(raw))),
+        }
+    }
+
+    pub(super) fn set_as_of(&mut self, raw: &RawValue, warnings: &mut Warnings) {
+        self.as_of = serde_json::from_str(raw.get()).unwrap_or_else(|_| {
+            warnings.left_out(|| format!("as_of is {}, not a time such as 2026-11-20T09:16:40Z", quoted(raw)));
+            None
+        });
+    }
+
+    pub(super) fn set_scope(&mut self, raw: &RawValue, warnings: &mut Warnings) {
+        // A derived struct reads a list as well, field by field.
+        let is_list = raw.get().starts_with('[');
+        self.scope = match serde_json::from_str::<Option<RawScope<'_>>>(raw.get()) {
+            Ok(scope) if !is_list => scope.map(|scope| scope.read(warnings)),
+            Ok(_) | Err(_) => {
+                warnings.left_out(|| format!("scope is {}, not an object with a list of namespaces", quoted(raw)));
+                None
+            }
+        };
+    }
+
+    /// The version, if it is one that this pushroll does not read.
+    pub(super) fn newer_version(&self) -> Option<u64> {
+        // As large as it gets where it is larger than that.
+        (self.version > f64::from(VERSION)).then_some(self.version.ceil() as u64)
+    }
+
+    /// Without a scope where a workload may be missing: the document then proves nothing.
+    pub(super) fn into_head(self, warnings: &Warnings) -> Head {
+        Head { as_of: self.as_of, scope: self.scope.filter(|_| !warnings.may_lack_a_workload()) }
+    }
+}
+
+impl RawScope<'_> {
+    fn read(self, warnings: &mut Warnings) -> Scope {
+        let Some(namespaces) = self.namespaces else { return Scope::AllNamespaces };
+        let mut names = BTreeSet::new();
+        for raw in namespaces {
+            match serde_json::from_str(raw.get()) {
+                Ok(name) => drop(names.insert(name)),
+                Err(_) => warnings.left_out(|| format!("{} among the namespaces of scope", quoted(raw))),
+            }
+        }
+        Scope::Namespaces(names)
+    }
+}
+
+fn quoted(raw: &RawValue) -> String {
+    excerpt(raw.get(), EXCERPT_CHARACTERS).replace(char::is_control, " ")
+}
