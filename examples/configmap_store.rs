@@ -4,18 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
-
 use embedded_kubernetes::EmbeddedKubernetes;
 use pushroll::clock::Clock;
-use pushroll::cluster::Cluster;
+use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::configmap_store::ConfigMapStore;
-use pushroll::telemetry::Metrics;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let kubernetes = EmbeddedKubernetes::new();
-    let cluster = Cluster::new(kubernetes.client_as("me"), Clock::system(), Arc::new(Metrics::new()));
+    let cluster = Cluster::new(kubernetes.client_as("me"), Clock::system(), ClusterMetrics::default());
     let store = ConfigMapStore::new(cluster, "default", "settings");
 
     store.set(&BTreeMap::from([("colour".to_owned(), b"blue".to_vec())])).await?;
