@@ -105,10 +105,7 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     // All pushes that wait, of any image, are done with this restart.
     let waiting: Vec<Push> = deferred.iter().filter_map(|(_, waits)| waits.push(clocks.now, clocks.margin)).collect();
     let is_newest = deferred.get(tag_key).is_none_or(|waits| push.order().is_none() || push.order() > waits.order());
-    let with = |record: Record, push: &Push| {
-        record.with(push.image.tag_key().unwrap_or_default(), push, clocks.margin, |key| runs(object, key))
-    };
-    let record = waiting.iter().chain(is_newest.then_some(push)).fold(record, with);
+    let record = with_pushes(record, waiting.iter().chain(is_newest.then_some(push)), object, clocks);
     Decision::Restart(Restart {
         code: Code::RunsImage,
         reason: restart_reason("runs the image", &warnings, object),
@@ -141,6 +138,18 @@ fn record_of(object: &WorkloadObject, now: Timestamp) -> (Record, bool) {
         Ok(record) => (record.believed(now), true),
         Err(_) => (Record::default(), false),
     }
+}
+
+/// The record after a restart for these pushes.
+fn with_pushes<'a>(
+    record: Record,
+    pushes: impl Iterator<Item = &'a Push>,
+    object: &WorkloadObject,
+    clocks: Clocks<'_>,
+) -> Record {
+    pushes.fold(record, |record, push| {
+        record.with(push.image.tag_key().unwrap_or_default(), push, clocks.margin, |key| runs(object, key))
+    })
 }
 
 fn runs(object: &WorkloadObject, tag_key: &str) -> bool {

@@ -1,12 +1,10 @@
 //! The restart of one workload, from top to bottom.
 //!
 //! ```text
-//! run               the policy on its namespace
-//! run_in_turn       for a push: wait for the turn, restart for the newest push that waits
-//! settle            wait for a permit, then
-//! patch_watched       decide from the object that a watch has delivered, and PATCH; or
-//! look_and_decide     GET, decide, PATCH; after a conflict again
-//! patch, defer      the two writes
+//! run                 the policy on its namespace; for a push, wait for its turn; wait for a permit
+//!   patch_watched     decide from the object that a watch has delivered, and PATCH; or
+//!   look_and_decide   GET, decide, PATCH; after a conflict again
+//!     patch, defer    the two writes
 //! ```
 //!
 //! A result that is no restart rests on a fresh look, never on a watched object. A restart may rest on either, because
@@ -20,7 +18,6 @@ use super::context::RestartContext;
 use super::decision::{Decision, Defer, Restart};
 use super::deferred::DEFERRED_FIELD_MANAGER;
 use super::patches;
-use super::push::Push;
 use super::retry::retry_on_conflict;
 use super::workload_result::{Warning, WorkloadResult};
 use crate::cluster::{ApiError, WorkloadObject};
@@ -46,41 +43,41 @@ pub(super) struct OneRestart<'a> {
 
 impl OneRestart<'_> {
     pub(super) async fn run(self) -> WorkloadResult {
+        let RestartContext { policy, turns, metrics, .. } = self.context;
         if !self.cause.names_the_workload()
-            && let Some(leave) = self.context.policy.refuses_namespace(self.workload)
+            && let Some(leave) = policy.refuses_namespace(self.workload)
         {
             return leave.result(self.workload);
         }
-        match self.cause {
-            Cause::Push(push) if self.mode == Mode::Apply => self.run_in_turn(push).await,
-            _ => self.settle(None).await.0,
-        }
-    }
+        // Pushes of one image at the same time restart the workload one after the other, each for the newest of them.
+        let turn = match self.cause {
+            Cause::Push(push) if self.mode == Mode::Apply => {
+                Some(turns.wait(self.workload, push, &metrics.queued_restarts).await)
+            }
+            _ => None,
+        };
+        let newer = turn.as_ref().and_then(|turn| turn.newer.clone()).map(Cause::Push);
+        let newer = newer.as_ref();
 
-    /// Pushes of one image at the same time restart the workload one after the other, each for the newest of them.
-    async fn run_in_turn(&self, push: &Arc<Push>) -> WorkloadResult {
-        let turn = self.context.turns.wait(self.workload, push, &self.context.metrics.queued_restarts).await;
-        let newer = (!Arc::ptr_eq(&turn.newest, push)).then(|| Cause::Push(Arc::clone(&turn.newest)));
-        let (mut result, cause) = self.settle(newer.as_ref()).await;
-        let Cause::Push(settled) = cause else { return result };
-        // That the pods run the digest of one push says nothing of the pushes before it.
-        if result.action() != Action::Failed && result.code != Code::SameDigest {
-            turn.settled(settled);
-        }
-        if let (false, Some(published)) = (Arc::ptr_eq(settled, push), settled.published) {
-            result.reason.push_str(&format!("; for a newer push that came meanwhile, published {published:.3}"));
-        }
-        result
-    }
-
-    /// Works on the workload until what was decided is stored, or fails. Also returns the cause that the result is for.
-    async fn settle<'c>(&'c self, newer: Option<&'c Cause>) -> (WorkloadResult, &'c Cause) {
         let _permit = self.context.permit().await;
-        let settled = match self.patch_watched(newer).await {
-            Some(settled) => settled,
+        let decided = match self.patch_watched(newer).await {
+            Some(decided) => decided,
             None => retry_on_conflict(|| self.look_and_decide(newer)).await,
         };
-        settled.unwrap_or_else(|error| (self.failed(&error), self.cause))
+        let (mut result, cause) = decided.unwrap_or_else(|error| (self.failed(&error), self.cause));
+
+        if let (Some(turn), Cause::Push(push)) = (&turn, cause) {
+            // That the pods run the digest of one push says nothing of the pushes before it.
+            if result.action() != Action::Failed && result.code != Code::SameDigest {
+                turn.settled(push);
+            }
+            if let (Some(newer), Some(published)) = (&turn.newer, push.published)
+                && Arc::ptr_eq(newer, push)
+            {
+                result.reason.push_str(&format!("; for a newer push that came meanwhile, published {published:.3}"));
+            }
+        }
+        result
     }
 
     /// Restarts the workload from the object that a watch has delivered, which saves the GET. `None`: a fresh look is

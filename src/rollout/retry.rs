@@ -1,8 +1,7 @@
 //! Attempts on one workload, until one does not end in a conflict.
 //!
 //! The rules are those of workloads: the status updates of a rollout change the resourceVersion again and again, each
-//! attempt is one GET and one PATCH, and whoever waits for the result waits for milliseconds. Hence many attempts and
-//! short pauses.
+//! attempt is one GET and one PATCH, and a push waits for the result. Hence many attempts with short pauses.
 
 use std::future::Future;
 use std::time::Duration;

@@ -43,9 +43,9 @@ struct QueueState {
 /// A push that may work on the workload.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
-    /// The push to restart for: the newest of the queue, or the one whose turn it is.
-    pub(super) newest: Arc<Push>,
-    /// No other push works meanwhile. A push that is older than a settled one needs no lock.
+    /// The newest push of the queue, if it is newer than the one whose turn it is.
+    pub(super) newer: Option<Arc<Push>>,
+    /// No other push works meanwhile. A push that is settled already needs no lock.
     _lock: Option<OwnedMutexGuard<()>>,
     queued: QueuedPush<'a>,
 }
@@ -67,8 +67,9 @@ impl Turns {
             let _waiting = GaugeGuard::new(waiting);
             Arc::clone(&queued.queue.lock).lock_owned().await
         };
-        let (newest, needs_lock) = queued.newest();
-        Turn { newest, _lock: needs_lock.then_some(lock), queued }
+        let is_settled = queued.is_settled();
+        let newer = if is_settled { None } else { queued.newer() };
+        Turn { newer, _lock: (!is_settled).then_some(lock), queued }
     }
 
     fn join(&self, workload: &WorkloadRef, push: &Arc<Push>) -> QueuedPush<'_> {
@@ -91,17 +92,19 @@ impl Turn<'_> {
 }
 
 impl QueuedPush<'_> {
-    /// The push to restart for, and whether that needs the lock.
-    fn newest(&self) -> (Arc<Push>, bool) {
-        let state = self.queue.state.lock();
+    /// Whether this push or a newer one is settled.
+    fn is_settled(&self) -> bool {
         let own = self.push.order();
-        if own.is_some() && state.settled.as_ref().is_some_and(|settled| settled.order() >= own) {
-            return (Arc::clone(&self.push), false);
-        }
-        // A push without a place in the order is never the newest of others, and restarts for itself.
+        own.is_some() && self.queue.state.lock().settled.as_ref().is_some_and(|settled| settled.order() >= own)
+    }
+
+    /// The newest push of the queue, if it is newer than this one. A push without a place in the order restarts for
+    /// itself alone.
+    fn newer(&self) -> Option<Arc<Push>> {
+        let own = self.push.order();
+        let state = self.queue.state.lock();
         let newer = state.pushes.iter().filter(|other| own.is_some() && other.order() > own);
-        let newest = newer.max_by(|a, b| a.order().cmp(&b.order())).unwrap_or(&self.push);
-        (Arc::clone(newest), true)
+        newer.max_by(|a, b| a.order().cmp(&b.order())).cloned()
     }
 }
 

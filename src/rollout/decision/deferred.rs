@@ -1,6 +1,6 @@
 //! The decision on the pushes that wait on a workload, by the rules of a push that comes.
 
-use super::{Restart, followers, record_of, restart_reason, runs, warnings};
+use super::{Restart, followers, record_of, restart_reason, warnings, with_pushes};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::image::ImageRef;
@@ -63,10 +63,7 @@ pub fn decide_deferred(workload: &WorkloadRef, object: &WorkloadObject, policy: 
         all_warnings.push(Warning::UnreadableRecord);
     }
     let record = if TemplateOwners::of(object).untouched_since_ours() { record } else { record.without_digests() };
-    let with = |record: Record, push: &Push| {
-        record.with(push.image.tag_key().unwrap_or_default(), push, clocks.margin, |key| runs(object, key))
-    };
-    let record = Some(wanted.iter().fold(record, with));
+    let record = Some(with_pushes(record, wanted.iter(), object, clocks));
     let reason = restart_reason("a push of its image has waited for the end of its cooldown", &all_warnings, object);
     let restart = Restart { code: Code::RunsImage, reason, warnings: all_warnings, record, ends_deferral: true };
     Due::Restart(restart, wanted)

@@ -39,7 +39,7 @@ impl Model {
     async fn work(&self, own: &Arc<Push>) -> Option<Arc<Push>> {
         let workload = WorkloadRef::new("n", WorkloadKind::Deployment, "w");
         let turn = self.turns.wait(&workload, own, &self.queued).await;
-        for wanted in [&turn.newest, own] {
+        for wanted in turn.newer.iter().chain([own]) {
             let is_done = || {
                 let restarts = self.restarts.lock();
                 wanted.order().is_some() && restarts.iter().any(|done| done.order() >= wanted.order())
@@ -60,7 +60,7 @@ impl Model {
     }
 }
 
-/// For whom one restarted, if it did.
+/// The push that one restarted for, if it did.
 type Answer = Option<Option<i64>>;
 
 /// What came of it: pushes by their publish time.
@@ -71,7 +71,7 @@ struct Played {
     queues_left: usize,
 }
 
-/// All arrive in this order while the first works; those with a limit give up when it has passed.
+/// All arrive in this order while the first works. A push with a limit gives up when it has passed.
 fn play(pushes: &[(Option<i64>, Option<u64>)]) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
