@@ -1,6 +1,7 @@
 //! Probes that tell the truth: alive is not ready, and neither is "the API server is there".
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use pushroll::embedded::Outage;
 
@@ -74,9 +75,23 @@ async fn an_api_server_that_is_away_makes_nothing_unready(ground: Ground) {
 
 /// In docs/metrics.md, and nothing else is. A metric without a value yet is not shown, so the source has to tell.
 async fn every_metric_is_described() {
-    let registered = include_str!("../../src/telemetry/metrics.rs").split("registry.register(").skip(1);
-    let registered = registered.filter_map(|rest| rest.split('"').nth(1)).map(|name| format!("pushroll_{name}"));
+    let mut registered = BTreeSet::new();
+    add_metrics_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut registered);
     let table = include_str!("../../docs/metrics.md").split_once("| metric |").unwrap().1;
     let described = table.split('`').skip(1).step_by(2).filter(|name| name.starts_with("pushroll_"));
-    assert_eq!(described.map(str::to_owned).collect::<BTreeSet<_>>(), registered.collect::<BTreeSet<_>>());
+    assert_eq!(described.map(str::to_owned).collect::<BTreeSet<_>>(), registered);
+}
+
+/// The names of the metrics that the source files of a folder register.
+fn add_metrics_of(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_metrics_of(&path, names);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let registered = text.split("registry.register(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+            names.extend(registered.map(|name| format!("pushroll_{name}")));
+        }
+    }
 }
