@@ -1,6 +1,6 @@
 //! Restarting the workloads of a push, or those that a person asks for: many at once, within a deadline.
 //!
-//! [`super::one_restart`] restarts each of them.
+//! `one_restart` restarts each of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
