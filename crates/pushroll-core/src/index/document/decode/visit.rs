@@ -88,8 +88,9 @@ impl<'de, C: Collect<'de>> Visitor<'de> for DocumentOf<C> {
                 Field::Scope => read.head.set_scope(map.next_value()?, &mut read.warnings),
                 Field::Images => {
                     has_images = true;
-                    map.next_value_seed(Any(Images { read: &mut read, one_by_one }))?
-                        .map_err(|found| A::Error::custom(format_args!("`images` is {found}, not an object")))?;
+                    map.next_value_seed(Any(Images { read: &mut read, one_by_one }))?.map_err(|found| {
+                        A::Error::custom(format_args!("invalid type: `images` is {found}, not an object"))
+                    })?;
                 }
                 Field::Unknown => drop(map.next_value::<IgnoredAny>()?),
             }
