@@ -44,7 +44,7 @@ pub use resolver::{Resolver, ResolverConfig};
 pub use watch::{WatchConfig, WatchLife};
 
 /// Where an index came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// The file in our own pod.

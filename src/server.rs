@@ -52,11 +52,11 @@ use crate::cache::{Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::delivery::answer::Poison;
-use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::delivery::{Deliveries, DeliveryConfig, DeliveryMetrics};
 use crate::rollout::Restarter;
 use crate::telemetry::Metrics;
 use accept::Accept;
-use auth::Authenticator;
+use auth::{AuthMetrics, Authenticator};
 use in_flight::InFlight;
 use listener::{ADMIN_CONNECTIONS, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
@@ -210,7 +210,11 @@ fn task_ended(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Se
 }
 
 fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Restarter) {
-    let metrics = Arc::new(Metrics::new());
+    let (mut metrics, delivery_metrics, auth_metrics) =
+        (Metrics::new(), DeliveryMetrics::default(), AuthMetrics::default());
+    delivery_metrics.register(metrics.registry());
+    auth_metrics.register(metrics.registry());
+    let metrics = Arc::new(metrics);
     let cluster = Cluster::new(client, clock, Arc::clone(&metrics)).with_concurrency(config.concurrency);
     let resolver = Arc::new(Resolver::new(
         ResolverConfig {
@@ -233,8 +237,8 @@ fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (App, Resta
     let delivery_config =
         DeliveryConfig { hold: config.hold, allow_stale: config.allow_stale, own_pod: config.own_pod };
     let deliveries =
-        Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
-    let authenticator = config.auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
+        Deliveries::new(delivery_config, clock, Arc::clone(&resolver), restarter.clone(), delivery_metrics);
+    let authenticator = config.auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
     let app = App {
         deliveries,
         resolver,

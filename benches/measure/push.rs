@@ -242,7 +242,7 @@ impl Server {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let of_task = |task: io::Result<std::fs::DirEntry>| {
             let statistics = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            statistics.split(' ').next()?.parse().ok()
+            statistics.split(' ').next()?.parse::<u64>().ok()
         };
         Duration::from_nanos(tasks.filter_map(of_task).sum())
     }

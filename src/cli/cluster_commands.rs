@@ -13,7 +13,7 @@ use crate::cache::status::FailedTier;
 use crate::cache::{LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::delivery::{Deliveries, DeliveryConfig};
+use crate::delivery::{Deliveries, DeliveryConfig, DeliveryMetrics};
 use crate::index::Scope;
 use crate::rollout::Restarter;
 use crate::telemetry::Metrics;
@@ -60,7 +60,8 @@ pub(super) async fn deliveries(
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
     let metrics = Arc::new(Metrics::new());
     let config = DeliveryConfig { hold: SCAN_LIMIT, allow_stale: false, own_pod: None };
-    let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, Arc::clone(&metrics));
+    let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, metrics);
+    let metrics = DeliveryMetrics::default();
     let deliveries = Deliveries::new(config, Clock::system(), Arc::clone(&resolver), restarter, metrics);
     Ok((resolver, deliveries, cluster))
 }

@@ -60,7 +60,7 @@ pub(super) async fn push(
 pub(super) async fn explain(State(app): State<Arc<App>>, Parameters(query): Parameters<ImageQuery>) -> Response {
     match query.image() {
         Err(problem) => problem.into_response(),
-        Ok(image) => super::push::respond(&app, app.deliveries.explain(&image).await),
+        Ok(image) => super::push::respond(&app, app.deliveries.explain(&image).await.into()),
     }
 }
 

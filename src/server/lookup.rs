@@ -1,4 +1,4 @@
-//! `GET /v1/lookup?image=REF`: who runs it, from memory, without a call to the API server.
+//! `GET /v1/lookup?image=REF`: the workloads that run it, from memory, without a call to the API server.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,6 @@ use super::query::Parameters;
 use crate::cache::proof::Need;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
-use crate::telemetry::metrics::TierLabel;
 use crate::workload::WorkloadRef;
 
 #[derive(Debug, Deserialize)]
@@ -24,7 +23,7 @@ pub(super) struct ImageQuery {
     image: Option<String>,
 }
 
-/// Who runs an image.
+/// The workloads that run an image.
 #[derive(Debug, Serialize)]
 pub(crate) struct LookupAnswer {
     pub(crate) image: String,
@@ -51,7 +50,7 @@ pub(super) async fn lookup(State(app): State<Arc<App>>, Parameters(query): Param
         let detail = "no index is loaded yet: the mount is empty and the cluster is being scanned";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", detail).into_response();
     };
-    app.metrics.lookups.get_or_create(&TierLabel { tier: loaded.tier.as_str() }).inc();
+    app.deliveries.metrics().count_lookup(Some(loaded.tier));
     let now = Need::Proof { received: Instant::now(), published: app.clock.now() };
     let authoritative = app.resolver.meets(Some(&loaded), &now);
     Json(LookupAnswer {

@@ -13,7 +13,7 @@ use pushroll::cache::{Resolver, ResolverConfig, WatchConfig};
 use pushroll::clock::Clock;
 use pushroll::cluster::Cluster;
 use pushroll::delivery::answer::{Answer, Poison};
-use pushroll::delivery::{Deliveries, DeliveryConfig};
+use pushroll::delivery::{Deliveries, DeliveryConfig, DeliveryMetrics};
 use pushroll::index::Scope;
 use pushroll::rollout::restart::Mode;
 use pushroll::rollout::{Policy, Restarter};
@@ -57,8 +57,9 @@ impl Replica {
         };
         let resolver = Arc::new(Resolver::new(config, cluster.clone(), Arc::clone(&metrics)));
         let policy = Policy { scope, ..Policy::everything() };
-        let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, Arc::clone(&metrics));
+        let restarter = Restarter::new(cluster, policy, CLOCK_MARGIN, 16, metrics);
         let config = DeliveryConfig { hold: Duration::from_secs(60), allow_stale: false, own_pod: None };
+        let metrics = DeliveryMetrics::default();
         let deliveries = Deliveries::new(config, clock, Arc::clone(&resolver), restarter.clone(), metrics);
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
@@ -75,7 +76,7 @@ impl Replica {
         let (deliveries, body) = (Arc::clone(&self.deliveries), message.body());
         self.tasks.spawn(async move {
             let received = deliveries.received();
-            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap();
+            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap().answer;
             answered(answer.status(Poison::Ack), answer).await;
         });
     }
