@@ -2,6 +2,7 @@
 //! however long the scan takes and whatever the clocks say.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -15,8 +16,8 @@ pub(super) struct FirstReceipts(Mutex<Receipts>);
 
 #[derive(Debug, Default)]
 struct Receipts {
-    by_id: HashMap<Box<str>, Instant>,
-    in_order: VecDeque<Box<str>>,
+    by_id: HashMap<Arc<str>, Instant>,
+    in_order: VecDeque<Arc<str>>,
 }
 
 impl FirstReceipts {
@@ -31,8 +32,9 @@ impl FirstReceipts {
         {
             receipts.by_id.remove(&oldest);
         }
-        receipts.by_id.insert(message_id.into(), received);
-        receipts.in_order.push_back(message_id.into());
+        let id = Arc::<str>::from(message_id);
+        receipts.by_id.insert(Arc::clone(&id), received);
+        receipts.in_order.push_back(id);
         received
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, poll};
@@ -45,16 +45,15 @@ struct Unread {
 pub(super) async fn push(
     State(app): State<Arc<App>>,
     Extension(connection): Extension<Arc<Connection>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Response {
+    let (parts, body) = request.into_parts();
     if let Some(authenticator) = &app.authenticator
-        && let Err(problem) = authenticator.check(&headers).await
+        && let Err(problem) = authenticator.check(&parts.headers).await
     {
         return problem.into_response();
     }
-    let parameters = Query::<Vec<(String, String)>>::try_from_uri(&uri);
+    let parameters = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     if parameters.is_ok_and(|parameters| parameters.iter().any(|(name, _)| name == "dry_run")) {
         let detail = "dry runs are on the admin listener alone; this push was not handled";
         return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
@@ -76,7 +75,7 @@ pub(super) async fn push(
         // The connection was closed for another one: nobody would get the answer. The next delivery does this push.
         return in_flight::too_many().into_response();
     }
-    deliver(app, received, headers, body, Mode::Apply, Some(place)).await
+    deliver(app, received, parts.headers, body, Mode::Apply, Some(place)).await
 }
 
 /// A push on the admin listener, which people call: only memory is limited there.
