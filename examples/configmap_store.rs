@@ -2,12 +2,12 @@
 //!
 //! `cargo run --example configmap_store`
 
-use std::collections::BTreeMap;
-use std::error::Error;
 use embedded_kubernetes::EmbeddedKubernetes;
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::configmap_store::ConfigMapStore;
+use std::collections::BTreeMap;
+use std::error::Error;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -1,27 +1,28 @@
-//! One delivery, from its bytes to its answer: the way through the house.
+//! One delivery, from its bytes to its answer.
 //!
 //! ```text
-//! event     bytes -> "this image was pushed"        or: nothing to do, and why
-//! cache     who runs it?  restart at once what the index names, and meanwhile
-//!           wait until an index proves that nothing was missed
-//! rollout   restart exactly those, exactly once
-//! answer    what was done, workload by workload, and the status that makes Pub/Sub ack or nack
+//! event     bytes -> "this image was pushed", or why there is nothing to do
+//! cache     which workloads run it: those that the index names are restarted at once, and meanwhile the push waits
+//!           until an index proves that none was missed
+//! rollout   restarts exactly these, exactly once
+//! answer    what was done for each workload, and the status that makes Pub/Sub ack or nack
 //! ```
 //!
-//! The server and the command line are two doors to this room. It must not know HTTP servers.
+//! The server and the command line call it. It must not know HTTP servers.
 
 pub mod answer;
 mod args;
 mod by_hand;
 mod first_receipt;
+mod metrics;
 mod own_pod;
+mod recent;
 
-use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
@@ -32,18 +33,14 @@ use crate::image::ImageRef;
 use crate::rollout::record::is_believable;
 use crate::rollout::restart::Mode;
 use crate::rollout::{Action, Code, Push, Restarter, WorkloadResult};
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{OutcomeLabel, TierLabel};
+use crate::telemetry::Serialized;
 use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
 pub use args::DeliveryArgs;
 use first_receipt::FirstReceipts;
+pub use metrics::DeliveryMetrics;
 pub use own_pod::OwnPod;
-
-/// How many answers [`Deliveries::recent`] remembers.
-const RECENT_ANSWERS: usize = 50;
-/// And with how many workloads in all: an answer of thousands pushes older ones out.
-const RECENT_WORKLOADS: usize = 2_000;
+use recent::RecentAnswers;
 
 /// Handles deliveries.
 #[derive(Debug)]
@@ -53,9 +50,18 @@ pub struct Deliveries {
     clock: Clock,
     resolver: Arc<Resolver>,
     restarter: Restarter,
-    metrics: Arc<Metrics>,
-    recent: Mutex<VecDeque<Answer>>,
+    metrics: DeliveryMetrics,
+    recent: RecentAnswers,
     first_receipts: FirstReceipts,
+}
+
+/// An answer, and its JSON as it was logged.
+#[derive(Debug)]
+pub struct Delivered {
+    /// What came of the delivery.
+    pub answer: Answer,
+    /// The same, serialised.
+    pub json: Serialized,
 }
 
 /// When a delivery came, by both kinds of clock.
@@ -65,7 +71,7 @@ pub struct Received {
     time: Timestamp,
 }
 
-/// What the workloads of a push came to.
+/// What was done for the workloads of a push.
 struct Resolved {
     source: Option<Arc<LoadedIndex>>,
     proven: bool,
@@ -82,9 +88,9 @@ impl Deliveries {
         clock: Clock,
         resolver: Arc<Resolver>,
         restarter: Restarter,
-        metrics: Arc<Metrics>,
+        metrics: DeliveryMetrics,
     ) -> Self {
-        let (recent, first_receipts) = (Mutex::default(), FirstReceipts::default());
+        let (recent, first_receipts) = (RecentAnswers::default(), FirstReceipts::default());
         Self { config, own_pod, clock, resolver, restarter, metrics, recent, first_receipts }
     }
 
@@ -96,14 +102,14 @@ impl Deliveries {
     /// Handles one delivery: `header` looks a header up by its lower-case name.
     ///
     /// # Errors
-    /// The request is no delivery at all.
+    /// The request is not a delivery at all.
     pub async fn deliver<'h>(
         &self,
         received: Received,
         header: impl Fn(&str) -> Option<&'h str>,
         body: &[u8],
         mode: Mode,
-    ) -> Result<Answer, EnvelopeError> {
+    ) -> Result<Delivered, EnvelopeError> {
         let message = event::envelope::decode(header, body)?;
         if let Some(published) = message.published {
             self.resolver.observe_publish_time(published, received.time);
@@ -116,13 +122,17 @@ impl Deliveries {
         answer.published = message.published;
         answer.subscription = message.subscription;
         answer.delivery_attempt = message.delivery_attempt;
-        self.told(received, &answer);
-        Ok(answer)
+        Ok(self.record(received, answer))
     }
 
     /// The last answers, the newest first.
-    pub fn recent(&self) -> Vec<Answer> {
-        self.recent.lock().iter().cloned().collect()
+    pub fn recent(&self) -> Vec<Serialized> {
+        self.recent.all()
+    }
+
+    /// What deliveries count.
+    pub(crate) fn metrics(&self) -> &DeliveryMetrics {
+        &self.metrics
     }
 
     async fn push(&self, received: Received, pushed: ImagePush, message: &Message, mode: Mode) -> Answer {
@@ -148,8 +158,8 @@ impl Deliveries {
         answer
     }
 
-    /// Restarts all that run the image, and the workload that this process is part of when nothing is left to do of the
-    /// others: it may end this process, and what is left then would wait for the next delivery.
+    /// Restarts all workloads that run the image. The workload of this process comes last, when the others are done:
+    /// its restart may end this process, and what is not done by then would wait for the next delivery.
     async fn resolve(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
         let mut own = self.own(self.resolver.current().as_deref(), &push.image);
         let mut resolved = self.resolve_others(received, push, mode).await;
@@ -184,7 +194,7 @@ impl Deliveries {
         let current = self.resolver.current();
         let proven = self.resolver.meets(current.as_deref(), &proof);
         let hits = current.as_ref().map_or_else(Vec::new, |loaded| self.others(loaded, &push.image));
-        self.count_lookup(current.as_deref());
+        self.metrics.count_lookup(current.as_ref().map(|loaded| loaded.tier));
 
         if proven || (self.config.allow_stale && current.is_some()) {
             let results = self.restarter.restart_all(&hits, push, mode, deadline).await;
@@ -207,12 +217,12 @@ impl Deliveries {
         }
     }
 
-    /// Who runs the image, but for this process's own workload.
+    /// The workloads that run the image, without this process's own.
     fn others(&self, loaded: &LoadedIndex, image: &ImageRef) -> Vec<WorkloadRef> {
         loaded.index.followers(image).iter().filter(|workload| !self.is_own(workload)).cloned().collect()
     }
 
-    /// This process's own workload, where it runs the image.
+    /// This process's own workload, if it runs the image.
     fn own(&self, loaded: Option<&LoadedIndex>, image: &ImageRef) -> Vec<WorkloadRef> {
         let followers = loaded.map_or(&[][..], |loaded| loaded.index.followers(image));
         followers.iter().filter(|workload| self.is_own(workload)).cloned().collect()
@@ -223,9 +233,7 @@ impl Deliveries {
     }
 
     async fn wait_for(&self, need: Need, deadline: Instant) -> Result<Arc<LoadedIndex>, Unproven> {
-        self.metrics.held_pushes.inc();
-        // A delivery whose connection breaks is dropped here: the count must not stay behind.
-        let _held = Held(&self.metrics);
+        let _held = self.metrics.hold_push();
         self.resolver.wait_for(need, deadline).await
     }
 
@@ -254,37 +262,25 @@ impl Deliveries {
         answer
     }
 
-    fn count_lookup(&self, loaded: Option<&LoadedIndex>) {
-        let tier = loaded.map_or("none", |loaded| loaded.tier.as_str());
-        self.metrics.lookups.get_or_create(&TierLabel { tier }).inc();
-    }
-
-    /// The log line, the metrics, the memory of it.
-    fn told(&self, received: Received, answer: &Answer) {
+    /// Logs, counts and remembers an answer.
+    fn record(&self, received: Received, answer: Answer) -> Delivered {
         let took = received.instant.elapsed();
-        self.metrics.pushes.get_or_create(&OutcomeLabel { outcome: answer.outcome.as_str() }).inc();
-        self.metrics.push_duration.observe(took.as_secs_f64());
-        let duration_ms = took.as_secs_f64() * 1000.0;
-        let outcome = answer.outcome.as_str();
-        let json = serde_json::to_string(answer).unwrap_or_default();
+        self.metrics.count_push(answer.outcome, took);
+        let json = Serialized::of(&answer);
+        let (outcome, duration_ms) = (answer.outcome.as_str(), took.as_secs_f64() * 1000.0);
+        let push: &(dyn Error + 'static) = &json;
         if answer.outcome == Outcome::Failed {
-            tracing::warn!(outcome, duration_ms, json.push = json, "push");
+            tracing::warn!(outcome, duration_ms, json.push = push, "push");
         } else {
-            tracing::info!(outcome, duration_ms, json.push = json, "push");
+            tracing::info!(outcome, duration_ms, json.push = push, "push");
         }
-        let mut recent = self.recent.lock();
-        recent.push_front(answer.clone());
-        recent.truncate(RECENT_ANSWERS);
-        while recent.len() > 1 && recent.iter().map(|answer| answer.workloads.len()).sum::<usize>() > RECENT_WORKLOADS {
-            recent.pop_back();
-        }
+        self.recent.add(json.clone(), answer.workloads.len());
+        Delivered { answer, json }
     }
 }
 
-struct Held<'a>(&'a Metrics);
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.held_pushes.dec();
+impl From<Answer> for Delivered {
+    fn from(answer: Answer) -> Self {
+        Self { json: Serialized::of(&answer), answer }
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod gauge_guard;
 pub mod logging;
-pub mod metrics;
+mod serialized;
 
 pub use gauge_guard::GaugeGuard;
-pub use metrics::Metrics;
+pub use serialized::Serialized;

@@ -1,12 +1,13 @@
 //! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
 //! the same machine. docs/benchmarks.md has the commands and what was measured.
 //!
-//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood`; without a name, all of them.
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push`; without a name, all of them.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod documents;
 mod flood;
 mod lookup;
+mod push;
 mod rebuild;
 mod reload;
 mod start;
@@ -28,15 +29,20 @@ mod support {
 
 use std::process::ExitCode;
 
-const MEASUREMENTS: [(&str, fn()); 5] = [
+const MEASUREMENTS: [(&str, fn()); 6] = [
     ("lookup", lookup::measure),
     ("start", start::measure),
     ("reload", reload::measure),
     ("rebuild", rebuild::measure),
     ("flood", flood::measure),
+    ("push", push::measure),
 ];
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(push::BARE_SERVER) {
+        push::serve_bare();
+        return ExitCode::SUCCESS;
+    }
     // `cargo bench` passes `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     if let Some(unknown) = asked.iter().find(|name| !MEASUREMENTS.iter().any(|(known, _)| known == *name)) {

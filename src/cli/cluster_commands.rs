@@ -12,10 +12,9 @@ use crate::cache::status::FailedTier;
 use crate::cache::{CacheArgs, CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
-use crate::delivery::{Deliveries, DeliveryArgs};
+use crate::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use crate::index::Scope;
 use crate::rollout::{PolicyArgs, Restarter, RolloutMetrics};
-use crate::telemetry::Metrics;
 
 /// Longest wait for a scan: a cluster of thousands of workloads takes seconds to scan.
 pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(120);
@@ -50,7 +49,7 @@ pub(super) async fn deliveries(
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
     let config = DeliveryArgs { hold: SCAN_LIMIT, ..DeliveryArgs::default() };
     let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, RolloutMetrics::default());
-    let metrics = Arc::new(Metrics::new());
+    let metrics = DeliveryMetrics::default();
     let deliveries = Deliveries::new(config, None, Clock::system(), Arc::clone(&resolver), restarter, metrics);
     Ok((resolver, deliveries, cluster))
 }

@@ -1,6 +1,6 @@
 //! The answer to a delivery: what was done and why, and the status that makes Pub/Sub ack or nack it.
 //!
-//! The same structure is the HTTP answer, the log line and what the command line shows.
+//! The HTTP answer, the log line and the output of the command line have this same structure.
 
 #[cfg(test)]
 mod tests;
@@ -19,56 +19,56 @@ use crate::rollout::{Action, WorkloadResult};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Some could not be restarted, or it is not known who should be.
+    /// Some workloads could not be restarted, or it is not known which should be.
     Failed,
     /// One or more were restarted.
     Restarted,
     /// None was restarted, and for one or more the push waits on the workload for the end of its cooldown.
     Deferred,
-    /// All of it was done already, for this push or a newer one.
+    /// All restarts were done before, for this push or a newer one.
     Current,
-    /// Some run the image, and none of them is to be restarted.
+    /// Some workloads run the image, and none of them is to be restarted.
     Skipped,
-    /// Nobody runs the image.
+    /// No workload runs the image.
     NotInUse,
-    /// The message is none that could ever be acted on.
+    /// The message is of a kind that is never acted on.
     Ignored,
-    /// Nothing was to be done; this is what would have been.
+    /// A dry run: the answer says what a push would have done.
     DryRun,
 }
 
-/// Why, at the level of the whole delivery.
+/// Why a whole delivery ended as it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum AnswerCode {
-    /// Why it is ignored.
+    /// The message is ignored, for this reason.
     NotForUs(NotForUsCode),
-    /// The proof that nobody was missed is not there (yet).
+    /// There was no proof in time that no workload was missed.
     #[serde(serialize_with = "not_proven")]
     NotProven,
 }
 
-/// Whether a message that can never be acted on is acknowledged.
+/// Whether junk is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Poison {
-    /// 200: gone.
+    /// 200: Pub/Sub drops it.
     #[default]
     Ack,
-    /// 422: for a subscription with a dead-letter topic.
+    /// 422: Pub/Sub sends it to the dead-letter topic of the subscription.
     Nack,
 }
 
 /// The index that the answer rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Source {
-    /// Where it came from.
+    /// The tier that it was loaded from.
     pub tier: Tier,
-    /// A time before which nothing has escaped it, where it says.
+    /// It lists everything that existed at this time; absent if the index does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
-    /// Whether it is proven: in a push's answer for that push, in a lookup for now.
+    /// Whether it is proven: for the push in the answer to a push, for now in a lookup.
     pub authoritative: bool,
-    /// The tiers that give no index now, and why.
+    /// The tiers that cannot be loaded now, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_tiers: Vec<FailedTier>,
 }
@@ -76,24 +76,24 @@ pub struct Source {
 /// What came of a delivery.
 #[derive(Debug, Clone, Serialize)]
 pub struct Answer {
-    /// How it ended.
+    /// How the delivery ended.
     pub outcome: Outcome,
     /// The image, as the registry wrote it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_written")]
     pub image: Option<ImageRef>,
-    /// What its tag points to.
+    /// The digest that the tag points to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Which message.
+    /// The id of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// When it was published.
+    /// When the message was published.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "with_milliseconds")]
     pub published: Option<Timestamp>,
-    /// Which subscription delivered it.
+    /// The subscription that delivered it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscription: Option<String>,
-    /// For the how manyeth time, where Pub/Sub counts.
+    /// Delivery attempt number, if Pub/Sub reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_attempt: Option<u32>,
     /// Why, for programs.
@@ -102,12 +102,12 @@ pub struct Answer {
     /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The index that it rests on.
+    /// The index that the answer rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// Workload by workload.
+    /// What was done for each workload.
     pub workloads: Vec<WorkloadResult>,
-    /// What else a person should know.
+    /// Anything else that a person should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -127,7 +127,7 @@ impl Outcome {
         }
     }
 
-    /// The first that holds of what was done to the workloads.
+    /// The first of these that is true of the workloads.
     fn of(workloads: &[WorkloadResult]) -> Self {
         let any = |action| workloads.iter().any(|workload| workload.action() == action);
         if any(Action::Failed) {
@@ -147,13 +147,13 @@ impl Outcome {
 }
 
 impl Answer {
-    /// Of a message that can never be acted on.
+    /// The answer to a message that is never acted on.
     pub fn ignored(not_for_us: NotForUs) -> Self {
         let code = Some(AnswerCode::NotForUs(not_for_us.code));
         Self { code, reason: Some(not_for_us.reason), ..Self::empty(Outcome::Ignored) }
     }
 
-    /// Of a push (or a person's request, which may name no image), from what was done to its workloads.
+    /// The answer to a push, or to a person's request, which may name no image.
     pub fn of_workloads(image: impl Into<Option<ImageRef>>, workloads: Vec<WorkloadResult>, mode: Mode) -> Self {
         let outcome = match mode {
             Mode::DryRun => Outcome::DryRun,
@@ -179,13 +179,13 @@ impl Answer {
         }
     }
 
-    /// Whether the next delivery may do what this one did not.
+    /// Whether the next delivery may succeed where this one failed.
     fn is_left_to_the_next_delivery(&self) -> bool {
         self.code == Some(AnswerCode::NotProven)
             || self.workloads.iter().any(|workload| workload.code.is_transient_failure())
     }
 
-    /// Whether the message is junk that a dead-letter topic should see: what a registry sends every day is not.
+    /// Whether the message is junk that belongs into a dead-letter topic. What a registry sends every day does not.
     fn is_poison(&self) -> bool {
         use NotForUsCode::{
             Deleted, Empty, InvalidReference, NotARegistryEvent, NotJson, Signature, UnknownAction, Untagged,
@@ -196,11 +196,11 @@ impl Answer {
         }
     }
 
-    /// The one table from outcome to HTTP status: 2xx is done, or nothing to do, for good; anything else comes again.
+    /// The HTTP status. 2xx: done, or nothing to do, for good. With anything else Pub/Sub delivers the message again.
     pub fn status(&self, poison: Poison) -> u16 {
         match self.outcome {
             Outcome::Failed if self.is_left_to_the_next_delivery() => 503,
-            // Refused for good: a nack would hold up the subscription for days and change nothing.
+            // Refused for good: a nack would delay the subscription for days and change nothing.
             Outcome::Failed => 200,
             Outcome::Ignored if poison == Poison::Nack && self.is_poison() => 422,
             Outcome::Restarted
@@ -215,7 +215,7 @@ impl Answer {
 }
 
 impl Source {
-    /// Of a loaded index.
+    /// Describes a loaded index.
     pub fn of(loaded: &LoadedIndex, authoritative: bool, failed_tiers: Vec<FailedTier>) -> Self {
         Self { tier: loaded.tier, as_of: loaded.as_of(), authoritative, failed_tiers }
     }

@@ -1,4 +1,4 @@
-//! What people ask for an image by hand: what a push of it would do, and a restart of those who run it.
+//! Requests by hand for an image: what a push of it would do, and a restart of the workloads that run it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::rollout::restart::Mode;
 use crate::rollout::{ByHand, Code, Push, WorkloadResult};
 
 impl Deliveries {
-    /// What a push of `image` at this moment would do, and who runs it by digest and so would not follow.
+    /// What a push of `image` would do now. Names the workloads that run it by digest, too: a push leaves them alone.
     pub async fn explain(&self, image: &ImageRef) -> Answer {
         let received = self.received();
         let push =
@@ -21,8 +21,9 @@ impl Deliveries {
         self.answer_with_pinned(image, resolved, Mode::DryRun)
     }
 
-    /// Restarts those who run `image` now, as a person would: no push is looked at, and no record is written. Nothing
-    /// is restarted before an index is proven for now. Names those who run it by digest, too: they are left.
+    /// Restarts the workloads that run `image` now, as a person would: it looks at no push and writes no record. Nothing
+    /// is restarted before an index is proven for now. Names the workloads that run it by digest, too: they are left
+    /// alone.
     pub async fn restart(&self, image: &ImageRef, mode: Mode) -> Answer {
         let received = self.received();
         let need = Need::Proof { received: received.instant, published: received.time };
@@ -47,7 +48,7 @@ impl Deliveries {
         }
     }
 
-    /// The answer, with those who run the image by digest.
+    /// The answer, with the workloads that run the image by digest.
     fn answer_with_pinned(&self, image: &ImageRef, resolved: Resolved, mode: Mode) -> Answer {
         let pinned =
             resolved.source.as_ref().map_or(&[][..], |loaded| loaded.index.pinned(image)).iter().map(|pinned| {

@@ -1,12 +1,13 @@
-//! When a message was first received: a scan that began after that proves every redelivery of it, too, however long
-//! the scan takes and whatever the clocks say.
+//! When a message was first received. A scan that began after that is a proof for every redelivery of the message, too,
+//! however long the scan takes and whatever the clocks say.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// How many messages are remembered; the oldest go first. One that is forgotten costs a scan.
+/// How many messages are remembered; the oldest are forgotten first. A redelivery of a forgotten one costs a scan.
 const MESSAGES: usize = 4096;
 
 /// The first receipt of the last messages.
@@ -15,12 +16,12 @@ pub(super) struct FirstReceipts(Mutex<Receipts>);
 
 #[derive(Debug, Default)]
 struct Receipts {
-    by_id: HashMap<Box<str>, Instant>,
-    in_order: VecDeque<Box<str>>,
+    by_id: HashMap<Arc<str>, Instant>,
+    in_order: VecDeque<Arc<str>>,
 }
 
 impl FirstReceipts {
-    /// When the message of this id was first received, `received` being this time.
+    /// When the message with this id was first received. `received` is the time of this delivery.
     pub(super) fn of(&self, message_id: &str, received: Instant) -> Instant {
         let mut receipts = self.0.lock();
         if let Some(first) = receipts.by_id.get(message_id) {
@@ -31,8 +32,9 @@ impl FirstReceipts {
         {
             receipts.by_id.remove(&oldest);
         }
-        receipts.by_id.insert(message_id.into(), received);
-        receipts.in_order.push_back(message_id.into());
+        let id = Arc::<str>::from(message_id);
+        receipts.by_id.insert(Arc::clone(&id), received);
+        receipts.in_order.push_back(id);
         received
     }
 }

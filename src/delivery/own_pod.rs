@@ -1,4 +1,4 @@
-//! Which workload is pushroll's own: told by the name of its own pod, without configuration and without a call.
+//! Which workload is pushroll's own, by the name of its pod: this needs no setting and no call.
 //!
 //! Controllers derive the names of pods from those of their workloads:
 //!
@@ -9,16 +9,16 @@
 //! | DaemonSet | `WORKLOAD-XXXXX` | `pkg/controller/controller_utils.go`, `GetPodFromTemplate` |
 //!
 //! `HASH` is a 32-bit number in decimal, written in the alphabet of `XXXXX` (`apimachinery/pkg/util/rand`,
-//! `SafeEncodeString`). What stands before `XXXXX` is cut off after 58 characters (`apiserver/pkg/storage/names`).
-//! Who is taken for pushroll's own by mistake is restarted last, and nothing else.
+//! `SafeEncodeString`). The part before `XXXXX` is cut off after 58 characters (`apiserver/pkg/storage/names`).
+//! A workload that is taken for pushroll's own by mistake is restarted last; nothing else follows from it.
 
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// The characters of random suffixes and hashes.
 const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
-/// How many characters make a name unique.
+/// The length of the random suffix.
 const SUFFIX: usize = 5;
-/// Longest name before these: 63 in all.
+/// The longest name before the suffix: 63 characters in all.
 const LONGEST_BASE: usize = 63 - SUFFIX;
 /// Digits of the largest 32-bit number.
 const LONGEST_HASH: usize = 10;
@@ -28,12 +28,12 @@ const LONGEST_HASH: usize = 10;
 pub struct OwnPod {
     /// Its namespace.
     pub namespace: String,
-    /// Its name, which is its host name, too.
+    /// Its name, which is also its host name.
     pub name: String,
 }
 
 impl OwnPod {
-    /// Whether the pod is one of this workload's, by its name.
+    /// Whether the pod belongs to this workload, by its name.
     pub fn is_of(&self, workload: &WorkloadRef) -> bool {
         if *workload.namespace != *self.namespace {
             return false;
@@ -53,8 +53,8 @@ impl OwnPod {
         }
     }
 
-    /// Whether the name is what `rest` allows after that of the workload, and a random suffix. `rest` is told whether
-    /// it sees the whole, or the beginning of something longer that was cut off.
+    /// Whether the name consists of the workload's name, a part that `rest` accepts, and a random suffix. The second
+    /// argument of `rest` says whether it gets the whole part, or the beginning of a longer one that was cut off.
     fn is_generated_from(&self, workload: &str, rest: impl Fn(&str, bool) -> bool) -> bool {
         let Some((base, suffix)) = self.name.split_at_checked(self.name.len().saturating_sub(SUFFIX)) else {
             return false;

@@ -62,7 +62,7 @@ pub(super) async fn explain(
     Parameters(query): Parameters<ImageQuery>,
 ) -> Result<Response, Problem> {
     let image = query.image()?;
-    Ok(super::push::respond(&app, app.deliveries.explain(&image).await))
+    Ok(super::push::respond(&app, app.deliveries.explain(&image).await.into()))
 }
 
 /// `POST /v1/rebuild`: a scan now, in turn with others.

@@ -11,7 +11,6 @@ use crate::cache::Resolver;
 use crate::clock::Clock;
 use crate::delivery::Deliveries;
 use crate::delivery::answer::Poison;
-use crate::telemetry::Metrics;
 
 /// The components of the service, as the handlers see them.
 #[derive(Debug)]
@@ -20,7 +19,6 @@ pub(super) struct App {
     pub(super) resolver: Arc<Resolver>,
     /// `None`: anyone may push.
     pub(super) authenticator: Option<Arc<Authenticator>>,
-    pub(super) metrics: Arc<Metrics>,
     /// All metrics, as `/metrics` shows them.
     pub(super) registry: Registry,
     pub(super) max_body: usize,

@@ -1,60 +1,58 @@
-//! Who may push: whoever holds a token that Google has signed for one of our audiences and one of our accounts.
+//! Authentication of pushes: a push needs a token that Google has signed for one of our audiences and one of our accounts.
 //!
 //! A request is judged by its headers alone, before a byte of its body is read. To the caller every refusal looks the
-//! same; the log and the metrics tell which check has failed. It must not know what a push is.
+//! same; the log and the metrics name the check that failed. It must not know what a push is.
 
 mod args;
 mod freshness;
 mod key_set;
+mod metrics;
 mod refusal;
 mod signing_keys;
 mod token;
 mod verified_tokens;
-
-use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::AuthLabel;
 pub use args::{AuthArgs, AuthArgsError};
-use refusal::{Refusal, RefusalLog, Refused};
+pub(super) use metrics::AuthMetrics;
+use refusal::{AuthRefusal, RefusalLog, RefusedPush};
 use signing_keys::SigningKeys;
 pub(super) use signing_keys::SigningKeysStatus;
 use token::Expected;
 
-/// Where Google's keys are.
+/// The URL of Google's keys.
 pub const GOOGLE_JWKS_URL: &str = "https://www.googleapis.com/oauth2/v3/certs";
 
-/// Who may push.
+/// Which tokens are accepted.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
     /// `aud` must be one of these.
     pub audiences: Vec<String>,
     /// `email` must be one of these.
     pub service_accounts: Vec<String>,
-    /// Where the signing keys are ([`GOOGLE_JWKS_URL`]).
+    /// The URL of the signing keys ([`GOOGLE_JWKS_URL`]).
     pub jwks_url: Uri,
 }
 
-/// The check of every push.
+/// Checks the token of every push.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     expected: Expected,
     signing_keys: SigningKeys,
     refusals: RefusalLog,
     clock: Clock,
-    metrics: Arc<Metrics>,
+    metrics: AuthMetrics,
 }
 
 impl Authenticator {
-    pub(super) fn new(config: AuthConfig, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(config: AuthConfig, clock: Clock, metrics: AuthMetrics) -> Self {
         Self {
             expected: Expected { audiences: config.audiences, service_accounts: config.service_accounts },
-            signing_keys: SigningKeys::new(config.jwks_url, clock, Arc::clone(&metrics)),
+            signing_keys: SigningKeys::new(config.jwks_url, clock, metrics.clone()),
             refusals: RefusalLog::default(),
             clock,
             metrics,
@@ -72,41 +70,41 @@ impl Authenticator {
 
     /// Whether the request may push; the answer where it may not.
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let (result, answer) = match self.judge(headers).await {
-            Ok(()) => ("accepted", Ok(())),
-            Err(refused) => {
-                self.refusals.tell(&refused, self.clock.now());
-                (refused.refusal.as_str(), Err(problem(refused.refusal)))
+        let refused = self.judge(headers).await.err();
+        self.metrics.count_check(refused.as_ref().map(|refused| refused.refusal));
+        match refused {
+            None => Ok(()),
+            Some(refused) => {
+                self.refusals.log(&refused, self.clock.now());
+                Err(problem(refused.refusal))
             }
-        };
-        self.metrics.auth.get_or_create(&AuthLabel { result }).inc();
-        answer
+        }
     }
 
-    async fn judge(&self, headers: &HeaderMap) -> Result<(), Box<Refused>> {
+    async fn judge(&self, headers: &HeaderMap) -> Result<(), Box<RefusedPush>> {
         let token = token::of(headers)?;
         let now = self.clock.now();
-        let mut keys = self.signing_keys.current(now).ok_or(Refusal::NoKeys)?;
+        let mut keys = self.signing_keys.current(now).ok_or(AuthRefusal::NoKeys)?;
         let fingerprint = verified_tokens::fingerprint(token);
         if keys.verified.contains(&fingerprint, now) {
             return Ok(());
         }
         let kid = token::key_id(token)?;
+        let unknown_key = || RefusedPush::with_key_id(AuthRefusal::UnknownKey, &kid);
         if keys.key(&kid).is_none() {
-            let renewed = self.signing_keys.renewed(&keys, now).await;
-            keys = renewed.ok_or_else(|| Refused::with_key_id(Refusal::UnknownKey, &kid))?;
+            keys = self.signing_keys.renewed(&keys, now).await.ok_or_else(unknown_key)?;
         }
-        let key = keys.key(&kid).ok_or_else(|| Refused::with_key_id(Refusal::UnknownKey, &kid))?;
+        let key = keys.key(&kid).ok_or_else(unknown_key)?;
         let until = token::verify(token, &kid, key, &self.expected, now)?;
         keys.verified.insert(fingerprint, until, now);
         Ok(())
     }
 }
 
-/// The same for every token that is not accepted: what is wrong with it would help whoever is trying.
-fn problem(refusal: Refusal) -> Problem {
+/// The same for every token that is not accepted: the reason would help an attacker.
+fn problem(refusal: AuthRefusal) -> Problem {
     match refusal {
-        Refusal::NoKeys => Problem::new(
+        AuthRefusal::NoKeys => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "Not ready",
             "there are no keys to check tokens with now; this push was not handled",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 
 use super::app::App;
-use super::auth::Authenticator;
+use super::auth::{AuthMetrics, Authenticator};
 use super::config::ServeConfig;
 use super::drain::Draining;
 use super::listener::in_flight::InFlight;
@@ -13,9 +13,8 @@ use super::metrics::ServerMetrics;
 use crate::cache::{CacheMetrics, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
-use crate::delivery::{Deliveries, OwnPod};
+use crate::delivery::{Deliveries, DeliveryMetrics, OwnPod};
 use crate::rollout::{Restarter, RolloutMetrics};
-use crate::telemetry::Metrics;
 
 /// What [`super::serve`] runs.
 pub(super) struct Service {
@@ -32,8 +31,6 @@ impl Service {
         let clock_margin = policy.clock_margin;
 
         let mut registry = Registry::with_prefix("pushroll");
-        let metrics = Arc::new(Metrics::new());
-        metrics.register(&mut registry);
         let server_metrics = ServerMetrics::default();
         server_metrics.register(&mut registry);
         let cluster_metrics = ClusterMetrics::default();
@@ -42,6 +39,10 @@ impl Service {
         cache_metrics.register(&mut registry);
         let rollout_metrics = RolloutMetrics::default();
         rollout_metrics.register(&mut registry);
+        let delivery_metrics = DeliveryMetrics::default();
+        delivery_metrics.register(&mut registry);
+        let auth_metrics = AuthMetrics::default();
+        auth_metrics.register(&mut registry);
 
         let cluster = Cluster::new(client, clock, cluster_metrics).with_concurrency(concurrency);
         let scope = policy.policy().scope;
@@ -53,13 +54,12 @@ impl Service {
         let restarter = Restarter::new(cluster, policy.policy(), clock_margin, concurrency, rollout_metrics);
         let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
         let deliveries =
-            Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter.clone(), Arc::clone(&metrics));
-        let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, Arc::clone(&metrics))));
+            Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter.clone(), delivery_metrics);
+        let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
         let app = App {
             deliveries,
             resolver,
             authenticator,
-            metrics,
             registry,
             max_body: public.max_body,
             in_flight,

@@ -14,7 +14,6 @@ use super::query::Parameters;
 use crate::cache::proof::Need;
 use crate::delivery::answer::Source;
 use crate::image::ImageRef;
-use crate::telemetry::metrics::TierLabel;
 use crate::workload::WorkloadRef;
 
 #[derive(Debug, Deserialize)]
@@ -50,7 +49,7 @@ pub(super) async fn lookup(
         let detail = "no index is loaded yet: the mount is empty and the cluster is being scanned";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not ready", detail)
     })?;
-    app.metrics.lookups.get_or_create(&TierLabel { tier: loaded.tier.as_str() }).inc();
+    app.deliveries.metrics().count_lookup(Some(loaded.tier));
     let now = Need::Proof { received: Instant::now(), published: app.clock.now() };
     let authoritative = app.resolver.meets(Some(&loaded), &now);
     Ok(Json(LookupAnswer {

@@ -2,50 +2,60 @@
 
 use std::any::Any;
 
-use axum::Json;
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 
-/// When a nacked push should come again at the earliest, in seconds. Pub/Sub has a backoff of its own; proxies
-/// and people read this.
+use crate::telemetry::Serialized;
+
+/// When a nacked push should come again at the earliest, in seconds. Pub/Sub has a backoff of its own; this is for proxies
+/// and people.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// A problem, with the members of an answer beside it where there is one.
+/// A problem. If the request has an answer, too, its members stand beside those of the problem.
 #[derive(Debug, Serialize)]
-pub struct Problem<T = ()> {
+pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     status: u16,
     detail: String,
-    #[serde(flatten)]
-    answer: Option<T>,
+    #[serde(skip)]
+    answer: Option<Serialized>,
 }
 
-impl Problem<()> {
-    /// A problem of this status; `detail` is a sentence on this very request.
+impl Problem {
+    /// A problem of this status; `detail` is a sentence about this very request.
     pub(super) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), answer: None }
     }
-}
 
-impl<T: Serialize> Problem<T> {
-    /// The problem, with an answer's members beside its own.
-    pub(super) fn with_answer<U>(problem: Problem<U>, answer: T) -> Self {
-        let Problem { kind, title, status, detail, .. } = problem;
-        Self { kind, title, status, detail, answer: Some(answer) }
+    /// The problem, with the members of an answer, which is an object.
+    pub(super) fn with_answer(self, answer: Serialized) -> Self {
+        Self { answer: Some(answer), ..self }
+    }
+
+    fn body(&self) -> Bytes {
+        let problem = Serialized::of(self);
+        let joined = self.answer.as_ref().and_then(|answer| {
+            let (head, tail) = (problem.as_str().strip_suffix('}')?, answer.as_str().strip_prefix('{')?);
+            Some([head, ",", tail].concat().into())
+        });
+        joined.unwrap_or_else(|| problem.bytes())
     }
 }
 
-impl<T: Serialize> IntoResponse for Problem<T> {
+impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self)).into_response();
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
-            // No `error`, no `scope`, no `realm`: nothing to learn from.
+            // No `error`, `scope` or `realm`: they would help an attacker.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -67,7 +77,7 @@ pub(super) async fn method_not_allowed() -> Problem {
     )
 }
 
-/// A bug of ours: the request fails, the service goes on.
+/// The answer after a panic, which is a bug of ours: the request fails, the service goes on.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     let detail = "a bug in pushroll; the log has the details";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail).into_response()

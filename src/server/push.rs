@@ -1,14 +1,17 @@
 //! `POST /v1/push`: a delivery in, its answer out.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use bytes::Bytes;
+use futures_util::{FutureExt as _, poll};
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -18,42 +21,40 @@ use super::listener::in_flight::{self, SMALL_BODY};
 use super::listener::{Connection, ConnectionPhase};
 use super::metrics::RefusedReason;
 use super::problem::Problem;
-use crate::delivery::Received;
-use crate::delivery::answer::Answer;
+use crate::delivery::{Delivered, Received};
 use crate::rollout::Code;
 use crate::rollout::restart::Mode;
 
-/// Longest time without a byte of a body that is not whole.
+/// The longest pause within a body.
 const BODY_STALL: Duration = Duration::from_secs(5);
 
-/// A body, and what its memory is counted by.
+/// A body. A large one has a permit for its memory.
 struct ReadBody {
     bytes: Vec<u8>,
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// Why there is no body: the answer, and the limit by which it is counted where it is one.
+/// Why a body was not read: the answer, and the limit that it exceeded, if it did.
 struct Unread {
     problem: Problem,
     limit: Option<RefusedReason>,
 }
 
-/// On the public listener. Its URL may carry parameters (a token, say), but a dry run is not to be had here, and
-/// must not silently be a real one. Who sends it is known before a byte of the body is read, and that there are too many
-/// as well, mostly: it is known for certain when the body is there.
+/// A push on the public listener. Its URL may have parameters (a token, for example). A dry run is refused: it is for the
+/// admin listener alone, and must not silently become a real push. The token is checked before a byte of the body is read,
+/// and so is, for a start, the number of pushes in flight; it is checked for good when the body has been read.
 pub(super) async fn push(
     State(app): State<Arc<App>>,
     Extension(connection): Extension<Arc<Connection>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Response {
+    let (parts, body) = request.into_parts();
     if let Some(authenticator) = &app.authenticator
-        && let Err(problem) = authenticator.check(&headers).await
+        && let Err(problem) = authenticator.check(&parts.headers).await
     {
         return problem.into_response();
     }
-    let parameters = Query::<Vec<(String, String)>>::try_from_uri(&uri);
+    let parameters = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     if parameters.is_ok_and(|parameters| parameters.iter().any(|(name, _)| name == "dry_run")) {
         let detail = "dry runs are on the admin listener alone; this push was not handled";
         return Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail).into_response();
@@ -72,13 +73,13 @@ pub(super) async fn push(
     };
     let Some(place) = app.in_flight.admit() else { return too_many() };
     if !connection.enter(ConnectionPhase::Admitted) {
-        // Nobody is there any more to hear of it: the next delivery is for this push.
+        // The connection was closed for another one: nobody would get the answer. The next delivery does this push.
         return in_flight::too_many().into_response();
     }
-    deliver(app, received, headers, body, Mode::Apply, Some(place)).await
+    deliver(app, received, parts.headers, body, Mode::Apply, Some(place)).await
 }
 
-/// On the admin listener, which people call: nothing is counted there but memory.
+/// A push on the admin listener, which people call: only memory is limited there.
 pub(super) async fn handle(
     app: Arc<App>,
     connection: &Connection,
@@ -93,8 +94,8 @@ pub(super) async fn handle(
     }
 }
 
-/// Handles the delivery and answers. Once the body is there the delivery is seen to its end, which `--hold` bounds, even
-/// if the caller hangs up: what was done is logged and counted.
+/// Handles the delivery and answers. From here on it is finished even if the caller hangs up, within `--hold`, so that
+/// what was done is logged and counted.
 async fn deliver(
     app: Arc<App>,
     received: Received,
@@ -103,10 +104,10 @@ async fn deliver(
     mode: Mode,
     place: Option<OwnedSemaphorePermit>,
 ) -> Response {
-    let delivery = tokio::spawn(async move {
+    let delivery = async move {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let response = match app.deliveries.deliver(received, header, &body.bytes, mode).await {
-            Ok(answer) => respond(&app, answer),
+            Ok(delivered) => respond(&app, delivered),
             Err(error) => {
                 tracing::warn!("not a delivery: {error}");
                 Problem::new(StatusCode::BAD_REQUEST, "Not a Pub/Sub delivery", error.to_string()).into_response()
@@ -114,10 +115,17 @@ async fn deliver(
         };
         drop((body, place));
         response
-    });
-    delivery.await.unwrap_or_else(|panicked| {
-        tracing::error!("a delivery ended badly: {panicked}");
-        super::problem::panicked(Box::new(()))
+    };
+    let mut delivery = Box::pin(AssertUnwindSafe(delivery).catch_unwind());
+    // One that waits for nothing needs no task of its own.
+    let ended = match poll!(&mut delivery) {
+        Poll::Ready(ended) => ended,
+        Poll::Pending => tokio::spawn(delivery).await.unwrap_or_else(|error| Err(Box::new(error.to_string()))),
+    };
+    ended.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        tracing::error!("a delivery ended badly: {}", text.unwrap_or("it panicked"));
+        super::problem::panicked(panic)
     })
 }
 
@@ -142,7 +150,7 @@ async fn read_whole(app: &App, mut body: Body) -> Result<ReadBody, Unread> {
             let whole = declared.unwrap_or(max_bytes).max(bytes);
             let room = app.in_flight.room_for(whole);
             read.room = tokio::time::timeout_at(end, room).await.map_err(|_| no_room())?;
-            // Once: a body that grows by doubling has twice its size at the end.
+            // All of it at once: a body that grows by doubling may take twice its size.
             read.bytes.reserve_exact(whole - read.bytes.len());
         }
         if !is_too_large {
@@ -164,7 +172,7 @@ async fn next(body: &mut Body, end: Instant) -> Result<Option<Bytes>, Unread> {
             Err(_) => return Err(too_slow()),
             Ok(None) => return Ok(None),
             Ok(Some(Ok(frame))) => {
-                // What is no data is a trailer, and nobody asks for those.
+                // The other kind of frame is trailers, which are not used.
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));
                 }
@@ -190,7 +198,7 @@ fn no_room() -> Unread {
     Unread { problem, limit: Some(RefusedReason::BodyMemory) }
 }
 
-/// Reads on for as much again: an answer while the caller still writes would be lost to it.
+/// Reads up to as much again: a caller that is still writing would not get the answer.
 async fn discard(mut body: Body, max_bytes: usize, end: Instant) {
     let mut left = max_bytes;
     while let Ok(Some(data)) = next(&mut body, end).await {
@@ -201,13 +209,14 @@ async fn discard(mut body: Body, max_bytes: usize, end: Instant) {
     }
 }
 
-pub(super) fn respond(app: &App, answer: Answer) -> Response {
+pub(super) fn respond(app: &App, delivered: Delivered) -> Response {
+    let Delivered { answer, json } = delivered;
     let status = StatusCode::from_u16(answer.status(app.poison)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if status.is_success() {
-        return (status, Json(answer)).into_response();
+        return (status, [(header::CONTENT_TYPE, "application/json")], json.bytes()).into_response();
     }
     let (title, detail) = if status == StatusCode::SERVICE_UNAVAILABLE {
-        // That our own workload waits for the others is what comes of it, not why.
+        // That our own workload waits for the others is a consequence, not a cause.
         let is_cause = |code: Code| code.is_transient_failure() && code != Code::OthersFirst;
         let failed = answer.workloads.iter().find(|workload| is_cause(workload.code));
         let of_workload = failed.map(|workload| format!("{}: {}", workload.workload(), workload.reason));
@@ -215,5 +224,5 @@ pub(super) fn respond(app: &App, answer: Answer) -> Response {
     } else {
         ("Nothing can be done with this message", answer.reason.clone().unwrap_or_default())
     };
-    Problem::with_answer(Problem::new(status, title, detail), answer).into_response()
+    Problem::new(status, title, detail).with_answer(json).into_response()
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/status`: every tier, its age, its errors; pushes pending; the last decisions.
+//! `GET /v1/status`: every tier with its age and errors, the pushes that wait, and the last answers.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::auth::SigningKeysStatus;
 use crate::cache::Tier;
 use crate::cache::mount_refresh::MountRefreshStatus;
 use crate::cache::status::Tiers;
-use crate::delivery::answer::Answer;
+use crate::telemetry::Serialized;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
@@ -28,10 +28,10 @@ pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_keys: Option<SigningKeysStatus>,
     held_pushes: i64,
-    recent: Vec<Answer>,
+    recent: Vec<Serialized>,
 }
 
-/// The index that lookups see.
+/// The index that lookups use.
 #[derive(Debug, Serialize)]
 struct IndexStatus {
     tier: Tier,
@@ -61,7 +61,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         tiers: app.resolver.tiers(),
         mount_refresh: app.resolver.mount_refresh(),
         signing_keys: app.authenticator.as_ref().map(|authenticator| authenticator.signing_keys()),
-        held_pushes: app.metrics.held_pushes.get(),
+        held_pushes: app.deliveries.metrics().held_pushes(),
         recent: app.deliveries.recent(),
     })
 }

@@ -7,19 +7,19 @@ use jiff::Timestamp;
 
 use crate::clock::parse_date;
 
-/// However short-lived an answer calls itself: its server is not to be asked all the time.
+/// The least, however short the answer says: its server must not be asked all the time.
 const LEAST: Duration = Duration::from_secs(60);
-/// However long-lived: a key that was withdrawn must go.
+/// The most, however long the answer says: a key that was withdrawn must not stay.
 const MOST: Duration = Duration::from_secs(24 * 60 * 60);
-/// Of an answer that does not say.
-const UNSAID: Duration = Duration::from_secs(60 * 60);
+/// The lifetime of an answer that does not say.
+const UNSTATED: Duration = Duration::from_secs(60 * 60);
 
 /// How long an answer with these headers is fresh, received `now`.
 pub(super) fn lifetime(headers: &HeaderMap, now: Timestamp) -> Duration {
-    said(headers, now).unwrap_or(UNSAID).clamp(LEAST, MOST)
+    stated(headers, now).unwrap_or(UNSTATED).clamp(LEAST, MOST)
 }
 
-fn said(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+fn stated(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let mut max_age = None;
     for value in headers.get_all(header::CACHE_CONTROL) {
         for directive in value.to_str().unwrap_or_default().split(',') {
@@ -36,7 +36,7 @@ fn said(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).saturating_sub(Duration::from_secs(age)));
     }
     let expires = text(headers, header::EXPIRES)?;
-    // "0" and its like: expired already.
+    // "0", for example: expired already.
     let Some(expires) = parse_date(expires) else { return Some(Duration::ZERO) };
     let date = text(headers, header::DATE).and_then(parse_date).unwrap_or(now);
     Some(Duration::try_from(expires.duration_since(date)).unwrap_or(Duration::ZERO))

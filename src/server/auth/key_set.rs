@@ -1,4 +1,4 @@
-//! A JWKS (RFC 7517), read: the RSA keys that may sign our tokens, by their `kid`.
+//! The keys of a JWKS (RFC 7517): the RSA keys that may sign our tokens, by their `kid`.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::verified_tokens::VerifiedTokens;
 
-/// Of the modulus. Shorter ones can be broken, longer ones cost time.
+/// The length of the modulus: shorter keys can be broken, longer ones cost time.
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// An issuer has a handful.
+/// Issuers have a handful.
 const KEYS_MAX: usize = 100;
 
-/// Keys, and the tokens that they have verified: new keys have to verify them anew.
+/// Keys, and the tokens that were verified with them: with new keys they are verified anew.
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: HashMap<String, DecodingKey>,
@@ -27,7 +27,7 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// One key, as far as it is looked at.
+/// The members of a key that we look at.
 #[derive(Deserialize)]
 struct RsaKey {
     kty: String,

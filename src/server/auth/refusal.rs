@@ -1,4 +1,4 @@
-//! Why a push is not taken: for the log and the metrics, never for the caller.
+//! Why a push is refused: for the log and the metrics, never for the caller.
 
 use std::collections::HashMap;
 
@@ -7,18 +7,18 @@ use parking_lot::Mutex;
 
 use crate::excerpt::excerpt;
 
-/// One line of each kind in this time: a flood of tokens must not become a flood of lines, and must not hide another
-/// kind.
+/// At most one line of each kind in this time: a flood of tokens must not become a flood of lines, and must not hide a
+/// refusal of another kind.
 const LINE_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
-/// Of a claim, in the log.
+/// The longest part of a claim that is logged.
 const CLAIM_CHARACTERS: usize = 200;
 
 /// The check that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Refusal {
+pub(super) enum AuthRefusal {
     /// There is no `Authorization` header.
     NoToken,
-    /// It is no bearer token, or no JWT, or there are two.
+    /// It is not a bearer token, or not a JWT, or there are two.
     Malformed,
     /// Anything but RS256.
     Algorithm,
@@ -38,33 +38,33 @@ pub(super) enum Refusal {
     Email,
     /// `email_verified`
     EmailNotVerified,
-    /// Nothing is wrong with the token as far as we know: there are no keys.
+    /// There are no keys: nothing is known of the token.
     NoKeys,
 }
 
-/// A refusal, and what the token says of itself. Before the signature is checked anybody can have written that.
+/// A refusal, and what the token claims. Unless its signature is good, anybody can have written that.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) refusal: Refusal,
+pub(super) struct RefusedPush {
+    pub(super) refusal: AuthRefusal,
     pub(super) kid: Option<String>,
     pub(super) email: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) issuer: Option<String>,
 }
 
-/// Log lines at a bounded rate.
+/// Logs refusals at a bounded rate.
 #[derive(Debug, Default)]
-pub(super) struct RefusalLog(Mutex<HashMap<Refusal, Told>>);
+pub(super) struct RefusalLog(Mutex<HashMap<AuthRefusal, LastLine>>);
 
-/// When a kind was told last, and how many were not told since.
+/// When a kind was last logged, and how many have been left out since.
 #[derive(Debug)]
-struct Told {
+struct LastLine {
     at: Timestamp,
-    untold: u64,
+    left_out: u64,
 }
 
-impl Refusal {
-    /// As the metric has it.
+impl AuthRefusal {
+    /// As in the metric and the log.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::NoToken => "no_token",
@@ -100,8 +100,8 @@ impl Refusal {
     }
 }
 
-impl Refused {
-    pub(super) fn with_key_id(refusal: Refusal, kid: &str) -> Box<Self> {
+impl RefusedPush {
+    pub(super) fn with_key_id(refusal: AuthRefusal, kid: &str) -> Box<Self> {
         let mut refused = Box::<Self>::from(refusal);
         refused.kid = Some(excerpt(kid, CLAIM_CHARACTERS));
         refused
@@ -109,13 +109,13 @@ impl Refused {
 
     /// With the claims of a token whose signature is good.
     pub(super) fn with_claims(
-        refusal: Refusal,
+        refusal: AuthRefusal,
         kid: &str,
         claims: &serde_json::Map<String, serde_json::Value>,
     ) -> Box<Self> {
         let claim = |name: &str| {
-            let told = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            claims.get(name).map(|value| excerpt(&told(value), CLAIM_CHARACTERS))
+            let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            claims.get(name).map(|value| excerpt(&text(value), CLAIM_CHARACTERS))
         };
         let mut refused = Self::with_key_id(refusal, kid);
         (refused.email, refused.audience, refused.issuer) = (claim("email"), claim("aud"), claim("iss"));
@@ -123,42 +123,42 @@ impl Refused {
     }
 }
 
-impl From<Refusal> for Box<Refused> {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(Refused { refusal, kid: None, email: None, audience: None, issuer: None })
+impl From<AuthRefusal> for Box<RefusedPush> {
+    fn from(refusal: AuthRefusal) -> Self {
+        Self::new(RefusedPush { refusal, kid: None, email: None, audience: None, issuer: None })
     }
 }
 
 impl RefusalLog {
     /// Logs a refusal, unless one of its kind was logged just now.
-    pub(super) fn tell(&self, refused: &Refused, now: Timestamp) {
-        let Some(untold) = self.turn(refused.refusal, now) else { return };
+    pub(super) fn log(&self, refused: &RefusedPush, now: Timestamp) {
+        let Some(left_out) = self.due(refused.refusal, now) else { return };
         tracing::warn!(
             check = refused.refusal.as_str(),
             kid = refused.kid.as_deref(),
             email = refused.email.as_deref(),
             aud = refused.audience.as_deref(),
             iss = refused.issuer.as_deref(),
-            not_logged_before = (untold > 0).then_some(untold),
+            not_logged_before = (left_out > 0).then_some(left_out),
             "a push was refused: {}",
             refused.refusal.sentence()
         );
     }
 
-    /// Whether this one is told, and how many before it were not.
-    fn turn(&self, refusal: Refusal, now: Timestamp) -> Option<u64> {
+    /// If this one is to be logged: how many before it were left out.
+    fn due(&self, refusal: AuthRefusal, now: Timestamp) -> Option<u64> {
         let mut kinds = self.0.lock();
-        let Some(told) = kinds.get_mut(&refusal) else {
-            kinds.insert(refusal, Told { at: now, untold: 0 });
+        let Some(last) = kinds.get_mut(&refusal) else {
+            kinds.insert(refusal, LastLine { at: now, left_out: 0 });
             return Some(0);
         };
-        // A clock that was set back does not silence it.
-        if now.duration_since(told.at).abs() < LINE_INTERVAL {
-            told.untold += 1;
+        // `abs`: a clock that was set back does not silence the log.
+        if now.duration_since(last.at).abs() < LINE_INTERVAL {
+            last.left_out += 1;
             return None;
         }
-        told.at = now;
-        Some(std::mem::take(&mut told.untold))
+        last.at = now;
+        Some(std::mem::take(&mut last.left_out))
     }
 }
 
@@ -167,14 +167,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_told_once_in_its_time_and_what_was_left_out_is_counted() {
+    fn a_kind_is_logged_once_in_its_time_and_what_was_left_out_is_counted() {
         let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
         let log = RefusalLog::default();
-        assert_eq!(log.turn(Refusal::NoToken, at(0)), Some(0));
-        assert_eq!(log.turn(Refusal::NoToken, at(1)), None);
-        assert_eq!(log.turn(Refusal::Audience, at(1)), Some(0));
-        assert_eq!(log.turn(Refusal::NoToken, at(9)), None);
-        assert_eq!(log.turn(Refusal::NoToken, at(10)), Some(2));
-        assert_eq!(log.turn(Refusal::NoToken, at(-100)), Some(0));
+        assert_eq!(log.due(AuthRefusal::NoToken, at(0)), Some(0));
+        assert_eq!(log.due(AuthRefusal::NoToken, at(1)), None);
+        assert_eq!(log.due(AuthRefusal::Audience, at(1)), Some(0));
+        assert_eq!(log.due(AuthRefusal::NoToken, at(9)), None);
+        assert_eq!(log.due(AuthRefusal::NoToken, at(10)), Some(2));
+        assert_eq!(log.due(AuthRefusal::NoToken, at(-100)), Some(0));
     }
 }

@@ -1,7 +1,7 @@
 //! The issuer's keys: fetched off the request path, ahead of their expiry, one fetch at a time.
 //!
-//! They are kept for [`KEEP`] beyond their expiry while the issuer cannot be reached: a push that Google has signed is
-//! worth more than a key that may have been withdrawn in the last hours.
+//! They are used for up to [`KEEP`] beyond their expiry while the issuer cannot be reached: losing genuine pushes would be
+//! worse than accepting a key that was withdrawn in the last hours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +15,25 @@ use tokio::sync::{Notify, watch};
 
 use super::freshness::lifetime;
 use super::key_set::KeySet;
+use super::metrics::AuthMetrics;
 use crate::clock::Clock;
 use crate::error_chain::with_causes;
 use crate::http_client::{Limits, exchange};
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::FetchLabel;
 
 /// A document of Google's is about 1,500 bytes.
 const LIMITS: Limits = Limits { time: Duration::from_secs(10), bytes: 256 * 1024 };
 /// How long keys are used after they have expired.
 const KEEP: SignedDuration = SignedDuration::from_hours(24);
-/// Least time between two fetches for a `kid` that is not known: anybody can make one up.
+/// The least time between two fetches for an unknown `kid`: anybody can make one up.
 const UNKNOWN_KEY_COOLDOWN: SignedDuration = SignedDuration::from_secs(30);
-/// Longest wait of a push for such a fetch: `--hold` comes after it, and Pub/Sub waits ten seconds for both.
+/// The longest wait of a push for such a fetch. `--hold` comes on top, and Pub/Sub waits ten seconds for both.
 const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(1);
-/// Longest time between two fetches that fail.
+/// The longest pause after a fetch that failed, in seconds.
 const BACKOFF_MAX: i64 = 60;
-/// How often the clock is looked at. A timer does not notice that the clock was set, or that the machine has slept.
+/// How often the clock is read: a timer does not notice that the clock was set, or that the machine has slept.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Keys, and how long they are good.
+/// Keys, and until when they may be used.
 #[derive(Debug)]
 pub(super) struct FetchedKeys {
     keys: KeySet,
@@ -43,14 +42,14 @@ pub(super) struct FetchedKeys {
     usable_until: Timestamp,
 }
 
-/// The keys in use, and what is done to have better ones.
+/// The keys in use, and their renewal.
 #[derive(Debug)]
 pub(super) struct SigningKeys {
     url: Uri,
     clock: Clock,
-    metrics: Arc<Metrics>,
+    metrics: AuthMetrics,
     fetched: ArcSwapOption<FetchedKeys>,
-    /// Why the last fetch failed, where it did.
+    /// Why the last fetch failed, if it did.
     error: Mutex<Option<String>>,
     asked: Mutex<Asked>,
     wanted: Notify,
@@ -58,7 +57,7 @@ pub(super) struct SigningKeys {
     attempts: watch::Sender<u64>,
 }
 
-/// Fetches for a `kid` that was not known.
+/// Fetches for an unknown `kid`.
 #[derive(Debug, Default)]
 struct Asked {
     last: Option<Timestamp>,
@@ -89,7 +88,7 @@ impl std::ops::Deref for FetchedKeys {
 }
 
 impl SigningKeys {
-    pub(super) fn new(url: Uri, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(url: Uri, clock: Clock, metrics: AuthMetrics) -> Self {
         Self {
             url,
             clock,
@@ -102,12 +101,12 @@ impl SigningKeys {
         }
     }
 
-    /// The keys, where there are any that may be used still.
+    /// The keys, if there are any that may be used still.
     pub(super) fn current(&self, now: Timestamp) -> Option<Arc<FetchedKeys>> {
         self.fetched.load_full().filter(|fetched| now < fetched.usable_until)
     }
 
-    /// Other keys than `known`, which lack one; `None` where there are none to be had now.
+    /// Newer keys than `known`, which lack one that is needed; `None` if there are none now.
     pub(super) async fn renewed(&self, known: &Arc<FetchedKeys>, now: Timestamp) -> Option<Arc<FetchedKeys>> {
         let other = || self.current(now).filter(|current| !Arc::ptr_eq(current, known));
         let mut attempts = self.attempts.subscribe();
@@ -121,7 +120,7 @@ impl SigningKeys {
         other()
     }
 
-    /// Whether a fetch for an unknown `kid` is under way, or now begun.
+    /// Asks for a fetch because of an unknown `kid`. Says whether one is under way.
     fn ask(&self, now: Timestamp) -> bool {
         let mut asked = self.asked.lock();
         if asked.is_pending {
@@ -136,7 +135,7 @@ impl SigningKeys {
         true
     }
 
-    /// Fetches now, and from then on when it is time; never ends.
+    /// Fetches now, and from then on whenever it is due. Never ends.
     pub(super) async fn keep_fresh(&self) {
         let mut failures = 0;
         loop {
@@ -158,7 +157,7 @@ impl SigningKeys {
         }
     }
 
-    /// Waits for the time, or for a push that needs a key.
+    /// Waits until a fetch is due, or a push needs a key.
     async fn until(&self, due: Timestamp) {
         loop {
             let left = Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default();
@@ -167,13 +166,13 @@ impl SigningKeys {
             }
             tokio::select! {
                 () = tokio::time::sleep(left.min(TICK)) => {}
-                // One that came during the last fetch has been served by it.
+                // A push that asked during the last fetch has been served by it.
                 () = self.wanted.notified() => if self.asked.lock().is_pending { return },
             }
         }
     }
 
-    /// Fetches the keys, and gives the time for the next fetch: ahead of their expiry by a fifth of their life.
+    /// Fetches the keys. Returns when the next fetch is due: after four fifths of their lifetime.
     async fn fetch(&self) -> Result<Timestamp, String> {
         let request = Request::get(self.url.clone()).header(header::ACCEPT, "application/json");
         let request = request.body(http_body_util::Full::default()).map_err(|error| error.to_string())?;
@@ -186,8 +185,7 @@ impl SigningKeys {
         let lifetime = SignedDuration::try_from(lifetime(response.headers(), now)).unwrap_or(SignedDuration::ZERO);
         let fresh_until = later(now, lifetime);
         let count = keys.len();
-        self.metrics.signing_keys_fresh_until.set(fresh_until.as_second() as f64);
-        self.count("fetched");
+        self.metrics.keys_fetched(fresh_until);
         let fetched = FetchedKeys { keys, fetched_at: now, fresh_until, usable_until: later(fresh_until, KEEP) };
         let is_first = self.fetched.swap(Some(Arc::new(fetched))).is_none();
         if self.error.lock().take().is_some() || is_first {
@@ -197,7 +195,7 @@ impl SigningKeys {
     }
 
     fn failed(&self, error: String) {
-        self.count("failed");
+        self.metrics.keys_not_fetched();
         let previous = self.error.lock().replace(error.clone());
         if previous.as_ref() == Some(&error) {
             return;
@@ -211,10 +209,6 @@ impl SigningKeys {
                 "the signing keys cannot be fetched anew; those at hand are used: {error}"
             ),
         }
-    }
-
-    fn count(&self, result: &'static str) {
-        self.metrics.signing_key_fetches.get_or_create(&FetchLabel { result }).inc();
     }
 
     pub(super) fn status(&self) -> SigningKeysStatus {

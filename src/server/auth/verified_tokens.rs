@@ -1,20 +1,20 @@
-//! The tokens that were verified, until they expire: Pub/Sub sends one with every push for up to an hour.
+//! The tokens that were verified, until they expire: Pub/Sub sends the same one with every push for up to an hour.
 
 use std::collections::HashMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::RwLock;
 
-/// A subscription has one or two at a time. Only tokens that were verified get in.
+/// A subscription has one or two tokens at a time. Only verified ones are kept.
 const TOKENS_MAX: usize = 1024;
 
-/// SHA-256 of a token: what is kept lets nobody in.
+/// SHA-256 of a token: nobody can authenticate with what is kept.
 pub(super) type Fingerprint = [u8; 32];
 
 /// Fingerprints, and until when their tokens are good.
 #[derive(Debug, Default)]
-pub(super) struct VerifiedTokens(Mutex<HashMap<Fingerprint, Timestamp>>);
+pub(super) struct VerifiedTokens(RwLock<HashMap<Fingerprint, Timestamp>>);
 
 pub(super) fn fingerprint(token: &str) -> Fingerprint {
     let mut fingerprint = Fingerprint::default();
@@ -24,23 +24,19 @@ pub(super) fn fingerprint(token: &str) -> Fingerprint {
 
 impl VerifiedTokens {
     pub(super) fn contains(&self, fingerprint: &Fingerprint, now: Timestamp) -> bool {
-        self.lock().get(fingerprint).is_some_and(|until| now < *until)
+        self.0.read().get(fingerprint).is_some_and(|until| now < *until)
     }
 
     pub(super) fn insert(&self, fingerprint: Fingerprint, until: Timestamp, now: Timestamp) {
-        let mut tokens = self.lock();
+        let mut tokens = self.0.write();
         if tokens.len() >= TOKENS_MAX {
             tokens.retain(|_, until| now < *until);
         }
-        // Full of good ones: they are verified once more.
+        // Full of good ones: they will be verified once more.
         if tokens.len() >= TOKENS_MAX {
             tokens.clear();
         }
         tokens.insert(fingerprint, until);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Fingerprint, Timestamp>> {
-        self.0.lock()
     }
 }
 
@@ -62,8 +58,8 @@ mod tests {
             let long_lived = fingerprint(&number.to_string());
             tokens.insert(long_lived, at(20), at(11));
             assert!(tokens.contains(&long_lived, at(11)));
-            assert!(tokens.lock().len() <= TOKENS_MAX);
+            assert!(tokens.0.read().len() <= TOKENS_MAX);
         }
-        assert!(!tokens.lock().contains_key(&known), "room is made by what has expired first");
+        assert!(!tokens.0.read().contains_key(&known), "room is made by what has expired first");
     }
 }

@@ -13,11 +13,10 @@ use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchCo
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
-use pushroll::delivery::{Deliveries, DeliveryArgs};
+use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use pushroll::index::Scope;
 use pushroll::rollout::restart::Mode;
 use pushroll::rollout::{Policy, PolicyArgs, Restarter, RolloutMetrics};
-use pushroll::telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +33,6 @@ pub struct Replica {
 impl Replica {
     /// One that works in `namespace` alone, through `client`.
     pub fn start(namespace: &str, client: kube::Client, clock: Clock, watch: Option<WatchConfig>) -> Self {
-        let metrics = Arc::new(Metrics::new());
         let cluster = Cluster::new(client, clock, ClusterMetrics::default());
         let scope = Scope::of(&[namespace.to_owned()]);
         let config_map = CacheConfigMap {
@@ -54,7 +52,8 @@ impl Replica {
         let policy = Policy { scope, ..Policy::everything() };
         let restarter = Restarter::new(cluster, policy, margin, 16, RolloutMetrics::default());
         let args = DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() };
-        let deliveries = Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), metrics);
+        let deliveries =
+            Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), DeliveryMetrics::default());
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
         tasks.spawn(async move { index.run(CancellationToken::new()).await });
@@ -70,7 +69,7 @@ impl Replica {
         let (deliveries, body) = (Arc::clone(&self.deliveries), message.body());
         self.tasks.spawn(async move {
             let received = deliveries.received();
-            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap();
+            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap().answer;
             answered(answer.status(Poison::Ack), answer).await;
         });
     }

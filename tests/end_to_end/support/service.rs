@@ -124,15 +124,21 @@ impl ServiceBuilder {
         self
     }
 
-    /// Starts it and waits until it listens; it need not be ready.
-    pub async fn start(self) -> Service {
+    /// The command that starts it.
+    pub fn command(&self) -> Command {
         let mut command = program();
-        command.envs(self.environment);
+        command.envs(self.environment.iter().cloned());
         command.arg("serve");
         command.args(overridden(&self.arguments)).args(["--log-format", self.log_format]);
-        let kubeconfig = self.kubeconfig.unwrap_or_else(|| self.ground.kubeconfig(&self.user));
+        let kubeconfig = self.kubeconfig.clone().unwrap_or_else(|| self.ground.kubeconfig(&self.user));
         command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(&self.mount);
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Starts it and waits until it listens; it need not be ready.
+    pub async fn start(self) -> Service {
+        let mut process = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let log: Arc<Mutex<Vec<Value>>> = Arc::default();
         let (stderr, lines) = (process.stderr.take().unwrap(), Arc::clone(&log));
         // From now on it is ended, even where nobody waits for it to listen any more.
@@ -165,7 +171,7 @@ impl ServiceBuilder {
 }
 
 /// The three URLs, from the line that says where it listens.
-fn addresses(line: &Value) -> Option<[String; 3]> {
+pub fn addresses(line: &Value) -> Option<[String; 3]> {
     let names = ["public", "internal", "admin"];
     let address = |name: &str| match line.as_str() {
         None => line[name].as_str().unwrap_or_default(),
