@@ -26,6 +26,7 @@ mod call_deadline;
 mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
+mod credential_plugin;
 mod error;
 mod gate;
 mod leases;

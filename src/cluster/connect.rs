@@ -2,13 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use tower::BoxError;
+use tower::util::MapErrLayer;
+
+use super::credential_plugin::CredentialPlugin;
 
 /// Where to look for the API server.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
-    /// A kubeconfig file; else `KUBECONFIG`, else `~/.kube/config`, else the service account.
+    /// A kubeconfig file; else the list, else `~/.kube/config`, else the service account.
     pub kubeconfig: Option<PathBuf>,
+    /// The files of `KUBECONFIG`, merged as kubectl does; files that do not exist are skipped.
+    pub kubeconfig_list: Vec<PathBuf>,
     /// A context of that kubeconfig; else its current one.
     pub context: Option<String>,
 }
@@ -43,22 +50,53 @@ pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectEr
     let mut config = load(options).await?;
     // kube would retry a 429, 503 or 504 for minutes. A push has seconds, and its redelivery is the retry.
     config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| ConnectError::Client(first_line(&error)))
+    let plugin = CredentialPlugin::of(&config.auth_info);
+    let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError::Client(reason(&error, &plugin)))?;
+    let without_secrets = MapErrLayer::new(move |error: BoxError| match plugin.error(&*error) {
+        Some(error) => error.into(),
+        None => error,
+    });
+    Ok(builder.with_layer(&without_secrets).build())
+}
+
+fn reason(error: &kube::Error, plugin: &CredentialPlugin) -> String {
+    if let kube::Error::ProxyProtocolDisabled { proxy_url, .. } = error {
+        // A proxy's URL may have a password in it.
+        let scheme = proxy_url.scheme_str().unwrap_or_default();
+        return format!("a proxy by {scheme} is not supported; http:// is (proxy-url, HTTPS_PROXY, HTTP_PROXY)");
+    }
+    plugin.error(error).map_or_else(|| first_line(error), |error| error.to_string())
 }
 
 async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     let selection = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    if let Some(path) = &options.kubeconfig {
+    let named = options.kubeconfig.iter().cloned();
+    // As kubectl: of the files in KUBECONFIG, the ones that are missing are skipped.
+    let listed = options.kubeconfig_list.iter().filter(|path| options.kubeconfig.is_none() && path.exists()).cloned();
+    let mut merged: Option<Kubeconfig> = None;
+    for path in named.chain(listed) {
         let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
-        let kubeconfig = read(path).map_err(failed)?;
-        return Config::from_custom_kubeconfig(kubeconfig, &selection)
-            .await
-            .map_err(|error| failed(first_line(&error)));
+        let next = read(&path).map_err(failed)?;
+        merged = Some(match merged {
+            None => next,
+            Some(before) => before.merge(next).map_err(|error| failed(first_line(&error)))?,
+        });
+    }
+    if let Some(kubeconfig) = merged {
+        let failed = |error| ConnectError::Kubeconfig { path: options.paths(), reason: first_line(&error) };
+        return Config::from_custom_kubeconfig(kubeconfig, &selection).await.map_err(failed);
     }
     if options.context.is_some() {
         return Config::from_kubeconfig(&selection).await.map_err(|error| ConnectError::NotFound(first_line(&error)));
     }
     Config::infer().await.map_err(|error| ConnectError::NotFound(first_line(&error)))
+}
+
+impl ConnectOptions {
+    fn paths(&self) -> String {
+        let paths = self.kubeconfig.iter().chain(self.kubeconfig_list.iter().filter(|_| self.kubeconfig.is_none()));
+        paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 fn read(path: &Path) -> Result<Kubeconfig, String> {

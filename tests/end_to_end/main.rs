@@ -41,6 +41,7 @@ mod immutable;
 mod index;
 mod interleavings;
 mod kills;
+mod kubeconfig;
 mod large_documents;
 mod log;
 mod mount;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
     crashes::tests(&mut suite);
     interleavings::tests(&mut suite);
     kills::tests(&mut suite);
+    kubeconfig::tests(&mut suite);
     storms::tests(&mut suite);
     cooldown::tests(&mut suite);
     by_hand::tests(&mut suite);

@@ -132,7 +132,7 @@ pub fn write_if_told() -> bool {
 
 async fn store_of(kubeconfig: &str, namespace: &str) -> ConfigMapStore {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let options = ConnectOptions { kubeconfig: Some(kubeconfig.into()), context: None };
+    let options = ConnectOptions { kubeconfig: Some(kubeconfig.into()), ..ConnectOptions::default() };
     let cluster = Cluster::new(connect(&options).await.unwrap(), Clock::system(), ClusterMetrics::default());
     ConfigMapStore::new(cluster, namespace, "crowded")
 }

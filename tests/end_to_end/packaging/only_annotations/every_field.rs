@@ -30,7 +30,7 @@ pub(super) async fn the_account_may_change_no_other_field(ground: Ground) {
     }
     let account = account(&ground).await;
     policy_in_force(&ground, &account, &workloads[0].1).await;
-    let options = ConnectOptions { kubeconfig: Some(account.kubeconfig), context: None };
+    let options = ConnectOptions { kubeconfig: Some(account.kubeconfig), ..ConnectOptions::default() };
     let client = connect(&options).await.unwrap();
     let openapi = ground.request("GET", "/openapi/v3/apis/apps/v1", None).await.unwrap();
     let schemas = openapi["components"]["schemas"].as_object().unwrap();
