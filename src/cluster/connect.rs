@@ -24,7 +24,7 @@ pub struct ConnectOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig that was named cannot be used.
-    #[error("the kubeconfig {path} cannot be used: {reason}")]
+    #[error("the kubeconfig {path} cannot be used: {reason}; name another with --kubeconfig or KUBECONFIG")]
     Kubeconfig {
         /// Its path.
         path: String,
