@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::code::Action;
 use super::events::EventWriter;
-use super::metrics::{RestartLabels, RolloutMetrics};
+use super::metrics::RolloutMetrics;
 use super::policy::Policy;
 use super::turns::Turns;
 use crate::clock::Clocks;
 use crate::cluster::{self, Cluster};
-use crate::workload::WorkloadRef;
 
 #[derive(Debug)]
 pub(super) struct RestartContext {
@@ -45,10 +43,5 @@ impl RestartContext {
 
     pub(super) fn clocks(&self) -> Clocks<'_> {
         Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
-    }
-
-    /// Counts a workload in `pushroll_restarts_total`.
-    pub(super) fn count(&self, workload: &WorkloadRef, action: Action) {
-        self.metrics.restarts.get_or_create(&RestartLabels { kind: workload.kind, action }).inc();
     }
 }

@@ -99,7 +99,7 @@ impl RestartContext {
             Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
             // The push still waits on the workload, and the next look tries again.
             Err(error) => {
-                self.count(workload, Action::Failed);
+                self.metrics.count_restart(workload.kind, Action::Failed);
                 tracing::warn!(%workload, "not restarted for the push that waits: {error}");
             }
         }
@@ -115,7 +115,7 @@ impl RestartContext {
                 match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
                     Ok(()) => {
                         let images: Vec<String> = pushes.iter().map(|push| push.image.to_string()).collect();
-                        self.count(workload, Action::Restarted);
+                        self.metrics.count_restart(workload.kind, Action::Restarted);
                         tracing::info!(%workload, images = images.join(","), "restarted: {}", restart.reason);
                         Ok(())
                     }
@@ -123,7 +123,7 @@ impl RestartContext {
                     Err(error @ ApiError::Denied(_)) => {
                         // First, because it may end in a conflict and a new look: the Event is written once.
                         self.end_deferral(workload, &object, &error.to_string()).await?;
-                        self.count(workload, Action::Failed);
+                        self.metrics.count_restart(workload.kind, Action::Failed);
                         pushes.iter().for_each(|push| self.events.denied(workload, &object, push, &error));
                         Ok(())
                     }
