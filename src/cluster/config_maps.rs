@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,13 +48,7 @@ pub struct ConfigMapMetadata {
     pub annotations: BTreeMap<String, String>,
     /// Who wrote what, and when.
     #[serde(default)]
-    managed_fields: Vec<ManagedFields>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ManagedFields {
-    #[serde(default)]
-    time: Option<Timestamp>,
+    managed_fields: Vec<ManagedFieldsEntry>,
 }
 
 impl ConfigMapObject {
@@ -71,7 +66,7 @@ impl ConfigMapObject {
 
     /// When it was last changed, by the API server's clock; `None` without `managedFields`.
     pub fn changed_at(&self) -> Option<Timestamp> {
-        self.metadata.managed_fields.iter().filter_map(|fields| fields.time).max()
+        self.metadata.managed_fields.iter().filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max()
     }
 }
 

@@ -21,9 +21,8 @@ use super::context::RestartContext;
 use super::decision::deferred::{Due, decide_deferred};
 use super::deferred::{DEFERRED, DEFERRED_FIELD_MANAGER};
 use super::restart::Restarter;
-use super::retry::retry_on_conflict;
 use super::{FIELD_MANAGER, patches};
-use crate::cluster::{ApiError, WorkloadObject};
+use crate::cluster::{ApiError, WorkloadObject, retry_on_conflict};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 impl Restarter {
@@ -95,7 +94,7 @@ impl RestartContext {
 
     async fn restart_one_due(&self, workload: &WorkloadRef) {
         let _permit = self.permit().await;
-        match retry_on_conflict(|| self.look_and_decide(workload)).await {
+        match retry_on_conflict(self.attempts(), || self.look_and_decide(workload)).await {
             Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
             // The push still waits on the workload, and the next look tries again.
             Err(error) => {
