@@ -55,10 +55,7 @@ impl Attempts {
 ///
 /// # Errors
 /// [`ApiError::Conflict`]: every attempt has ended in a conflict. Any other: that of the last attempt.
-pub async fn retry_on_conflict<T, F>(
-    mut attempts: Attempts,
-    mut attempt: impl FnMut() -> F,
-) -> Result<T, ApiError>
+pub async fn retry_on_conflict<T, F>(mut attempts: Attempts, mut attempt: impl FnMut() -> F) -> Result<T, ApiError>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
