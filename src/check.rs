@@ -15,7 +15,7 @@ use crate::cluster::access::Access;
 
 pub use code::Code;
 pub use difference::{Difference, Names, Scanned};
-pub use facts::{Facts, Mount, Permission};
+pub use facts::{Facts, Mount};
 pub use finding::{Finding, Severity};
 
 /// All findings, in the order in which they are best read.
@@ -34,21 +34,21 @@ pub fn worst(findings: &[Finding]) -> Severity {
     findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok)
 }
 
-fn access_findings(access: &[(Access, Permission)]) -> Vec<Finding> {
+fn access_findings(access: &[(Access, Result<bool, String>)]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for (access, permission) in access {
+    for (access, permitted) in access {
         let is_list = access.verb == "list";
-        match permission {
-            Permission::Granted => {}
-            Permission::Refused if is_list => findings.push(
+        match permitted {
+            Ok(true) => {}
+            Ok(false) if is_list => findings.push(
                 Finding::warning(Code::NotScannable, format!("we may not {access}, which `pushroll rebuild` needs"))
                     .remedy("grant it, or name the namespaces that may be listed with --namespaces"),
             ),
-            Permission::Refused => findings.push(
+            Ok(false) => findings.push(
                 Finding::warning(Code::NotWritable, format!("we may not {access}, which `pushroll rebuild` needs"))
                     .remedy("grant it, or rebuild as another account"),
             ),
-            Permission::Unknown(why) => findings.push(Finding::warning(
+            Err(why) => findings.push(Finding::warning(
                 Code::AccessUnknown,
                 format!("whether we may {access}, which `pushroll rebuild` needs, is not known: {why}"),
             )),

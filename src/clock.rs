@@ -16,13 +16,10 @@ pub use server_clock::{ServerClock, parse_date};
 
 /// A wall clock: the system's, one that is off by a fixed time, or one that is moved by hand.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock(Kind);
-
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    AheadBy(SignedDuration),
-    /// Milliseconds of Unix time.
-    Held(&'static AtomicI64),
+pub struct Clock {
+    ahead_by: SignedDuration,
+    /// Milliseconds of Unix time that it shows instead.
+    held_at: Option<&'static AtomicI64>,
 }
 
 /// Our clock and the API server's at one moment.
@@ -44,20 +41,20 @@ impl Clock {
 
     /// The system's clock, ahead by `offset` (behind where negative).
     pub fn ahead_by(offset: SignedDuration) -> Self {
-        Self(Kind::AheadBy(offset))
+        Self { ahead_by: offset, held_at: None }
     }
 
     /// A clock that stands still at these milliseconds of Unix time, until they are changed.
     pub fn held_at(milliseconds: &'static AtomicI64) -> Self {
-        Self(Kind::Held(milliseconds))
+        Self { ahead_by: SignedDuration::ZERO, held_at: Some(milliseconds) }
     }
 
     /// What time it is.
     pub fn now(self) -> Timestamp {
         let now = Timestamp::now();
-        let shown = match self.0 {
-            Kind::AheadBy(offset) => now.checked_add(offset),
-            Kind::Held(milliseconds) => Timestamp::from_millisecond(milliseconds.load(Ordering::Relaxed)),
+        let shown = match self.held_at {
+            None => now.checked_add(self.ahead_by),
+            Some(milliseconds) => Timestamp::from_millisecond(milliseconds.load(Ordering::Relaxed)),
         };
         shown.unwrap_or(now)
     }

@@ -54,7 +54,7 @@ pub use metrics::{ClusterMetrics, Verb};
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;
-pub use retry::Attempts;
+pub use retry::{Attempts, retry_on_conflict};
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
 pub use workload_object::WorkloadObject;

@@ -4,7 +4,6 @@
 //! restart         many workloads, within a deadline
 //! one_restart     one workload from top to bottom: GET ─► decide ─► PATCH with the resourceVersion as precondition
 //!   turns           pushes of one image at the same time: two restarts at most
-//!   retry           attempts, while they end in a conflict
 //!   cause           a push, or a person
 //!   decision        pure: the fresh object, the push (or what a person asks for), the policy, the clocks
 //!     policy          which workloads may be touched at all
@@ -39,7 +38,6 @@ pub mod policy;
 mod push;
 pub mod record;
 pub mod restart;
-mod retry;
 pub mod selector;
 mod turns;
 mod workload_result;

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use build::Service;
+use build::build;
 use lifecycle::Lifecycle;
 use listener::{ADMIN_CONNECTIONS, Acceptor, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
@@ -68,11 +68,11 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (drain, deferred_poll) = (config.drain.clone(), config.deferred.deferred_poll);
     let max_connections = config.public.max_connections;
-    let Service { app, restarter, metrics } = Service::build(config, client, clock);
+    let (app, restarter, metrics) = build(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 
-    let mut lifecycle = Lifecycle::new(app.draining.clone());
+    let mut lifecycle = Lifecycle::new(Arc::clone(&app.draining));
     let resolver = Arc::clone(&app.resolver);
     lifecycle.background("index", |end| async move { resolver.run(end).await });
     if let Some(authenticator) = app.authenticator.clone() {

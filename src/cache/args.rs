@@ -5,12 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
-use super::configmap::CacheConfigMap;
-use super::mount::MountReader;
-use super::resolver::ResolverConfig;
 use super::watch::WatchConfig;
 use crate::arguments::{duration, positive_duration, written_duration};
-use crate::index::Scope;
 
 /// How the cache is kept up to date.
 #[derive(Debug, Clone, Args)]
@@ -69,31 +65,5 @@ impl CacheArgs {
     pub fn watch_config(&self, keep_labels: bool, identity: impl FnOnce() -> String) -> Option<WatchConfig> {
         let (request, patience) = (self.watch_request, self.watch_patience);
         self.watch.then(|| WatchConfig { request, patience, keep_labels, identity: identity() })
-    }
-}
-
-impl ResolverConfig {
-    /// A resolver that writes its scans to the ConfigMap and has no watch yet ([`CacheArgs::watch_config`] describes
-    /// one).
-    pub fn new(
-        args: &CacheArgs,
-        scope: Scope,
-        config_map: CacheConfigMap,
-        mount: MountReader,
-        clock_margin: Duration,
-    ) -> Self {
-        let CacheArgs { mount_poll, rebuild_interval, refresh_interval, refresh_mounts, .. } = *args;
-        Self {
-            scope,
-            config_map,
-            mount,
-            mount_poll,
-            rebuild_interval,
-            refresh_interval,
-            clock_margin,
-            write_back: true,
-            refresh_mounts,
-            watch: None,
-        }
     }
 }

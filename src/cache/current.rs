@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::loaded_index::{LoadedIndex, Tier};
-use super::metrics::{CacheMetrics, ReloadLabels, ReloadResult, TierLabel};
+use super::metrics::{CacheMetrics, ReloadResult};
 use super::off_worker::off_worker;
 use super::proof::Need;
 use super::status::{FailedTier, TierStatus, TierStatuses, Tiers};
@@ -148,7 +148,7 @@ impl CurrentIndex {
     /// A tier has no index, for this reason; the index in memory stays.
     pub(super) fn tier_failed(&self, tier: Tier, error: String) {
         if self.tiers.set_failed(tier, error) {
-            self.count_reload(tier, ReloadResult::Failed);
+            self.metrics.count_reload(tier, ReloadResult::Failed);
         }
     }
 
@@ -179,7 +179,9 @@ impl CurrentIndex {
     /// Brings the metrics of the watch up to date: they change without an event.
     pub(super) fn export_watch(&self, life: &WatchLife) {
         self.metrics.watch_live.set(life.is_live().into());
-        self.export_as_of(Tier::Watch, life.as_of().filter(|_| life.is_live()));
+        if let Some(as_of) = life.as_of().filter(|_| life.is_live()) {
+            self.metrics.set_as_of(Tier::Watch, as_of);
+        }
     }
 
     /// An index of ours: it covers our scope.
@@ -201,14 +203,14 @@ impl CurrentIndex {
         let (tier, as_of) = (loaded.tier, loaded.as_of);
         let (images, workloads) = (loaded.index.images(), loaded.index.workloads());
         self.measure_document(&status);
-        self.export_as_of(tier, as_of);
+        as_of.into_iter().for_each(|as_of| self.metrics.set_as_of(tier, as_of));
         let was_live = self.load().is_some_and(|current| current.is_live());
         let is_taken = self.replace(&loaded);
         if is_taken {
             self.metrics.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
             self.metrics.index_workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
         }
-        self.count_reload(tier, if is_taken { ReloadResult::Loaded } else { ReloadResult::Older });
+        self.metrics.count_reload(tier, if is_taken { ReloadResult::Loaded } else { ReloadResult::Older });
         let shown_as_of = as_of.map(tracing::field::display);
         // A live watch makes an index at each change of the cluster.
         let is_news = !was_live || tier != Tier::Watch;
@@ -236,20 +238,9 @@ impl CurrentIndex {
         })
     }
 
-    fn count_reload(&self, tier: Tier, result: ReloadResult) {
-        self.metrics.reloads.get_or_create(&ReloadLabels { tier, result }).inc();
-    }
-
     fn measure_document(&self, status: &TierStatus) {
         if let Some(bytes) = status.document_bytes {
             self.metrics.cache_document_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        }
-    }
-
-    fn export_as_of(&self, tier: Tier, as_of: Option<Timestamp>) {
-        if let Some(as_of) = as_of {
-            let seconds = as_of.as_millisecond() as f64 / 1000.0;
-            self.metrics.index_as_of.get_or_create(&TierLabel { tier }).set(seconds);
         }
     }
 }

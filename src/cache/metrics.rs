@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,25 +15,14 @@ use super::loaded_index::Tier;
 pub struct CacheMetrics {
     pub(super) index_images: Gauge,
     pub(super) index_workloads: Gauge,
-    pub(super) index_as_of: Family<TierLabel, Gauge<f64, AtomicU64>>,
+    index_as_of: Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>,
     pub(super) watch_live: Gauge,
-    pub(super) reloads: Family<ReloadLabels, Counter>,
+    reloads: Family<[(&'static str, &'static str); 2], Counter>,
     pub(super) cache_document_bytes: Gauge,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct TierLabel {
-    pub(super) tier: Tier,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ReloadLabels {
-    pub(super) tier: Tier,
-    pub(super) result: ReloadResult,
-}
-
 /// What came of loading an index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum ReloadResult {
     /// It is the index in memory now.
     Loaded,
@@ -65,26 +54,18 @@ impl CacheMetrics {
             self.cache_document_bytes.clone(),
         );
     }
-}
 
-impl ReloadResult {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Loaded => "loaded",
-            Self::Older => "older",
-            Self::Failed => "failed",
-        }
+    pub(super) fn set_as_of(&self, tier: Tier, as_of: Timestamp) {
+        let seconds = as_of.as_millisecond() as f64 / 1000.0;
+        self.index_as_of.get_or_create(&[("tier", tier.as_str())]).set(seconds);
     }
-}
 
-impl EncodeLabelValue for Tier {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        self.as_str().encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for ReloadResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        self.as_str().encode(encoder)
+    pub(super) fn count_reload(&self, tier: Tier, result: ReloadResult) {
+        let result = match result {
+            ReloadResult::Loaded => "loaded",
+            ReloadResult::Older => "older",
+            ReloadResult::Failed => "failed",
+        };
+        self.reloads.get_or_create(&[("tier", tier.as_str()), ("result", result)]).inc();
     }
 }

@@ -18,14 +18,9 @@ use super::current::MountedDocument;
 pub const KUBELET_DELAY_MAX: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Default)]
-pub(super) struct MountLag(Mutex<Option<Difference>>);
-
-/// The mount differs from the ConfigMap.
-#[derive(Debug)]
-struct Difference {
-    mounted: MountedDocument,
-    /// When the ConfigMap came to hold something else.
-    since: Instant,
+pub(super) struct MountLag {
+    /// While the mount differs: what it shows, and when the ConfigMap came to hold something else.
+    difference: Mutex<Option<(MountedDocument, Instant)>>,
 }
 
 impl MountLag {
@@ -40,13 +35,13 @@ impl MountLag {
         stored: u64,
         changed_ago: Option<Duration>,
     ) -> Option<Duration> {
-        let mut difference = self.0.lock();
-        let before = difference.take().filter(|before| Some(before.mounted) == mounted);
+        let mut difference = self.difference.lock();
+        let before = difference.take().filter(|(shown, _)| Some(*shown) == mounted);
         let mounted = mounted.filter(|mounted| mounted.fingerprint != stored)?;
         let now = Instant::now();
         let changed = now.checked_sub(changed_ago.unwrap_or_default()).unwrap_or(now);
-        let since = before.map_or(changed, |before| before.since.min(changed));
-        *difference = Some(Difference { mounted, since });
+        let since = before.map_or(changed, |(_, since)| since.min(changed));
+        *difference = Some((mounted, since));
         Some(now.duration_since(since))
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::args::CacheArgs;
 use super::configmap::{CacheConfigMap, Written};
 use super::configmap_tier::ConfigMapTier;
 use super::current::CurrentIndex;
@@ -33,20 +34,28 @@ pub struct ResolverConfig {
     pub config_map: CacheConfigMap,
     /// Where that ConfigMap is mounted.
     pub mount: MountReader,
-    /// How often the mount is looked at.
-    pub mount_poll: Duration,
-    /// Least time between the beginnings of two rounds (a GET of the ConfigMap, a scan).
-    pub rebuild_interval: Duration,
-    /// A scan on a timer, however few pushes come.
-    pub refresh_interval: Option<Duration>,
+    /// How these are kept up to date.
+    pub cache: CacheArgs,
     /// How far apart clocks may be and still be compared.
     pub clock_margin: Duration,
     /// Whether a scan is written to the ConfigMap; a command that only looks does not write.
     pub write_back: bool,
-    /// Whether the pods that mount the ConfigMap are notified of each change that we write.
-    pub refresh_mounts: bool,
     /// Follow the cluster event by event.
     pub watch: Option<WatchConfig>,
+}
+
+impl ResolverConfig {
+    /// A resolver that writes its scans to the ConfigMap and has no watch yet ([`CacheArgs::watch_config`] describes
+    /// one).
+    pub fn new(
+        cache: &CacheArgs,
+        scope: Scope,
+        config_map: CacheConfigMap,
+        mount: MountReader,
+        clock_margin: Duration,
+    ) -> Self {
+        Self { scope, config_map, mount, cache: cache.clone(), clock_margin, write_back: true, watch: None }
+    }
 }
 
 /// The index, and the parts that keep it.
@@ -67,14 +76,14 @@ impl Resolver {
         let (scope, server_clock) = (config.scope.clone(), Arc::clone(cluster.server_clock()));
         let current = CurrentIndex::new(scope, cluster.clock(), server_clock, config.clock_margin, metrics);
         let current = Arc::new(current);
-        let poller = MountPoller::new(config.mount.clone(), config.mount_poll, Arc::clone(&current));
+        let poller = MountPoller::new(config.mount.clone(), config.cache.mount_poll, Arc::clone(&current));
         let new_watch = |watch| Arc::new(Watch::new(watch, cluster.clone(), Arc::clone(&current)));
         let watch = config.watch.clone().map(new_watch);
         let config_map = Arc::new(ConfigMapTier::new(
             config.config_map.clone(),
             cluster.clone(),
             Arc::clone(&current),
-            config.refresh_mounts,
+            config.cache.refresh_mounts,
         ));
         let rounds = Rounds::new(
             cluster.clone(),
@@ -96,7 +105,7 @@ impl Resolver {
     pub async fn run(&self, shutdown: CancellationToken) {
         tokio::join!(
             self.poller.run(shutdown.clone()),
-            self.rounds.run(self.config.rebuild_interval, shutdown.clone()),
+            self.rounds.run(self.config.cache.rebuild_interval, shutdown.clone()),
             shutdown.run_until_cancelled(self.rounds.load_first()),
             shutdown.run_until_cancelled(self.scan_on_timer()),
             self.run_watch(shutdown.clone()),
@@ -105,7 +114,7 @@ impl Resolver {
     }
 
     async fn scan_on_timer(&self) {
-        if let Some(interval) = self.config.refresh_interval {
+        if let Some(interval) = self.config.cache.refresh_interval {
             self.rounds.scan_every(interval).await;
         }
     }
@@ -116,7 +125,7 @@ impl Resolver {
             if self.config.write_back {
                 let (config_map, cluster) = (Arc::clone(&self.config_map), self.cluster.clone());
                 let keeper = Keeper::new(Arc::clone(watch), config_map, cluster, self.config.scope.clone());
-                keeper.run(self.config.rebuild_interval, shutdown.clone()).await;
+                keeper.run(self.config.cache.rebuild_interval, shutdown.clone()).await;
             }
         };
         tokio::join!(watch.run(shutdown.clone()), keep);

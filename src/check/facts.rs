@@ -28,21 +28,10 @@ pub struct Facts {
     pub scope: Option<Scope>,
     /// The mount, where it is to be judged.
     pub mount: Option<Mount>,
-    /// What a rebuild needs, and whether we may.
-    pub access: Vec<(Access, Permission)>,
+    /// What a rebuild needs, and whether we may, or why the API server did not say.
+    pub access: Vec<(Access, Result<bool, String>)>,
     /// What a scan has found, where there was one.
     pub scanned: Option<Scanned>,
-}
-
-/// Whether something is permitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Permission {
-    /// It is.
-    Granted,
-    /// It is not.
-    Refused,
-    /// The API server did not say, and why.
-    Unknown(String),
 }
 
 /// The mount as it was read.

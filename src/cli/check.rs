@@ -12,7 +12,7 @@ use super::{Answered, GlobalArgs};
 use crate::arguments::{namespace_name, positive_duration};
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::scan;
-use crate::check::{Difference, Facts, Finding, Mount, Permission, Scanned, Severity, findings, worst};
+use crate::check::{Difference, Facts, Finding, Mount, Scanned, Severity, findings, worst};
 use crate::clock::Clock;
 use crate::cluster::access::Access;
 use crate::cluster::{Cluster, ClusterMetrics, ConfigMapObject};
@@ -87,12 +87,8 @@ async fn gather(
     let scope = asked.clone().or(scope_of_document).unwrap_or(Scope::AllNamespaces);
     let mut access = Vec::new();
     for needed in needed(config_map, read.object.as_ref(), &scope) {
-        let permission = match cluster.is_permitted(&needed).await {
-            Ok(true) => Permission::Granted,
-            Ok(false) => Permission::Refused,
-            Err(error) => Permission::Unknown(error.to_string()),
-        };
-        access.push((needed, permission));
+        let permitted = cluster.is_permitted(&needed).await.map_err(|error| error.to_string());
+        access.push((needed, permitted));
     }
     let mount = global
         .expected_mount()

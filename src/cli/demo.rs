@@ -35,9 +35,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
             _ = hangup.recv() => {}
         }
     });
-    let service = DemoService::start().await?;
+    let mut service = DemoService::start().await?;
     let played = tokio::select! {
-        played = play(&mut screen, &service) => played,
+        played = play(&mut screen, &mut service) => played,
         () = &mut ended => Err(anyhow::anyhow!("the demo was ended before its last step")),
     };
     let played = played.and_then(|()| if args.once { Ok(()) } else { next_steps(&mut screen, &service) });
@@ -48,7 +48,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Answered> {
     played.map(|()| Answered::Yes)
 }
 
-async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> {
+async fn play(screen: &mut Screen, service: &mut DemoService) -> anyhow::Result<()> {
     screen.title("pushroll demo", "push an image, and the workloads that run it roll")?;
     screen.text(
         "Kubernetes' API, the kubelet's mount and Pub/Sub are played in this process: nothing else is touched.",
@@ -68,37 +68,37 @@ async fn play(screen: &mut Screen, service: &DemoService) -> anyhow::Result<()> 
     screen.table(["NAMESPACE", "KIND", "NAME", "IMAGE", ""], rows)?;
 
     let started = Instant::now();
-    let server = service.serve().await?;
-    let scanned = server.wait_for_tier(started, "scan").await?;
+    service.serve().await?;
+    let scanned = service.wait_for_tier("scan").await?;
     screen.step(
         "pushroll starts: its mount is empty and there is no ConfigMap, so it scans the cluster",
-        Some(scanned.took),
+        Some(started.elapsed()),
     )?;
-    let index = &scanned.status["index"];
+    let index = &scanned["index"];
     screen.text(&format!("{} images, {} workloads: one LIST of each kind", index["images"], index["workloads"]))?;
 
-    let stored = service.wait_for_config_map(started).await?;
-    screen.step("The scan is written to the ConfigMap", Some(stored.took))?;
+    let document = service.wait_for_config_map().await?;
+    screen.step("The scan is written to the ConfigMap", Some(started.elapsed()))?;
     screen.text(&format!("{NAMESPACE}/{CACHE_CONFIG_MAP}, key cache.json:"))?;
-    screen.text(&head(&stored.document, 300))?;
+    screen.text(&head(&document, 300))?;
 
-    let mounted = server.wait_for_tier(started, "mount").await?;
+    service.wait_for_tier("mount").await?;
     screen.step(
         "The kubelet swaps ..data of the mount, and the index follows it (a real kubelet takes 30 to 80 s)",
-        Some(mounted.took),
+        Some(started.elapsed()),
     )?;
     screen.text("From here on a lookup is a lookup in memory: no API call.")?;
 
-    let first = server.push("1").await?;
+    let first = service.push("1").await?;
     screen.step(&format!("Someone pushes {IMAGE}; Pub/Sub tells pushroll"), Some(first.took))?;
     show_answer(screen, &first.answer, &first.api_calls)?;
     screen.text("The index named them, and they were restarted at once; the answer waited for a scan that proves nobody was missed.")?;
 
-    let again = server.push("1").await?;
+    let again = service.push("1").await?;
     screen.step("Pub/Sub delivers the same message again", Some(again.took))?;
     show_answer(screen, &again.answer, &again.api_calls)?;
 
-    let (explained, took) = server.get(&format!("/v1/explain?image={IMAGE}")).await?;
+    let (explained, took) = service.get(&format!("/v1/explain?image={IMAGE}")).await?;
     screen.step("And the one that is pinned? `explain` tells what a push would do, and why", Some(took))?;
     let pinned = explained["workloads"].as_array().into_iter().flatten().filter(|w| w["code"] == "pinned_by_digest");
     screen.table(["WORKLOAD", "ACTION", "REASON"], pinned.map(|w| [name(w), text(w, "action"), text(w, "reason")]))?;

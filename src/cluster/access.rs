@@ -1,6 +1,6 @@
 //! Which calls we are permitted to make, as the API server says without making them.
 
-use serde::Deserialize;
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use serde_json::json;
 
 use super::error::ApiError;
@@ -24,17 +24,6 @@ pub struct Access {
     pub name: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Review {
-    status: ReviewStatus,
-}
-
-#[derive(Deserialize)]
-struct ReviewStatus {
-    #[serde(default)]
-    allowed: bool,
-}
-
 impl Cluster {
     /// Whether we have the permission (`SelfSubjectAccessReview`, which the role `system:basic-user` permits everyone).
     pub async fn is_permitted(&self, access: &Access) -> Result<bool, ApiError> {
@@ -50,8 +39,9 @@ impl Cluster {
         let body = Some(("application/json", review.to_string().into_bytes()));
         let resource = Resource::SelfSubjectAccessReviews;
         let call = Call { verb: Verb::Create, resource, uri: REVIEWS.to_owned(), body };
-        let answer: Result<Review, _> = serde_json::from_slice(&self.call(call).await?);
-        answer.map(|review| review.status.allowed).map_err(|error| ApiError::Unreadable(error.to_string()))
+        let review: SelfSubjectAccessReview = self.call_for(call).await?;
+        let status = review.status.ok_or_else(|| ApiError::Unreadable("the review has no status".to_owned()))?;
+        Ok(status.allowed)
     }
 }
 

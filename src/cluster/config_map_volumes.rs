@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::metrics::Verb;
 use super::request::{Call, Cluster};
-use super::workloads::path;
+use super::workloads::{Spec, Template, path};
 use crate::workload::WorkloadRef;
 
 /// A workload's volumes.
 #[derive(Debug, Deserialize)]
 pub struct WorkloadVolumes {
     metadata: Metadata,
-    spec: Spec,
+    spec: Template<Spec<Volumes>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -23,17 +23,7 @@ struct Metadata {
 }
 
 #[derive(Debug, Deserialize)]
-struct Spec {
-    template: Template,
-}
-
-#[derive(Debug, Deserialize)]
-struct Template {
-    spec: PodSpec,
-}
-
-#[derive(Debug, Deserialize)]
-struct PodSpec {
+struct Volumes {
     #[serde(default)]
     volumes: Vec<Value>,
 }

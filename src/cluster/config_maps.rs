@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::metrics::{Resource, Verb};
-use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
 
 /// The API's limit for all values of a ConfigMap together; keys are not counted (Kubernetes: `MaxSecretSize`, 1 MiB).
@@ -48,20 +48,7 @@ pub struct ConfigMapMetadata {
     pub annotations: BTreeMap<String, String>,
     /// Who wrote what, and when.
     #[serde(default)]
-    managed_fields: Vec<ManagedFields>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    metadata: PageMetadata,
-    items: Vec<ConfigMapObject>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ManagedFields {
-    #[serde(default)]
-    time: Option<Timestamp>,
+    managed_fields: Vec<ManagedFieldsEntry>,
 }
 
 impl ConfigMapObject {
@@ -79,7 +66,7 @@ impl ConfigMapObject {
 
     /// When it was last changed, by the API server's clock; `None` without `managedFields`.
     pub fn changed_at(&self) -> Option<Timestamp> {
-        self.metadata.managed_fields.iter().filter_map(|fields| fields.time).max()
+        self.metadata.managed_fields.iter().filter_map(|fields| fields.time.as_ref()).map(|time| time.0).max()
     }
 }
 
@@ -93,8 +80,8 @@ impl Cluster {
     /// GET of a ConfigMap; `None` where it does not exist.
     pub async fn get_config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMapObject>, ApiError> {
         let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
-        match self.call(Call { verb: Verb::Get, resource: Resource::ConfigMaps, uri, body: None }).await {
-            Ok(body) => decode(&body).map(Some),
+        match self.call_for(Call { verb: Verb::Get, resource: Resource::ConfigMaps, uri, body: None }).await {
+            Ok(object) => Ok(Some(object)),
             Err(ApiError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -106,15 +93,7 @@ impl Cluster {
         namespace: &str,
         label: (&str, &str),
     ) -> Result<Vec<ConfigMapObject>, ApiError> {
-        let mut objects = Vec::new();
-        let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
-        self.each_page(Resource::ConfigMaps, &collection, Some(label), |page| {
-            let page: Page = serde_json::from_slice(page)?;
-            objects.extend(page.items);
-            Ok(page.metadata)
-        })
-        .await?;
-        Ok(objects)
+        self.list(Resource::ConfigMaps, &format!("/api/v1/namespaces/{namespace}/configmaps"), label).await
     }
 
     /// Deletes a ConfigMap that is at `resource_version`; [`ApiError::Conflict`] if it has another.
@@ -136,7 +115,7 @@ impl Cluster {
         field_manager: &str,
         members: Value,
     ) -> Result<ConfigMapObject, ApiError> {
-        decode(&self.call(create(namespace, name, field_manager, members)).await?)
+        self.call_for(create(namespace, name, field_manager, members)).await
     }
 
     /// Merges these members into a ConfigMap (`null` removes a key). Other keys, labels and annotations stay. With a
@@ -152,7 +131,7 @@ impl Cluster {
         if let Some(resource_version) = resource_version {
             members["metadata"]["resourceVersion"] = resource_version.into();
         }
-        decode(&self.call(merge(namespace, name, field_manager, &members)).await?)
+        self.call_for(merge(namespace, name, field_manager, &members)).await
     }
 
     /// Asks whether a create ([`Verb::Create`]) or a patch (any other) would be permitted and valid. Changes nothing.
@@ -187,8 +166,4 @@ fn merge(namespace: &str, name: &str, field_manager: &str, members: &Value) -> C
     let uri = format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={field_manager}");
     let body = Some(("application/merge-patch+json", members.to_string().into_bytes()));
     Call { verb: Verb::Patch, resource: Resource::ConfigMaps, uri, body }
-}
-
-fn decode(body: &[u8]) -> Result<ConfigMapObject, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::Unreadable(error.to_string()))
 }

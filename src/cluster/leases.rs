@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use serde::Deserialize;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use serde_json::json;
 
 use super::error::ApiError;
@@ -32,31 +31,6 @@ pub enum LeaseState {
     Theirs(Duration),
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lease {
-    metadata: LeaseMetadata,
-    #[serde(default)]
-    spec: LeaseSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LeaseMetadata {
-    resource_version: String,
-}
-
-#[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LeaseSpec {
-    #[serde(default)]
-    holder_identity: Option<String>,
-    #[serde(default)]
-    renew_time: Option<Timestamp>,
-    #[serde(default)]
-    lease_duration_seconds: Option<u64>,
-}
-
 impl LeaseHolder {
     /// For the Lease `namespace/name`. `identity` is that of this process alone.
     pub fn new(namespace: &str, name: &str, identity: String, duration: Duration) -> Self {
@@ -76,17 +50,15 @@ impl LeaseHolder {
             "renewTime": format!("{:.6}", cluster.clock().now()),
         });
         let get = Call { verb: Verb::Get, resource: Resource::Leases, uri: object.clone(), body: None };
-        let (verb, uri, media_type, body) = match cluster.call(get).await {
+        let (verb, uri, media_type, body) = match cluster.call_for::<Lease>(get).await {
             Err(ApiError::NotFound(_)) => {
                 let metadata = json!({"name": self.name, "namespace": self.namespace});
                 let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
                 (Verb::Create, collection, "application/json", lease)
             }
             Err(error) => return Err(error),
-            Ok(body) => {
-                let lease: Lease =
-                    serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
-                if let Some(left) = self.held_by_other(lease.spec) {
+            Ok(lease) => {
+                if let Some(left) = self.held_by_other(lease.spec.unwrap_or_default()) {
                     return Ok(LeaseState::Theirs(left));
                 }
                 let metadata = json!({"resourceVersion": lease.metadata.resource_version});
@@ -107,7 +79,8 @@ impl LeaseHolder {
         if spec.holder_identity.as_deref().is_none_or(|holder| holder.is_empty() || holder == self.identity) {
             return None;
         }
-        let duration = spec.lease_duration_seconds.map_or(self.duration, Duration::from_secs);
+        let seconds = spec.lease_duration_seconds.and_then(|seconds| seconds.try_into().ok());
+        let duration = seconds.map_or(self.duration, Duration::from_secs);
         let since = match &self.seen {
             Some((seen, since)) if *seen == spec => *since,
             _ => Instant::now(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,7 +19,7 @@ pub struct ClusterMetrics {
 }
 
 /// A call, and the status of its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct RequestLabels {
     pub(super) verb: Verb,
     pub(super) resource: Resource,
@@ -121,14 +121,10 @@ impl From<WorkloadKind> for Resource {
     }
 }
 
-impl EncodeLabelValue for Verb {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.as_str().encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for Resource {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.as_str().encode(encoder)
+impl EncodeLabelSet for RequestLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        ("verb", self.verb.as_str()).encode(encoder.encode_label())?;
+        ("resource", self.resource.as_str()).encode(encoder.encode_label())?;
+        ("code", self.code).encode(encoder.encode_label())
     }
 }

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::error::ApiError;
 use super::metrics::{Resource, Verb};
-use super::pages::PageMetadata;
 use super::request::{Call, Cluster};
 
 /// A pod, without the fields that pushroll does not read.
@@ -38,13 +37,6 @@ struct PodStatus {
     phase: String,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    metadata: PageMetadata,
-    items: Vec<PodObject>,
-}
-
 impl PodObject {
     /// Whether it has finished or is being deleted.
     pub fn is_ending(&self) -> bool {
@@ -55,15 +47,7 @@ impl PodObject {
 impl Cluster {
     /// The pods of a namespace that have the label `(key, value)`.
     pub async fn list_pods(&self, namespace: &str, label: (&str, &str)) -> Result<Vec<PodObject>, ApiError> {
-        let mut pods = Vec::new();
-        let collection = format!("/api/v1/namespaces/{namespace}/pods");
-        self.each_page(Resource::Pods, &collection, Some(label), |page| {
-            let page: Page = serde_json::from_slice(page)?;
-            pods.extend(page.items);
-            Ok(page.metadata)
-        })
-        .await?;
-        Ok(pods)
+        self.list(Resource::Pods, &format!("/api/v1/namespaces/{namespace}/pods"), label).await
     }
 
     /// Sets an annotation of a pod.

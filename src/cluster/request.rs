@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::gate::{DEFAULT_CONCURRENCY, Gate, WaitLimits};
@@ -145,6 +146,12 @@ impl Cluster {
                 Some(pause) => wait_limits.again_after(pause, refusal().message())?,
             }
         }
+    }
+
+    /// Makes the call and decodes the body of a 2xx answer.
+    pub(super) async fn call_for<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
+        let body = self.call(call).await?;
+        serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 
     /// Waits for a permit, sends one request and reads the answer to its end, whatever its status is.

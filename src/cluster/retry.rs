@@ -1,6 +1,9 @@
 //! Trying a write again that another writer was ahead of.
 
+use std::future::Future;
 use std::time::Duration;
+
+use super::error::ApiError;
 
 /// The attempts at a write whose precondition may fail because others write the same object:
 ///
@@ -45,6 +48,23 @@ impl Attempts {
     /// Whether there is none after this one.
     pub fn is_last(&self) -> bool {
         self.begun == self.max
+    }
+}
+
+/// Calls `attempt` again while it ends in a conflict.
+///
+/// # Errors
+/// [`ApiError::Conflict`]: every attempt has ended in a conflict. Any other: that of the last attempt.
+pub async fn retry_on_conflict<T, F>(mut attempts: Attempts, mut attempt: impl FnMut() -> F) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    loop {
+        attempts.next().await;
+        match attempt().await {
+            Err(ApiError::Conflict(_)) if !attempts.is_last() => {}
+            result => return result,
+        }
     }
 }
 

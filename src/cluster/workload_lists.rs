@@ -7,49 +7,30 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::metrics::Verb;
-use super::pages::PageMetadata;
+use super::pages::Page;
 use super::request::{Call, Cluster};
 use super::workload_object::{PodSpec, WorkloadObject};
+use super::workloads::{Spec, Template};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// How often a LIST is tried whose `continue` token expires.
 const LIST_ATTEMPTS: usize = 3;
 
-/// A page of a LIST, borrowed from its bytes.
+/// An item of a page, borrowed from its bytes.
 #[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(default)]
-    metadata: PageMetadata,
+struct Item<'a> {
     #[serde(borrow)]
-    items: Vec<PageItem<'a>>,
+    metadata: ItemMetadata<'a>,
+    #[serde(borrow)]
+    spec: Template<Spec<PodSpec<Text<'a>>>>,
 }
 
 #[derive(Deserialize)]
-struct PageItem<'a> {
-    #[serde(borrow)]
-    metadata: PageItemMetadata<'a>,
-    #[serde(borrow)]
-    spec: PageItemSpec<'a>,
-}
-
-#[derive(Deserialize)]
-struct PageItemMetadata<'a> {
+struct ItemMetadata<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
     namespace: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct PageItemSpec<'a> {
-    #[serde(borrow)]
-    template: PageItemTemplate<'a>,
-}
-
-#[derive(Deserialize)]
-struct PageItemTemplate<'a> {
-    #[serde(borrow)]
-    spec: PodSpec<Text<'a>>,
 }
 
 /// Borrowed from the bytes where they hold no escapes. serde does that for a `Cow` only with `borrow`.
@@ -61,12 +42,6 @@ impl AsRef<str> for Text<'_> {
     fn as_ref(&self) -> &str {
         &self.0
     }
-}
-
-/// A LIST in one page.
-#[derive(Deserialize)]
-struct WholeList {
-    items: Vec<WorkloadObject>,
 }
 
 fn collection(kind: WorkloadKind, namespace: Option<&str>) -> String {
@@ -88,8 +63,8 @@ impl Cluster {
         // The only character of a label's key that a query must escape.
         let selector = label.replace('/', "%2F");
         let uri = format!("{}?labelSelector={selector}&resourceVersion=0", collection(kind, namespace));
-        let body = self.call(Call { verb: Verb::List, resource: kind.into(), uri, body: None }).await?;
-        let list: WholeList = serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))?;
+        let list: Page<WorkloadObject> =
+            self.call_for(Call { verb: Verb::List, resource: kind.into(), uri, body: None }).await?;
         let named = list.items.into_iter().map(|object| {
             let WorkloadObject { metadata, .. } = &object;
             (WorkloadRef::new(metadata.namespace.as_str(), kind, metadata.name.as_str()), object)
@@ -123,7 +98,7 @@ impl Cluster {
         each: &mut impl FnMut(Option<(&str, WorkloadRef)>),
     ) -> Result<(), ApiError> {
         self.each_page(kind.into(), &collection(kind, namespace), None, |page| {
-            let page: Page<'_> = serde_json::from_slice(page)?;
+            let page: Page<Item<'_>> = serde_json::from_slice(page)?;
             for item in &page.items {
                 for image in item.spec.template.spec.images() {
                     let workload = WorkloadRef::new(&*item.metadata.namespace, kind, &*item.metadata.name);

@@ -1,5 +1,6 @@
 //! GET and PATCH of one workload.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
@@ -7,6 +8,18 @@ use super::metrics::{Resource, Verb};
 use super::request::{Call, Cluster};
 use super::workload_object::WorkloadObject;
 use crate::workload::WorkloadRef;
+
+/// `{"template": T}`
+#[derive(Debug, Deserialize)]
+pub(super) struct Template<T> {
+    pub(super) template: T,
+}
+
+/// `{"spec": T}`
+#[derive(Debug, Deserialize)]
+pub(super) struct Spec<T> {
+    pub(super) spec: T,
+}
 
 impl Cluster {
     /// GET of one workload.
@@ -17,8 +30,7 @@ impl Cluster {
     /// GET of one workload, decoded to what the caller needs of it.
     pub(super) async fn get_workload_as<T: DeserializeOwned>(&self, workload: &WorkloadRef) -> Result<T, ApiError> {
         let resource = Resource::from(workload.kind);
-        let body = self.call(Call { verb: Verb::Get, resource, uri: path(workload), body: None }).await?;
-        serde_json::from_slice(&body).map_err(|error| ApiError::Unreadable(error.to_string()))
+        self.call_for(Call { verb: Verb::Get, resource, uri: path(workload), body: None }).await
     }
 
     /// Merge patch of one workload, as `field_manager`. The watched object is updated from the answer at once.

@@ -1,9 +1,7 @@
 //! The metrics of deliveries.
 
-use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,25 +18,11 @@ const DURATION_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 /// What deliveries count. Clones share their values.
 #[derive(Debug, Clone)]
 pub struct DeliveryMetrics {
-    pushes: Family<PushLabels, Counter>,
+    pushes: Family<[(&'static str, &'static str); 1], Counter>,
     push_duration: Histogram,
-    lookups: Family<LookupLabels, Counter>,
+    lookups: Family<[(&'static str, &'static str); 1], Counter>,
     held_pushes: Gauge,
 }
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PushLabels {
-    outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LookupLabels {
-    tier: IndexTier,
-}
-
-/// The tier of the index that a lookup was answered from; `none` where there was no index.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct IndexTier(Option<Tier>);
 
 impl Default for DeliveryMetrics {
     fn default() -> Self {
@@ -61,13 +45,13 @@ impl DeliveryMetrics {
     }
 
     pub(super) fn count_push(&self, outcome: Outcome, took: Duration) {
-        self.pushes.get_or_create(&PushLabels { outcome }).inc();
+        self.pushes.get_or_create(&[("outcome", outcome.as_str())]).inc();
         self.push_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a lookup in an index of this tier.
+    /// Counts a lookup in an index of this tier; `None`: there was no index.
     pub(crate) fn count_lookup(&self, tier: Option<Tier>) {
-        self.lookups.get_or_create(&LookupLabels { tier: IndexTier(tier) }).inc();
+        self.lookups.get_or_create(&[("tier", tier.map_or("none", Tier::as_str))]).inc();
     }
 
     /// Counts a push as held while this is kept.
@@ -78,17 +62,5 @@ impl DeliveryMetrics {
     /// How many pushes are held now.
     pub(crate) fn held_pushes(&self) -> i64 {
         self.held_pushes.get()
-    }
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(self.as_str())
-    }
-}
-
-impl EncodeLabelValue for IndexTier {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(self.0.map_or("none", Tier::as_str))
     }
 }

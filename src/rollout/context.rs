@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::code::Action;
 use super::events::EventWriter;
-use super::metrics::{RestartLabels, RolloutMetrics};
+use super::metrics::RolloutMetrics;
 use super::policy::Policy;
 use super::turns::Turns;
 use crate::clock::Clocks;
-use crate::cluster::{self, Cluster};
-use crate::workload::WorkloadRef;
+use crate::cluster::{self, Attempts, Cluster};
+
+/// Many, with short pauses: the status updates of a rollout change the resourceVersion again and again, an attempt is
+/// one GET and one PATCH, and a push waits for the result.
+const ATTEMPTS: u32 = 10;
+/// After the first conflict; after the second it is twice as long, and so on.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct RestartContext {
@@ -43,12 +47,12 @@ impl RestartContext {
         cluster::wait_for_permit(self.concurrency, self.permits.acquire()).await.ok()
     }
 
-    pub(super) fn clocks(&self) -> Clocks<'_> {
-        Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
+    /// The attempts on one workload.
+    pub(super) fn attempts(&self) -> Attempts {
+        Attempts::new(ATTEMPTS, CONFLICT_PAUSE)
     }
 
-    /// Counts a workload in `pushroll_restarts_total`.
-    pub(super) fn count(&self, workload: &WorkloadRef, action: Action) {
-        self.metrics.restarts.get_or_create(&RestartLabels { kind: workload.kind, action }).inc();
+    pub(super) fn clocks(&self) -> Clocks<'_> {
+        Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
     }
 }

@@ -21,9 +21,8 @@ use super::context::RestartContext;
 use super::decision::deferred::{Due, decide_deferred};
 use super::deferred::{DEFERRED, DEFERRED_FIELD_MANAGER};
 use super::restart::Restarter;
-use super::retry::retry_on_conflict;
 use super::{FIELD_MANAGER, patches};
-use crate::cluster::{ApiError, WorkloadObject};
+use crate::cluster::{ApiError, WorkloadObject, retry_on_conflict};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 impl Restarter {
@@ -95,11 +94,11 @@ impl RestartContext {
 
     async fn restart_one_due(&self, workload: &WorkloadRef) {
         let _permit = self.permit().await;
-        match retry_on_conflict(|| self.look_and_decide(workload)).await {
+        match retry_on_conflict(self.attempts(), || self.look_and_decide(workload)).await {
             Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
             // The push still waits on the workload, and the next look tries again.
             Err(error) => {
-                self.count(workload, Action::Failed);
+                self.metrics.count_restart(workload.kind, Action::Failed);
                 tracing::warn!(%workload, "not restarted for the push that waits: {error}");
             }
         }
@@ -115,7 +114,7 @@ impl RestartContext {
                 match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
                     Ok(()) => {
                         let images: Vec<String> = pushes.iter().map(|push| push.image.to_string()).collect();
-                        self.count(workload, Action::Restarted);
+                        self.metrics.count_restart(workload.kind, Action::Restarted);
                         tracing::info!(%workload, images = images.join(","), "restarted: {}", restart.reason);
                         Ok(())
                     }
@@ -123,7 +122,7 @@ impl RestartContext {
                     Err(error @ ApiError::Denied(_)) => {
                         // First, because it may end in a conflict and a new look: the Event is written once.
                         self.end_deferral(workload, &object, &error.to_string()).await?;
-                        self.count(workload, Action::Failed);
+                        self.metrics.count_restart(workload.kind, Action::Failed);
                         pushes.iter().for_each(|push| self.events.denied(workload, &object, push, &error));
                         Ok(())
                     }

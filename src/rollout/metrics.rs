@@ -1,8 +1,5 @@
 //! The metrics of restarts.
 
-use std::fmt;
-
-use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,17 +15,10 @@ const PUBLISH_BUCKETS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 3
 /// How many workloads are restarted, how soon, and how many wait. Clones share their values.
 #[derive(Debug, Clone)]
 pub struct RolloutMetrics {
-    pub(super) restarts: Family<RestartLabels, Counter>,
+    restarts: Family<[(&'static str, &'static str); 2], Counter>,
     pub(super) publish_to_patch: Histogram,
     pub(super) queued_restarts: Gauge,
     pub(super) deferred_workloads: Gauge,
-}
-
-/// A workload's kind, and what was done to it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct RestartLabels {
-    pub(super) kind: WorkloadKind,
-    pub(super) action: Action,
 }
 
 impl RolloutMetrics {
@@ -51,6 +41,11 @@ impl RolloutMetrics {
             self.deferred_workloads.clone(),
         );
     }
+
+    /// Counts a workload, and what was done to it.
+    pub(super) fn count_restart(&self, kind: WorkloadKind, action: Action) {
+        self.restarts.get_or_create(&[("kind", kind.as_str()), ("action", action.as_str())]).inc();
+    }
 }
 
 impl Default for RolloutMetrics {
@@ -61,12 +56,5 @@ impl Default for RolloutMetrics {
             queued_restarts: Gauge::default(),
             deferred_workloads: Gauge::default(),
         }
-    }
-}
-
-impl EncodeLabelSet for RestartLabels {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        ("kind", self.kind.as_str()).encode(encoder.encode_label())?;
-        ("action", self.action.as_str()).encode(encoder.encode_label())
     }
 }

@@ -18,9 +18,8 @@ use super::context::RestartContext;
 use super::decision::{Decision, Defer, Restart};
 use super::deferred::DEFERRED_FIELD_MANAGER;
 use super::patches;
-use super::retry::retry_on_conflict;
 use super::workload_result::{Warning, WorkloadResult};
-use crate::cluster::{ApiError, WorkloadObject};
+use crate::cluster::{ApiError, WorkloadObject, retry_on_conflict};
 use crate::workload::WorkloadRef;
 
 /// Whether a decision is carried out.
@@ -62,7 +61,7 @@ impl OneRestart<'_> {
         let _permit = self.context.permit().await;
         let decided = match self.patch_watched(newer).await {
             Some(decided) => decided,
-            None => retry_on_conflict(|| self.look_and_decide(newer)).await,
+            None => retry_on_conflict(self.context.attempts(), || self.look_and_decide(newer)).await,
         };
         let (mut result, cause) = decided.unwrap_or_else(|error| (self.failed(&error), self.cause));
 

@@ -76,7 +76,7 @@ impl Restarter {
                     WorkloadResult::new(&workload, Code::TimedOut, out_of_time.to_string())
                 });
                 if mode == Mode::Apply {
-                    context.count(&workload, result.action());
+                    context.metrics.count_restart(workload.kind, result.action());
                 }
                 result
             });

@@ -1,11 +1,11 @@
 //! What the handlers share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::registry::Registry;
 
 use super::auth::Authenticator;
-use super::drain::Draining;
 use super::listener::in_flight::InFlight;
 use crate::cache::Resolver;
 use crate::clock::Clock;
@@ -25,39 +25,29 @@ pub(super) struct App {
     pub(super) in_flight: InFlight,
     pub(super) poison: Poison,
     pub(super) clock: Clock,
-    pub(super) draining: Draining,
+    /// Set once, when the service is asked to end.
+    pub(super) draining: Arc<AtomicBool>,
 }
 
-/// Why the service is not ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotReady {
-    Draining,
-    NoIndex,
-    NoSigningKeys,
-}
+pub(super) const DRAINING: &str = "draining";
+pub(super) const NO_INDEX: &str = "no index is loaded yet";
+pub(super) const NO_SIGNING_KEYS: &str = "there are no keys to check tokens with";
 
 impl App {
     /// Why the service is not ready; `None` where it is.
-    pub(super) fn not_ready(&self) -> Option<NotReady> {
-        if self.draining.has_begun() {
-            Some(NotReady::Draining)
+    pub(super) fn not_ready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some(DRAINING)
         } else if self.resolver.current().is_none() {
-            Some(NotReady::NoIndex)
+            Some(NO_INDEX)
         } else if self.authenticator.as_ref().is_some_and(|authenticator| !authenticator.signing_keys().usable) {
-            Some(NotReady::NoSigningKeys)
+            Some(NO_SIGNING_KEYS)
         } else {
             None
         }
     }
-}
 
-impl NotReady {
-    /// As `/readyz` and `/v1/status` say it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Draining => "draining",
-            Self::NoIndex => "no index is loaded yet",
-            Self::NoSigningKeys => "there are no keys to check tokens with",
-        }
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 }

@@ -15,13 +15,13 @@ mod tests;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use super::drain::Draining;
 
 /// How the service is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +32,12 @@ pub enum Shutdown {
     AtOnce,
 }
 
-/// Why the service ended other than by its shutdown.
+/// A task of the service has ended that must not end.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A task that must not end has ended.
-    #[error("the {task} ended unexpectedly: {reason}")]
-    TaskEnded {
-        /// Its name.
-        task: &'static str,
-        /// How it ended.
-        reason: String,
-    },
+#[error("the {task} ended unexpectedly: {reason}")]
+pub struct ServeError {
+    task: &'static str,
+    reason: String,
 }
 
 /// What the service is doing.
@@ -70,7 +65,7 @@ enum Role {
 /// The tasks of the service, and how they end.
 #[derive(Debug)]
 pub(super) struct Lifecycle {
-    draining: Draining,
+    draining: Arc<AtomicBool>,
     tasks: JoinSet<()>,
     running: HashMap<task::Id, (&'static str, Role)>,
     end_of_entrances: CancellationToken,
@@ -87,7 +82,7 @@ struct Ended {
 
 impl Lifecycle {
     /// Sets `draining` when the service is asked to end.
-    pub(super) fn new(draining: Draining) -> Self {
+    pub(super) fn new(draining: Arc<AtomicBool>) -> Self {
         Self {
             draining,
             tasks: JoinSet::new(),
@@ -142,7 +137,7 @@ impl Lifecycle {
     async fn serve(&mut self, drain_delay: Duration, shutdown: Pin<&mut impl Future<Output = Shutdown>>) -> Stage {
         tokio::select! {
             shutdown = shutdown => {
-                self.draining.begin();
+                self.draining.store(true, Ordering::Relaxed);
                 let delay = match shutdown {
                     Shutdown::AfterDelay => drain_delay,
                     Shutdown::AtOnce => Duration::ZERO,
@@ -178,7 +173,7 @@ impl Lifecycle {
 
     /// After an error this comes at any stage: entrances still finish what they have.
     async fn end(&mut self) {
-        self.draining.begin();
+        self.draining.store(true, Ordering::Relaxed);
         self.end_of_entrances.cancel();
         self.end_of_background.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -200,6 +195,6 @@ impl Lifecycle {
 impl Ended {
     fn unexpected(self) -> Stage {
         let reason = self.result.map_or_else(|error| error.to_string(), |()| "it returned".to_owned());
-        Stage::Ended(Err(ServeError::TaskEnded { task: self.task, reason }))
+        Stage::Ended(Err(ServeError { task: self.task, reason }))
     }
 }

@@ -1,8 +1,5 @@
 //! What the server counts: connections, and what was refused.
 
-use std::fmt;
-
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,24 +11,13 @@ use super::listener::Listener;
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerMetrics {
     /// `pushroll_connections{listener}`
-    connections: Family<ListenerLabel, Gauge>,
+    connections: Family<[(&'static str, &'static str); 1], Gauge>,
     /// `pushroll_refused_total{listener,reason}`
-    refused: Family<RefusedLabels, Counter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabel {
-    listener: Listener,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabels {
-    listener: Listener,
-    reason: RefusedReason,
+    refused: Family<[(&'static str, &'static str); 2], Counter>,
 }
 
 /// The limit that a connection or a request has met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefusedReason {
     /// A new connection was refused: every other one is being worked on.
     Connections,
@@ -66,12 +52,12 @@ impl ServerMetrics {
 
     /// The number of open connections.
     pub(super) fn connections(&self, listener: Listener) -> Gauge {
-        self.connections.get_or_create(&ListenerLabel { listener }).clone()
+        self.connections.get_or_create(&[("listener", listener.as_str())]).clone()
     }
 
     /// Counts one that was refused or cut off.
     pub(super) fn count_refused(&self, listener: Listener, reason: RefusedReason) {
-        self.refused.get_or_create(&RefusedLabels { listener, reason }).inc();
+        self.refused.get_or_create(&[("listener", listener.as_str()), ("reason", reason.as_str())]).inc();
     }
 }
 
@@ -88,17 +74,5 @@ impl RefusedReason {
             Self::BodyMemory => "body_memory",
             Self::BodySize => "body_size",
         }
-    }
-}
-
-impl EncodeLabelValue for Listener {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        self.as_str().encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for RefusedReason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        self.as_str().encode(encoder)
     }
 }

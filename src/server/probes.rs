@@ -10,62 +10,51 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::app::{App, NotReady};
+use super::app::{App, DRAINING, NO_INDEX, NO_SIGNING_KEYS};
 use super::auth::SigningKeysStatus;
 
-/// The name of a check, and its result.
-type Check = (&'static str, Finding);
+/// A check that has passed, with what a person should look at, or why it has failed.
+type Checked = Result<Option<String>, &'static str>;
 
-enum Finding {
-    Passed,
-    /// Passed, but a person should look.
-    PassedFor(String),
-    Failed(&'static str),
-}
-
-impl Finding {
-    fn failed_if(failed: bool, why: &'static str) -> Self {
-        if failed { Self::Failed(why) } else { Self::Passed }
-    }
+fn failed_if(failed: bool, why: &'static str) -> Checked {
+    if failed { Err(why) } else { Ok(None) }
 }
 
 pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let poller = Finding::failed_if(!app.resolver.is_alive(), "the mount has not been looked at for too long");
+    let poller = failed_if(!app.resolver.is_alive(), "the mount has not been looked at for too long");
     report(query.as_deref(), &[("mount-poller", poller)])
 }
 
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let mut checks = vec![("index", Finding::failed_if(app.resolver.current().is_none(), NotReady::NoIndex.as_str()))];
+    let mut checks = vec![("index", failed_if(app.resolver.current().is_none(), NO_INDEX))];
     if let Some(authenticator) = &app.authenticator {
         checks.push(("signing-keys", signing_keys(&authenticator.signing_keys())));
     }
-    checks.push(("shutdown", Finding::failed_if(app.draining.has_begun(), NotReady::Draining.as_str())));
+    checks.push(("shutdown", failed_if(app.is_draining(), DRAINING)));
     report(query.as_deref(), &checks)
 }
 
-fn signing_keys(keys: &SigningKeysStatus) -> Finding {
+fn signing_keys(keys: &SigningKeysStatus) -> Checked {
     match (&keys.error, keys.usable_until) {
-        _ if !keys.usable => Finding::Failed(NotReady::NoSigningKeys.as_str()),
-        (Some(error), Some(until)) => {
-            Finding::PassedFor(format!("they cannot be fetched anew, used until {until:.0}: {error}"))
-        }
-        _ => Finding::Passed,
+        _ if !keys.usable => Err(NO_SIGNING_KEYS),
+        (Some(error), Some(until)) => Ok(Some(format!("they cannot be fetched anew, used until {until:.0}: {error}"))),
+        _ => Ok(None),
     }
 }
 
 /// As the probes of Kubernetes' components: `ok`, or each check on a line with `?verbose` or on failure.
-fn report(query: Option<&str>, checks: &[Check]) -> Response {
-    let failed = checks.iter().any(|(_, finding)| matches!(finding, Finding::Failed(_)));
+fn report(query: Option<&str>, checks: &[(&str, Checked)]) -> Response {
+    let failed = checks.iter().any(|(_, checked)| checked.is_err());
     let verbose =
         query.is_some_and(|query| query.split('&').any(|part| part == "verbose" || part.starts_with("verbose=")));
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let mut text = String::new();
     if failed || verbose {
-        for (name, finding) in checks {
-            text += &match finding {
-                Finding::Passed => format!("[+]{name} ok\n"),
-                Finding::PassedFor(now) => format!("[+]{name} ok: {now}\n"),
-                Finding::Failed(problem) => format!("[-]{name} failed: {problem}\n"),
+        for (name, checked) in checks {
+            text += &match checked {
+                Ok(None) => format!("[+]{name} ok\n"),
+                Ok(Some(now)) => format!("[+]{name} ok: {now}\n"),
+                Err(problem) => format!("[-]{name} failed: {problem}\n"),
             };
         }
         text += if failed { "check failed\n" } else { "check passed\n" };

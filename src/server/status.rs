@@ -7,7 +7,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::app::{App, NotReady};
+use super::app::App;
 use super::auth::SigningKeysStatus;
 use crate::cache::Tier;
 use crate::cache::mount_refresh::MountRefreshStatus;
@@ -56,7 +56,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         ready: not_ready_because.is_none(),
-        not_ready_because: not_ready_because.map(NotReady::as_str),
+        not_ready_because,
         index,
         tiers: app.resolver.tiers(),
         mount_refresh: app.resolver.mount_refresh(),

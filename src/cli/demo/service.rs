@@ -11,7 +11,6 @@ use bytes::Bytes;
 use embedded_kubernetes::{EmbeddedKubernetes, mount_config_map};
 use http::Method;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -37,7 +36,7 @@ pub(super) struct DemoService {
     mount: TempDir,
     end: CancellationToken,
     kubelet: JoinHandle<std::io::Result<()>>,
-    service: Mutex<Option<(Addresses, JoinHandle<anyhow::Result<()>>)>>,
+    service: Option<(Addresses, JoinHandle<anyhow::Result<()>>)>,
     published: Timestamp,
 }
 
@@ -49,30 +48,12 @@ pub(super) struct Addresses {
     pub(super) admin: SocketAddr,
 }
 
-/// The running service, as a caller sees it.
-pub(super) struct Server<'a> {
-    demo: &'a DemoService,
-    addresses: Addresses,
-}
-
 /// A push's answer.
 pub(super) struct Pushed {
     pub(super) answer: Value,
     pub(super) took: Duration,
     /// `4 GET, 2 PATCH`
     pub(super) api_calls: String,
-}
-
-/// A tier that has given an index.
-pub(super) struct TierLoaded {
-    pub(super) status: Value,
-    pub(super) took: Duration,
-}
-
-/// The document in the ConfigMap.
-pub(super) struct Stored {
-    pub(super) document: String,
-    pub(super) took: Duration,
 }
 
 impl DemoService {
@@ -95,11 +76,11 @@ impl DemoService {
                 mount_config_map(&kubernetes, NAMESPACE, CACHE_CONFIG_MAP, &directory, ended).await
             }
         });
-        Ok(Self { kubernetes, mount, end, kubelet, service: Mutex::default(), published: Timestamp::now() })
+        Ok(Self { kubernetes, mount, end, kubelet, service: None, published: Timestamp::now() })
     }
 
     /// Starts the service, on the ports it has by default where those are free.
-    pub(super) async fn serve(&self) -> anyhow::Result<Server<'_>> {
+    pub(super) async fn serve(&mut self) -> anyhow::Result<()> {
         let listeners = Listeners { public: bind(8080).await?, internal: bind(9090).await?, admin: bind(9091).await? };
         let addresses = Addresses {
             public: listeners.public.local_addr()?,
@@ -124,20 +105,19 @@ impl DemoService {
             Shutdown::AtOnce
         };
         let running = tokio::spawn(async move { Ok(serve(config, client, Clock::system(), listeners, end).await?) });
-        *self.service.lock() = Some((addresses, running));
-        Ok(Server { demo: self, addresses })
+        self.service = Some((addresses, running));
+        Ok(())
     }
 
     pub(super) fn address(&self) -> anyhow::Result<Addresses> {
-        let service = self.service.lock();
-        service.as_ref().map(|(addresses, _)| *addresses).context("the demo's service was not started")
+        let service = self.service.as_ref();
+        service.map(|(addresses, _)| *addresses).context("the demo's service was not started")
     }
 
     /// Ends the service and the kubelet, and removes the mount.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.end.cancel();
-        let service = self.service.into_inner();
-        if let Some((_, running)) = service {
+        if let Some((_, running)) = self.service {
             running.await.context("the demo's service ended badly")??;
         }
         self.kubelet
@@ -147,15 +127,15 @@ impl DemoService {
         self.mount.close().context("the demo's mount could not be removed")
     }
 
-    /// Waits until the service has written the ConfigMap.
-    pub(super) async fn wait_for_config_map(&self, started: Instant) -> anyhow::Result<Stored> {
+    /// Waits until the service has written the ConfigMap. Returns the document.
+    pub(super) async fn wait_for_config_map(&self) -> anyhow::Result<String> {
         let client = self.kubernetes.client();
         let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/{CACHE_CONFIG_MAP}");
-        let document = wait_until("the write of the ConfigMap", async || {
+        wait_until("the write of the ConfigMap", async || {
             let config_map = client.request::<Value>(get(&path)?).await.ok();
             Ok(config_map.and_then(|config_map| config_map["data"]["cache.json"].as_str().map(str::to_owned)))
-        });
-        Ok(Stored { document: document.await?, took: started.elapsed() })
+        })
+        .await
     }
 
     /// Each workload's generation: it rises by one with each rollout.
@@ -169,16 +149,14 @@ impl DemoService {
         }
         Ok(generations)
     }
-}
 
-impl Server<'_> {
-    /// Waits until the service's index comes from `tier`, or has come from it.
-    pub(super) async fn wait_for_tier(&self, started: Instant, tier: &str) -> anyhow::Result<TierLoaded> {
-        let status = wait_until("the index", async || {
+    /// Waits until the service's index comes from `tier`, or has come from it. Returns the status.
+    pub(super) async fn wait_for_tier(&self, tier: &str) -> anyhow::Result<Value> {
+        wait_until("the index", async || {
             let (status, _) = self.get("/v1/status").await?;
             Ok(status["tiers"][tier]["loaded_at"].is_string().then_some(status))
-        });
-        Ok(TierLoaded { status: status.await?, took: started.elapsed() })
+        })
+        .await
     }
 
     /// A push of the demo's image, as Pub/Sub delivers it.
@@ -189,18 +167,18 @@ impl Server<'_> {
             "message": {
                 "data": STANDARD.encode(payload.to_string()),
                 "messageId": message_id,
-                "publishTime": format!("{:.3}", self.demo.published),
+                "publishTime": format!("{:.3}", self.published),
             },
             "subscription": "projects/acme/subscriptions/pushroll",
         });
-        let before = self.demo.kubernetes.api_calls(SERVICE_USER).len();
+        let before = self.kubernetes.api_calls(SERVICE_USER).len();
         let begun = Instant::now();
-        let uri = format!("http://{}/v1/push", self.addresses.public).parse()?;
+        let uri = format!("http://{}/v1/push", self.address()?.public).parse()?;
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
         let (_, answer) = request(Method::POST, &uri, &headers, body.to_string().into_bytes().into()).await?;
         let took = begun.elapsed();
         let mut counted = BTreeMap::new();
-        for call in self.demo.kubernetes.api_calls(SERVICE_USER).into_iter().skip(before) {
+        for call in self.kubernetes.api_calls(SERVICE_USER).into_iter().skip(before) {
             *counted.entry(call.verb.to_uppercase()).or_insert(0) += 1;
         }
         let api_calls: Vec<_> = counted.into_iter().map(|(verb, n)| format!("{n} {verb}")).collect();
@@ -210,7 +188,7 @@ impl Server<'_> {
     /// A GET of the admin listener.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<(Value, Duration)> {
         let begun = Instant::now();
-        let uri = format!("http://{}{path}", self.addresses.admin).parse()?;
+        let uri = format!("http://{}{path}", self.address()?.admin).parse()?;
         let (_, body) = request(Method::GET, &uri, &[], Bytes::new()).await?;
         Ok((parse(&body)?, begun.elapsed()))
     }

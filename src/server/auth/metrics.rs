@@ -1,10 +1,8 @@
 //! The metrics of the check of tokens.
 
-use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,29 +13,9 @@ use super::refusal::AuthRefusal;
 /// What the check of tokens counts. Clones share their values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AuthMetrics {
-    auth: Family<CheckLabels, Counter>,
-    signing_key_fetches: Family<FetchLabels, Counter>,
+    auth: Family<[(&'static str, &'static str); 1], Counter>,
+    signing_key_fetches: Family<[(&'static str, &'static str); 1], Counter>,
     signing_keys_fresh_until: Gauge<f64, AtomicU64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CheckLabels {
-    result: Checked,
-}
-
-/// The result of a check: refused for a reason, or accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Checked(Option<AuthRefusal>);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FetchLabels {
-    result: Fetched,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Fetched {
-    Fetched,
-    Failed,
 }
 
 impl AuthMetrics {
@@ -60,35 +38,18 @@ impl AuthMetrics {
         );
     }
 
+    /// Counts a check that has failed, or (`None`) accepted the token.
     pub(super) fn count_check(&self, refused: Option<AuthRefusal>) {
-        self.auth.get_or_create(&CheckLabels { result: Checked(refused) }).inc();
+        let result = refused.map_or("accepted", AuthRefusal::as_str);
+        self.auth.get_or_create(&[("result", result)]).inc();
     }
 
     pub(super) fn keys_fetched(&self, fresh_until: Timestamp) {
         self.signing_keys_fresh_until.set(fresh_until.as_second() as f64);
-        self.count_fetch(Fetched::Fetched);
+        self.signing_key_fetches.get_or_create(&[("result", "fetched")]).inc();
     }
 
     pub(super) fn keys_not_fetched(&self) {
-        self.count_fetch(Fetched::Failed);
-    }
-
-    fn count_fetch(&self, result: Fetched) {
-        self.signing_key_fetches.get_or_create(&FetchLabels { result }).inc();
-    }
-}
-
-impl EncodeLabelValue for Checked {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(self.0.map_or("accepted", AuthRefusal::as_str))
-    }
-}
-
-impl EncodeLabelValue for Fetched {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        encoder.write_str(match self {
-            Self::Fetched => "fetched",
-            Self::Failed => "failed",
-        })
+        self.signing_key_fetches.get_or_create(&[("result", "failed")]).inc();
     }
 }

@@ -32,7 +32,7 @@ const DRAIN_DELAY: u32 = 5;
 
 /// A public listener that works for three seconds after its token is cancelled, and an internal one that ends at once.
 fn service(events: &Events) -> Lifecycle {
-    let mut lifecycle = Lifecycle::new(Draining::default());
+    let mut lifecycle = Lifecycle::new(Arc::default());
     let public = events.clone();
     lifecycle.entrance("public", |end| async move {
         end.cancelled().await;
@@ -52,7 +52,7 @@ fn service(events: &Events) -> Lifecycle {
 async fn run(lifecycle: Lifecycle, events: &Events, shutdown: Shutdown) -> Result<(), String> {
     let (noted, draining) = (events.clone(), lifecycle.draining.clone());
     let not_ready = tokio::spawn(async move {
-        while !draining.has_begun() {
+        while !draining.load(Ordering::Relaxed) {
             sleep(SECOND / 10).await;
         }
         noted.note("not ready");

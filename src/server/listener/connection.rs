@@ -95,7 +95,7 @@ pub(super) async fn serve(
         // The phase, and so the deadline, may have changed just now.
         while let Some(deadline) = match connection.deadline(context.waker()) {
             Ok(deadline) => deadline.map(Instant::from_std),
-            Err(cut_off) => return Poll::Ready(Err(cut_off)),
+            Err(reason) => return Poll::Ready(Err(reason)),
         } {
             if alarm.deadline() != deadline {
                 alarm.as_mut().reset(deadline);
@@ -107,9 +107,10 @@ pub(super) async fn serve(
     match served.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("a connection ended: {error}"),
-        Err(cut_off) => {
-            tracing::debug!("a connection was cut off: {cut_off:?}");
-            connection.was_cut_off(cut_off);
+        Err(None) => tracing::debug!("a connection was closed: it was idle for too long"),
+        Err(Some(reason)) => {
+            tracing::debug!("a connection was cut off: {reason:?}");
+            connection.connections().count_refused(reason);
         }
     }
 }

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::listeners::Listener;
-use super::phase::{ConnectionPhase, CutOff};
+use super::phase::ConnectionPhase;
 use crate::server::metrics::{RefusedReason, ServerMetrics};
 use crate::telemetry::GaugeGuard;
 
@@ -147,24 +147,19 @@ impl Connection {
     /// Until when it may stay in its phase; `waker` is woken when it is closed before.
     ///
     /// # Errors
-    /// It must be closed now.
-    pub(super) fn deadline(&self, waker: &Waker) -> Result<Option<Instant>, CutOff> {
+    /// It must be closed now, which is counted as this.
+    pub(super) fn deadline(&self, waker: &Waker) -> Result<Option<Instant>, Option<RefusedReason>> {
         let mut table = self.connections.table.lock();
-        let Some(entry) = table.entries.get_mut(&self.number) else { return Err(CutOff::Displaced) };
+        let Some(entry) = table.entries.get_mut(&self.number) else {
+            return Err(Some(RefusedReason::Displaced));
+        };
         match &mut entry.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
         match entry.phase.limit() {
-            Some((limit, cut_off)) if entry.since.elapsed() >= limit => Err(cut_off),
+            Some((limit, reason)) if entry.since.elapsed() >= limit => Err(reason),
             limit => Ok(limit.map(|(limit, _)| entry.since + limit)),
-        }
-    }
-
-    /// Counts that it was cut off.
-    pub(super) fn was_cut_off(&self, cut_off: CutOff) {
-        if let Some(reason) = cut_off.reason() {
-            self.connections.count_refused(reason);
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Listeners {
 }
 
 /// One of the three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Listener {
     Public,
     Internal,

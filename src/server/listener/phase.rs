@@ -29,45 +29,20 @@ pub(in crate::server) enum ConnectionPhase {
     Unread,
 }
 
-/// Why the server has closed a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CutOff {
-    /// To make room for another.
-    Displaced,
-    /// It was idle for too long, which is no fault of the client's.
-    Idle,
-    /// Its headers did not come in time.
-    HeaderTime,
-    /// Its answer was not read in time.
-    WriteTime,
-}
-
 impl ConnectionPhase {
     /// Whether a connection may be closed to make room for another.
     pub(super) fn is_closable(self) -> bool {
         self != Self::Admitted
     }
 
-    /// How long a connection may be in this phase, and why it is closed then. The handling of a request has limits of
-    /// its own.
-    pub(super) fn limit(self) -> Option<(Duration, CutOff)> {
+    /// How long a connection may be in this phase, and as what its end is counted: nothing is refused by the end of one
+    /// that is idle. The handling of a request has limits of its own.
+    pub(super) fn limit(self) -> Option<(Duration, Option<RefusedReason>)> {
         match self {
-            Self::Idle => Some((IDLE_LIMIT, CutOff::Idle)),
-            Self::Headers => Some((HEADER_LIMIT, CutOff::HeaderTime)),
-            Self::Unread => Some((WRITE_LIMIT, CutOff::WriteTime)),
+            Self::Idle => Some((IDLE_LIMIT, None)),
+            Self::Headers => Some((HEADER_LIMIT, Some(RefusedReason::HeaderTime))),
+            Self::Unread => Some((WRITE_LIMIT, Some(RefusedReason::WriteTime))),
             Self::Requested | Self::Admitted => None,
-        }
-    }
-}
-
-impl CutOff {
-    /// As it is counted. `None`: nothing was refused.
-    pub(super) fn reason(self) -> Option<RefusedReason> {
-        match self {
-            Self::Displaced => Some(RefusedReason::Displaced),
-            Self::HeaderTime => Some(RefusedReason::HeaderTime),
-            Self::WriteTime => Some(RefusedReason::WriteTime),
-            Self::Idle => None,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::excerpt::excerpt;
 use crate::image::ImageRef;
 use crate::index::Index;
 use crate::workload::WorkloadRef;
-use collect::{AllImages, Collect, OneRepository, WholeIndex};
+use collect::{Collect, OneRepository, WholeIndex};
 use visit::{DocumentOf, Read};
 pub use warnings::WARNINGS_MAX;
 
@@ -72,8 +72,8 @@ impl Document {
     /// What a stored document lists, for comparing with what a scan has found; `None` where it cannot be read, or entries
     /// of it cannot.
     pub fn images(bytes: &[u8]) -> Option<Images> {
-        let Read { collected, warnings, .. } = read(bytes, AllImages::default).ok()?;
-        (!warnings.is_an_entry_left_out()).then(|| collected.into_images())
+        let Read { collected, warnings, .. } = read(bytes, Images::new).ok()?;
+        (!warnings.is_an_entry_left_out()).then_some(collected)
     }
 }
 

@@ -17,21 +17,9 @@ struct NewDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<NewScope<'a>>,
-    counts: Counts,
+    scope: Option<BTreeMap<&'a str, &'a BTreeSet<String>>>,
+    counts: BTreeMap<&'a str, usize>,
     images: BTreeMap<&'a str, Vec<NewEntry<'a>>>,
-}
-
-#[derive(Serialize)]
-struct NewScope<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespaces: Option<&'a BTreeSet<String>>,
-}
-
-#[derive(Serialize)]
-struct Counts {
-    images: usize,
-    workloads: usize,
 }
 
 #[derive(Serialize)]
@@ -49,8 +37,11 @@ impl Document {
         let document = NewDocument {
             version: VERSION,
             as_of: head.as_of,
-            scope: head.scope.as_ref().map(NewScope::from),
-            counts: Counts { images: images.len(), workloads: workloads.len() },
+            scope: head.scope.as_ref().map(|scope| match scope {
+                Scope::AllNamespaces => BTreeMap::new(),
+                Scope::Namespaces(namespaces) => BTreeMap::from([("namespaces", namespaces)]),
+            }),
+            counts: BTreeMap::from([("images", images.len()), ("workloads", workloads.len())]),
             images: images
                 .iter()
                 .map(|(image, workloads)| (&**image, workloads.iter().map(NewEntry::from).collect()))
@@ -58,15 +49,6 @@ impl Document {
         };
         // Maps with string keys, strings and numbers: there is nothing in it that JSON cannot hold.
         serde_json::to_string(&document).unwrap_or_default()
-    }
-}
-
-impl<'a> From<&'a Scope> for NewScope<'a> {
-    fn from(scope: &'a Scope) -> Self {
-        match scope {
-            Scope::AllNamespaces => Self { namespaces: None },
-            Scope::Namespaces(namespaces) => Self { namespaces: Some(namespaces) },
-        }
     }
 }
 

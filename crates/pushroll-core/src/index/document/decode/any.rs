@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -18,6 +19,11 @@ pub(super) enum Found {
     /// JSON by its grammar, and yet no value: a number that is out of range, half of a surrogate pair.
     Unreadable,
 }
+
+/// A key, borrowed where it holds no escapes, which serde does for a `Cow` only when told.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// What is made of a value.
 pub(super) trait Expect<'de>: Sized {

@@ -32,10 +32,6 @@ pub(super) struct OneRepository<'i> {
     begun: Option<ImageRef>,
 }
 
-/// All of it, as it is written.
-#[derive(Default)]
-pub(super) struct AllImages(Images);
-
 // === impl WholeIndex ===
 
 impl WholeIndex<'_> {
@@ -91,20 +87,13 @@ impl<'de> Collect<'de> for OneRepository<'_> {
     }
 }
 
-// === impl AllImages ===
-
-impl AllImages {
-    pub(super) fn into_images(self) -> Images {
-        self.0
-    }
-}
-
-impl<'de> Collect<'de> for AllImages {
+/// All of it, as it is written.
+impl<'de> Collect<'de> for Images {
     fn begin(&mut self, _reference: &str) -> Result<bool, ImageRefError> {
         Ok(true)
     }
 
     fn end(&mut self, reference: Cow<'de, str>, workloads: impl Iterator<Item = WorkloadRef>) {
-        self.0.entry(reference.into()).or_default().extend(workloads);
+        self.entry(reference.into()).or_default().extend(workloads);
     }
 }

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess};
 
-use super::any::{Any, Expect, Found};
+use super::any::{Any, Expect, Found, Key};
 use crate::excerpt::excerpt;
 use crate::workload::{WorkloadKind, is_namespace_name, is_object_name};
 
@@ -34,16 +33,6 @@ pub(super) struct AnEntry;
 /// Expects a field.
 struct AField;
 
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum FieldName {
-    Name,
-    Namespace,
-    Kind,
-    #[serde(other)]
-    Unknown,
-}
-
 impl<'de> Expect<'de> for AnEntry {
     type Value = Entry<'de>;
 
@@ -53,12 +42,12 @@ impl<'de> Expect<'de> for AnEntry {
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Entry<'de>, A::Error> {
         let (mut name, mut namespace, mut kind) = (Field::Absent, Field::Absent, Field::Absent);
-        while let Some(field) = object.next_key()? {
-            match field {
-                FieldName::Name => name = object.next_value_seed(Any(AField))?,
-                FieldName::Namespace => namespace = object.next_value_seed(Any(AField))?,
-                FieldName::Kind => kind = object.next_value_seed(Any(AField))?,
-                FieldName::Unknown => drop(object.next_value::<IgnoredAny>()?),
+        while let Some(Key(field)) = object.next_key()? {
+            match &*field {
+                "name" => name = object.next_value_seed(Any(AField))?,
+                "namespace" => namespace = object.next_value_seed(Any(AField))?,
+                "kind" => kind = object.next_value_seed(Any(AField))?,
+                _ => drop(object.next_value::<IgnoredAny>()?),
             }
         }
         Ok(Entry::Fields { name, namespace, kind })

@@ -1,13 +1,11 @@
 //! One pass over a document.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::any::{Any, Expect, Found};
+use super::any::{Any, Expect, Found, Key};
 use super::collect::Collect;
 use super::entry::{AnEntry, Entry};
 use super::head_fields::HeadFields;
@@ -31,22 +29,6 @@ pub(super) struct DocumentOf<C> {
     /// Each value is taken out of the document before it is read, so that it cannot end the pass.
     pub(super) one_by_one: bool,
 }
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Field {
-    Version,
-    AsOf,
-    Scope,
-    Images,
-    #[serde(other)]
-    Unknown,
-}
-
-/// A key, borrowed where it holds no escapes, which serde does for a `Cow` only when told.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Expects the value of `images`.
 struct Images<'r, C> {
@@ -81,18 +63,18 @@ impl<'de, C: Collect<'de>> Visitor<'de> for DocumentOf<C> {
         let Self { collect, one_by_one } = self;
         let mut read = Read { head: HeadFields::default(), collected: collect, warnings: Warnings::default() };
         let mut has_images = false;
-        while let Some(field) = map.next_key()? {
-            match field {
-                Field::Version => read.head.set_version(map.next_value()?, &mut read.warnings),
-                Field::AsOf => read.head.set_as_of(map.next_value()?, &mut read.warnings),
-                Field::Scope => read.head.set_scope(map.next_value()?, &mut read.warnings),
-                Field::Images => {
+        while let Some(Key(field)) = map.next_key()? {
+            match &*field {
+                "version" => read.head.set_version(map.next_value()?, &mut read.warnings),
+                "as_of" => read.head.set_as_of(map.next_value()?, &mut read.warnings),
+                "scope" => read.head.set_scope(map.next_value()?, &mut read.warnings),
+                "images" => {
                     has_images = true;
                     map.next_value_seed(Any(Images { read: &mut read, one_by_one }))?.map_err(|found| {
                         A::Error::custom(format_args!("invalid type: `images` is {found}, not an object"))
                     })?;
                 }
-                Field::Unknown => drop(map.next_value::<IgnoredAny>()?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         let is_read = has_images || read.head.newer_version().is_some();
