@@ -58,7 +58,7 @@ doc:
 
 # What `cargo publish` would upload, without building it again.
 package:
-	$(CARGO) package --locked --workspace --no-verify
+	$(CARGO) package --locked --workspace --no-verify --allow-dirty
 
 deny:
 	@deny=$$(tests/tools/build cargo-deny 0.20.2) && "$$deny" --locked check licenses bans sources

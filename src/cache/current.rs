@@ -120,13 +120,14 @@ impl CurrentIndex {
         self.publisher_clock.observe(published, received, self.clock_margin);
     }
 
-    /// A tier has read a document of `bytes`. A document that names no scope is not taken to cover ours.
+    /// A tier has read a document of `bytes`. A document that names no scope, or that may lack a workload,
+    /// is not taken to cover ours.
     pub(super) fn document_loaded(&self, tier: Tier, bytes: usize, document: Document) {
         let Head { as_of, scope } = document.head;
         let covers_scope = scope.map(|scope| scope.covers(&self.scope));
         let status = TierStatus { document_bytes: Some(bytes), warnings: document.warnings, ..TierStatus::default() };
         let mut loaded = self.loaded(tier, document.index, as_of);
-        loaded.covers_scope = covers_scope == Some(true);
+        loaded.covers_scope = covers_scope == Some(true) && !document.is_incomplete;
         loaded.is_narrower = covers_scope == Some(false);
         self.offer(status, loaded);
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::current::CurrentIndex;
 use super::loaded_index::Tier;
 use super::mount::{MountError, MountReader, MountedFile, Version};
+use crate::index::document::Document;
 use crate::index::document::stored::Stored;
 
 /// A poller that has not looked for this long, over its interval, is dead.
@@ -58,9 +59,17 @@ impl MountPoller {
         if version.is_some() && version == *self.known.lock() {
             return;
         }
-        let (reader, current) = (self.reader.clone(), Arc::clone(&self.current));
-        match tokio::task::spawn_blocking(move || load(&reader, &current)).await {
-            Ok(Ok(version)) => *self.known.lock() = Some(version),
+        let reader = self.reader.clone();
+        match tokio::task::spawn_blocking(move || read(&reader)).await {
+            Ok(Ok(mounted)) => {
+                // Reported from here: the tiers report one after the other.
+                self.current.mount_shows(mounted.fingerprint);
+                match mounted.document {
+                    Ok(document) => self.current.document_loaded(Tier::Mount, mounted.bytes, document),
+                    Err(error) => self.current.tier_failed(Tier::Mount, error),
+                }
+                *self.known.lock() = Some(mounted.version);
+            }
             Ok(Err(error)) => {
                 // The next poll reads again, so that a key that appears later is found.
                 *self.known.lock() = None;
@@ -71,29 +80,28 @@ impl MountPoller {
     }
 }
 
-/// Loads the document of the version that is mounted now, and returns that version.
-fn load(reader: &MountReader, current: &CurrentIndex) -> Result<Version, MountError> {
+/// What is mounted: its document, or a sentence on why there is none.
+struct Mounted {
+    version: Version,
+    bytes: usize,
+    fingerprint: u64,
+    document: Result<Document, String>,
+}
+
+fn read(reader: &MountReader) -> Result<Mounted, MountError> {
     let MountedFile { version, key, bytes } = reader.read()?;
     let stored = Stored::found_under(&key, bytes);
-    let bytes = stored.len();
+    let (bytes, fingerprint) = (stored.len(), stored.fingerprint());
     let directory = reader.directory().display();
-    current.mount_shows(stored.fingerprint());
-    match stored.decode() {
-        Ok(mut document) => {
-            if matches!(version, Version::Plain(..)) {
-                document.warnings.push(format!(
-                    "{directory} has no ..data: a subPath mount or a plain file, which the kubelet never updates; \
-                     mount the whole ConfigMap as a directory"
-                ));
-            }
-            current.document_loaded(Tier::Mount, bytes, document);
-        }
-        Err(problem) => {
-            let error = format!("the document mounted at {directory} is unusable: {problem}");
-            current.tier_failed(Tier::Mount, error);
-        }
+    let mut document =
+        stored.decode().map_err(|problem| format!("the document mounted at {directory} is unusable: {problem}"));
+    if let (Version::Plain(..), Ok(document)) = (&version, &mut document) {
+        document.warnings.push(format!(
+            "{directory} has no ..data: a subPath mount or a plain file, which the kubelet never updates; mount the \
+             whole ConfigMap as a directory"
+        ));
     }
-    Ok(version)
+    Ok(Mounted { version, bytes, fingerprint, document })
 }
 
 #[cfg(test)]

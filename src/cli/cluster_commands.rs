@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use crate::index::Scope;
+use crate::index::document::LEFT_OUT;
 use crate::rollout::{PolicyArgs, Restarter, RolloutMetrics};
 
 /// Longest wait for a scan: a cluster of thousands of workloads takes seconds to scan.
@@ -75,8 +76,9 @@ pub(super) async fn first_index(
     let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
     let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
     if found.tier == Tier::ConfigMap {
-        // The cache logs them as well, where a service does.
-        resolver.tiers().configmap.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        // Commands do not show the cache's own log.
+        let warnings = resolver.tiers().configmap.warnings;
+        warnings.iter().filter(|text| text.starts_with(LEFT_OUT)).for_each(|warning| tracing::warn!("{warning}"));
     }
     let others = resolver.failed_tiers().into_iter().filter(|failed| failed.tier != Tier::Mount);
     let unmounted = FailedTier { tier: Tier::Mount, reason: unmounted };

@@ -44,9 +44,10 @@ pub(super) struct Gate {
 
 /// One call may be made.
 pub(super) struct CallPermit<'a> {
+    /// Dropped first: while the others are held no other call is counted.
+    _in_flight: GaugeGuard,
     _list: Option<SemaphorePermit<'a>>,
     _call: SemaphorePermit<'a>,
-    _in_flight: GaugeGuard,
 }
 
 /// How long a call may wait before it begins.

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How the service is asked to end.
@@ -45,8 +44,8 @@ pub struct ServeError {
 enum Stage {
     /// Requests are taken, and the service is ready unless something is missing.
     Serving,
-    /// The service is not ready, and requests are still taken until then.
-    Leaving { until: Instant },
+    /// The service is not ready, and requests are still taken for so long.
+    Leaving { delay: Duration },
     /// The entrances take nothing new and finish what they have.
     Draining,
     /// The entrances have ended, or a task has failed: all other tasks end, too.
@@ -125,7 +124,7 @@ impl Lifecycle {
         let result = loop {
             stage = match stage {
                 Stage::Serving => self.serve(drain_delay, shutdown.as_mut()).await,
-                Stage::Leaving { until } => self.leave(until).await,
+                Stage::Leaving { delay } => self.leave(delay).await,
                 Stage::Draining => self.drain().await,
                 Stage::Ended(result) => break result,
             }
@@ -146,15 +145,15 @@ impl Lifecycle {
                     return Stage::Draining;
                 }
                 tracing::info!("not ready: requests are taken for another {delay:?}, so that others stop sending them");
-                Stage::Leaving { until: Instant::now() + delay }
+                Stage::Leaving { delay }
             }
             ended = self.next_ended() => ended.unexpected(),
         }
     }
 
-    async fn leave(&mut self, until: Instant) -> Stage {
+    async fn leave(&mut self, delay: Duration) -> Stage {
         tokio::select! {
-            () = tokio::time::sleep_until(until) => Stage::Draining,
+            () = tokio::time::sleep(delay) => Stage::Draining,
             ended = self.next_ended() => ended.unexpected(),
         }
     }

@@ -25,7 +25,7 @@ const CASES: [Case; 10] = [
         &["api", "web"],
         "",
     ),
-    (r#"{"images":null}"#, &[], ""),
+    (r#"{"images":null}"#, &[], "images is null"),
     (
         r#"{"images":{"a/b:1":[{"name":"web","namespace":"shop"},{"name":"api"}]}}"#,
         WEB,

@@ -73,8 +73,6 @@ pub(super) async fn serve(
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(None);
     builder.max_buf_size(MAX_HEADERS_BYTES).max_headers(MAX_HEADERS);
-    // Answers are small: to copy one behind its headers costs less than a write of two pieces.
-    builder.writev(false);
 
     let mut http = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut ending = pin!(end.cancelled());

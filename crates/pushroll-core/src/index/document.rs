@@ -11,14 +11,15 @@
 //!
 //! Reading forgives what other programs write, so that one mistake does not cost the rest:
 //!
-//! - `null` is nothing: no workloads, no images, no kind, no head. So is an empty `kind`.
+//! - `null` is nothing: no workloads, no kind, no head. So is an empty `kind`. `images` that are `null` are no images, with
+//!   a warning: a template may not have found its value.
 //! - A byte order mark at the beginning is skipped.
 //! - Of a key that is there twice all counts: in `images`, and `images` itself. Of a field of the head or of an entry
 //!   the last counts, and of `version` the highest.
 //! - An entry that names no workload, a value that is no list, a key that is no image reference, and a field of the head
 //!   that has another type are left out, each with a warning.
-//! - Where an entry or a list could not be read, or the version, the document has no scope: what it lacks may have stood
-//!   there, so it proves nothing. An entry of an unknown kind takes nothing from it.
+//! - Where an entry, a list, `images` or the version could not be read, the document is incomplete and proves nothing
+//!   ([`Document::is_incomplete`]). An entry of an unknown kind takes nothing from it.
 //!
 //! An error is what is no JSON object, what has no `images` or others than an object, and a newer version.
 //!
@@ -33,7 +34,7 @@ pub mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Document, LookedUp, WARNINGS_MAX};
+pub use decode::{Document, LEFT_OUT, LookedUp, WARNINGS_MAX};
 pub use error::DocumentError;
 pub use head::{Head, VERSION};
 pub use images::{Images, index_of};

@@ -20,7 +20,7 @@ use crate::index::Index;
 use crate::workload::WorkloadRef;
 use collect::{Collect, OneRepository, WholeIndex};
 use visit::{DocumentOf, Read};
-pub use warnings::WARNINGS_MAX;
+pub use warnings::{LEFT_OUT, WARNINGS_MAX};
 
 /// How much of the JSON reader's words an error has.
 const PROBLEM_CHARACTERS: usize = 200;
@@ -34,6 +34,9 @@ pub struct Document {
     pub head: Head,
     /// What it lists.
     pub index: Index,
+    /// Whether a workload may be missing that its writer has seen, because an entry or the version could not be read. Such
+    /// a document proves nothing, whatever its head says.
+    pub is_incomplete: bool,
     /// What was left out, each with a sentence; at most [`WARNINGS_MAX`].
     pub warnings: Vec<String>,
 }
@@ -56,7 +59,8 @@ impl Document {
     /// [`DocumentError`] where nothing of it can be used.
     pub fn decode(bytes: &[u8]) -> Result<Self, DocumentError> {
         let Read { collected, head, warnings } = read(bytes, || WholeIndex::new(bytes.len() / BYTES_OF_AN_IMAGE))?;
-        Ok(Self { head: head.into_head(&warnings), index: collected.into_index(), warnings: warnings.into_texts() })
+        let (head, index, is_incomplete) = (head.into_head(), collected.into_index(), warnings.may_lack_a_workload());
+        Ok(Self { head, index, is_incomplete, warnings: warnings.into_texts() })
     }
 
     /// What a document says of `image`: the same as decoding it and looking up, in a fraction of the time.
@@ -66,7 +70,7 @@ impl Document {
     pub fn look_up(bytes: &[u8], image: &ImageRef) -> Result<LookedUp, DocumentError> {
         let Read { collected, head, warnings } = read(bytes, || OneRepository::of(image))?;
         let workloads = collected.into_index().lookup(image);
-        Ok(LookedUp { head: head.into_head(&warnings), workloads, warnings: warnings.into_texts() })
+        Ok(LookedUp { head: head.into_head(), workloads, warnings: warnings.into_texts() })
     }
 
     /// What a stored document lists, for comparing with what a scan has found; `None` where it cannot be read, or entries

@@ -47,7 +47,10 @@ impl WholeIndex<'_> {
             references.sort_unstable();
             references.dedup();
         }
-        index.build_of(references.len())
+        let images = references.len();
+        // Before the rest is built: of a hostile document these take as much.
+        drop(references);
+        index.build_of(images)
     }
 }
 

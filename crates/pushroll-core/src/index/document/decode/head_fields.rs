@@ -63,9 +63,8 @@ impl HeadFields {
         (self.version > f64::from(VERSION)).then_some(self.version.ceil() as u64)
     }
 
-    /// Without a scope where a workload may be missing: the document then proves nothing.
-    pub(super) fn into_head(self, warnings: &Warnings) -> Head {
-        Head { as_of: self.as_of, scope: self.scope.filter(|_| !warnings.may_lack_a_workload()) }
+    pub(super) fn into_head(self) -> Head {
+        Head { as_of: self.as_of, scope: self.scope }
     }
 }
 

@@ -32,8 +32,10 @@ fn null_is_nothing() {
     let document = is_read(r#"{"images": {"a/b:1": null, "a/c:1": []}}"#, &[], &[]);
     assert_eq!((document.index.images(), document.index.workloads()), (2, 0));
     let document =
-        is_read(r#"{"version": null, "as_of": null, "scope": null, "counts": null, "images": null}"#, &[], &[]);
-    assert_eq!(document.head, Head::default());
+        is_read(r#"{"version": null, "as_of": null, "scope": null, "counts": null, "images": {}}"#, &[], &[]);
+    assert_eq!((document.head, document.is_incomplete), (Head::default(), false));
+    let document = is_read(r#"{"scope": {}, "images": null}"#, &[], &["left out: images is null"]);
+    assert!(document.is_incomplete);
 }
 
 #[test]
@@ -94,8 +96,8 @@ fn a_bad_entry_is_left_out_and_the_rest_is_kept() {
         let head = r#""as_of": "2026-11-20T09:16:40Z", "scope": {}, "images""#;
         let document = Document::decode(with(entry).replace("\"images\"", head).as_bytes()).unwrap();
         // What the entry was is not known, unless it was no workload of ours.
-        let scope = entry.contains("CronJob").then_some(Scope::AllNamespaces);
-        assert_eq!((document.head.as_of.is_some(), document.head.scope), (true, scope), "{entry}");
+        assert_eq!(document.is_incomplete, !entry.contains("CronJob"), "{entry}");
+        assert_eq!((document.head.as_of.is_some(), document.head.scope), (true, Some(Scope::AllNamespaces)), "{entry}");
     }
 }
 
@@ -126,7 +128,7 @@ fn of_a_key_that_is_there_twice_all_counts() {
     assert_eq!((document.index.images(), document.index.workloads()), (1, 2));
     let document = is_read(
         r#"{"images": {"z": [], "a/b:1": [{"name": "web", "namespace": "shop"}]},
-            "images": {"a\/b:1": [{"name": "api", "namespace": "shop"}], "a/b:1": null}, "images": null}"#,
+            "images": {"a\/b:1": [{"name": "api", "namespace": "shop"}], "a/b:1": null}, "images": {}}"#,
         &both,
         &[],
     );
@@ -162,14 +164,15 @@ fn a_head_that_cannot_be_read_proves_nothing() {
         (format!(r#"{time}, "scope": {{"namespaces": "shop"}}"#), true, None),
         (format!(r#"{time}, "scope": {{"namespaces": {{}}}}"#), true, None),
         (format!(r#"{time}, "scope": {{"namespaces": ["shop", 7]}}"#), true, Some(Scope::of(&["shop".to_owned()]))),
-        (format!(r#"{time}, "scope": {{}}, "version": "v1""#), true, None),
-        (format!(r#"{time}, "scope": {{}}, "version": [1]"#), true, None),
+        (format!(r#"{time}, "scope": {{}}, "version": "v1""#), true, Some(Scope::AllNamespaces)),
+        (format!(r#"{time}, "scope": {{}}, "version": [1]"#), true, Some(Scope::AllNamespaces)),
     ] {
         let text = format!(r#"{{{head}, "images": {{"a/b:1": [{{"name": "web", "namespace": "shop"}}]}}}}"#);
         let document = Document::decode(text.as_bytes()).unwrap();
         assert_eq!(lookup(&document, "a/b:1"), ["shop/deployment/web"], "{head}");
         assert_eq!(document.warnings.len(), 1, "{head}: {:?}", document.warnings);
         assert_eq!((document.head.as_of.is_some(), document.head.scope), (has_time, scope), "{head}");
+        assert_eq!(document.is_incomplete, head.contains("version"), "{head}");
         crate::properties::document::hold(text.as_bytes());
     }
 }
@@ -273,7 +276,7 @@ proptest! {
         for image in IMAGES {
             let image: ImageRef = image.parse().unwrap();
             let whole = Document::decode(text.as_bytes()).map_err(|error| error.to_string());
-            let whole = whole.map(|Document { head, index, warnings }| LookedUp {
+            let whole = whole.map(|Document { head, index, warnings, .. }| LookedUp {
                 head, workloads: index.lookup(&image), warnings,
             });
             let alone = Document::look_up(text.as_bytes(), &image).map_err(|error| error.to_string());

@@ -87,8 +87,15 @@ impl<'de, C: Collect<'de>> Expect<'de> for Images<'_, C> {
 
     fn otherwise(self, found: Found) -> Self::Value {
         // What a newer version holds there is for newer ones to say.
-        let is_read = found == Found::Null || self.read.head.newer_version().is_some();
-        if is_read { Ok(()) } else { Err(found) }
+        if self.read.head.newer_version().is_some() {
+            return Ok(());
+        }
+        if found != Found::Null {
+            return Err(found);
+        }
+        // A map that is empty, or a value that a template did not find.
+        self.read.warnings.not_understood(|| "images is null".to_owned());
+        Ok(())
     }
 
     fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -105,16 +112,16 @@ impl<'de, C: Collect<'de>> Expect<'de> for Images<'_, C> {
             };
             let wanted = is_wanted.then_some(&mut workloads);
             let expected = Any(Workloads { reference: &reference, wanted, warnings, one_by_one });
-            if one_by_one {
+            let is_list = if one_by_one {
                 let raw = map.next_value()?;
-                if expected.read(raw).is_err() {
-                    Workloads { reference: &reference, wanted: None, warnings, one_by_one }
-                        .otherwise(Found::Unreadable);
-                }
+                expected.read(raw).unwrap_or_else(|_| {
+                    let unreadable = Workloads { reference: &reference, wanted: None, warnings, one_by_one };
+                    unreadable.otherwise(Found::Unreadable)
+                })
             } else {
-                map.next_value_seed(expected)?;
-            }
-            if is_wanted {
+                map.next_value_seed(expected)?
+            };
+            if is_wanted && is_list {
                 // Emptied, it keeps its room for the next image.
                 collected.end(reference, workloads.drain(..));
             }
@@ -124,17 +131,19 @@ impl<'de, C: Collect<'de>> Expect<'de> for Images<'_, C> {
 }
 
 impl<'de> Expect<'de> for Workloads<'_> {
-    type Value = ();
+    /// Whether it is a list; `null` is an empty one.
+    type Value = bool;
 
-    fn otherwise(self, found: Found) {
+    fn otherwise(self, found: Found) -> bool {
         if found != Found::Null {
             let reference = excerpt(self.reference, KEY_CHARACTERS);
             self.warnings
                 .entry_left_out(false, || format!("under {reference}, {found} in place of a list of workloads"));
         }
+        found == Found::Null
     }
 
-    fn list<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+    fn list<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<bool, A::Error> {
         while let Some(entry) = next_entry(&mut list, self.one_by_one)? {
             let Some((namespace, kind, name)) = entry.workload() else {
                 let reference = self.reference;
@@ -147,7 +156,7 @@ impl<'de> Expect<'de> for Workloads<'_> {
                 workloads.push(WorkloadRef::new(namespace, kind, name));
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

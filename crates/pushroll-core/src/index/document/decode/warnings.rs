@@ -3,6 +3,9 @@
 /// How many warnings of one document are kept.
 pub const WARNINGS_MAX: usize = 10;
 
+/// How the warning of something that was left out begins.
+pub const LEFT_OUT: &str = "left out: ";
+
 /// The warnings of one document.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
@@ -15,7 +18,7 @@ impl Warnings {
     /// Something is left out that takes nothing from what the rest says.
     pub(super) fn left_out(&mut self, text: impl FnOnce() -> String) {
         if self.texts.len() < WARNINGS_MAX {
-            self.texts.push(format!("left out: {}", text()));
+            self.texts.push(format!("{LEFT_OUT}{}", text()));
         }
     }
 
