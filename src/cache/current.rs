@@ -149,7 +149,7 @@ impl CurrentIndex {
     /// A tier has no index, for this reason; the index in memory stays.
     pub(super) fn tier_failed(&self, tier: Tier, error: String) {
         if self.tiers.set_failed(tier, error) {
-            self.metrics.count_reload(tier, ReloadResult::Failed);
+            self.metrics.reloads(tier, ReloadResult::Failed).inc();
         }
     }
 
@@ -211,7 +211,7 @@ impl CurrentIndex {
             self.metrics.index_images.set(i64::try_from(images).unwrap_or(i64::MAX));
             self.metrics.index_workloads.set(i64::try_from(workloads).unwrap_or(i64::MAX));
         }
-        self.metrics.count_reload(tier, if is_taken { ReloadResult::Loaded } else { ReloadResult::Older });
+        self.metrics.reloads(tier, if is_taken { ReloadResult::Loaded } else { ReloadResult::Older }).inc();
         let shown_as_of = as_of.map(tracing::field::display);
         // A live watch makes an index at each change of the cluster.
         let is_news = !was_live || tier != Tier::Watch;

@@ -60,12 +60,12 @@ impl CacheMetrics {
         self.index_as_of.get_or_create(&[("tier", tier.as_str())]).set(seconds);
     }
 
-    pub(super) fn count_reload(&self, tier: Tier, result: ReloadResult) {
+    pub(super) fn reloads(&self, tier: Tier, result: ReloadResult) -> Counter {
         let result = match result {
             ReloadResult::Loaded => "loaded",
             ReloadResult::Older => "older",
             ReloadResult::Failed => "failed",
         };
-        self.reloads.get_or_create(&[("tier", tier.as_str()), ("result", result)]).inc();
+        self.reloads.get_or_create(&[("tier", tier.as_str()), ("result", result)]).clone()
     }
 }

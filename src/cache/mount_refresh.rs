@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::configmap::{CacheConfigMap, FIELD_MANAGER};
-use crate::cluster::{ApiError, Cluster, PodObject};
+use crate::cluster::{ApiError, Cluster};
 
 /// On a pod: the name of the cache ConfigMap that it mounts.
 const MOUNTS_LABEL: &str = "pushroll.dev/mounts";
@@ -90,12 +90,12 @@ pub async fn refresh_mounts(
     let listed = cluster.list_pods(namespace, (MOUNTS_LABEL, name)).await;
     let mut pods = listed.map_err(|source| RefreshError::List { config_map: config_map.to_string(), source })?;
     pods.retain(|pod| {
-        let known = pod.metadata.annotations.get(REFRESHED_ANNOTATION);
+        let known = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REFRESHED_ANNOTATION));
         !pod.is_ending() && known.is_none_or(|known| number(known) < number(resource_version))
     });
-    let notify =
-        |pod: PodObject| notify(cluster.clone(), config_map.clone(), pod.metadata.name, resource_version.to_owned());
-    let calls: Vec<_> = pods.into_iter().map(notify).collect();
+    let names = pods.into_iter().filter_map(|pod| pod.metadata.name);
+    let notify = |name| notify(cluster.clone(), config_map.clone(), name, resource_version.to_owned());
+    let calls: Vec<_> = names.map(notify).collect();
     let pods = calls.len();
     let answers = stream::iter(calls).buffer_unordered(CONCURRENCY);
     let failed: Vec<_> = answers.filter_map(std::future::ready).collect().await;

@@ -24,13 +24,11 @@ use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
 use crate::image::ImageRef;
 use crate::rollout::PolicyArgs;
-use crate::rollout::follow::{Ending, Pace, Rollout, follow};
+use crate::rollout::follow::{Ending, Rollout, follow};
 use crate::rollout::restart::Mode;
 use crate::rollout::{Action, ByHand, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
 
-/// Between two looks at a rollout.
-const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// A year. A longer wait is as good as endless, and might be more than the clock can count to.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -127,11 +125,11 @@ async fn by_name(
 /// Follows every rollout that was started to its end, and prints each end as it comes.
 async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Vec<Rollout> {
     let deadline = Instant::now() + timeout.min(WAIT_MAX);
-    let pace = Arc::new(Pace { interval: FOLLOW_INTERVAL, permits: Semaphore::new(CONCURRENCY) });
+    let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let mut following = Following::default();
     for restarted in answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted) {
-        let (cluster, pace, workload) = (cluster.clone(), Arc::clone(&pace), restarted.workload());
-        following.add(restarted.workload(), async move { follow(&cluster, &workload, &pace, deadline).await });
+        let (cluster, permits, workload) = (cluster.clone(), Arc::clone(&permits), restarted.workload());
+        following.add(restarted.workload(), async move { follow(&cluster, &workload, &permits, deadline).await });
     }
     following.ended().await
 }

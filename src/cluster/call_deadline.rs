@@ -4,8 +4,8 @@
 //! that would have to wait longer than that for the API server is given up at once, with the reason. When the deadline
 //! passes, the error says whether the task was waiting for a permit or for a pause.
 
+use std::cell::Cell;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// The deadline has passed. The text says what the task was waiting for, where that is known.
@@ -26,12 +26,8 @@ pub(super) enum WaitsFor {
 
 struct CallDeadline {
     at: Instant,
-    /// [`WaitsFor`] as a number: 0 for nothing, `usize::MAX` for a pause, else the number of permits.
-    waits_for: AtomicUsize,
+    waits_for: Cell<WaitsFor>,
 }
-
-const NOTHING: usize = 0;
-const PAUSE: usize = usize::MAX;
 
 tokio::task_local! {
     static CALL_DEADLINE: CallDeadline;
@@ -43,17 +39,11 @@ tokio::task_local! {
 /// # Errors
 /// It did not end in time.
 pub async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, OutOfTime> {
-    let call_deadline = CallDeadline { at: deadline, waits_for: AtomicUsize::new(NOTHING) };
+    let call_deadline = CallDeadline { at: deadline, waits_for: Cell::new(WaitsFor::Nothing) };
     CALL_DEADLINE
         .scope(call_deadline, async {
             let done = tokio::time::timeout_at(deadline.into(), work).await;
-            done.map_err(|_| {
-                OutOfTime(CALL_DEADLINE.with(|deadline| match deadline.waits_for.load(Ordering::Relaxed) {
-                    NOTHING => WaitsFor::Nothing,
-                    PAUSE => WaitsFor::Pause,
-                    permits => WaitsFor::Permit(permits),
-                }))
-            })
+            done.map_err(|_| OutOfTime(CALL_DEADLINE.with(|deadline| deadline.waits_for.get())))
         })
         .await
 }
@@ -77,13 +67,8 @@ pub(super) async fn waiting_for<T>(what: WaitsFor, wait: impl Future<Output = T>
 }
 
 fn note(what: WaitsFor) {
-    let number = match what {
-        WaitsFor::Nothing => NOTHING,
-        WaitsFor::Pause => PAUSE,
-        WaitsFor::Permit(permits) => permits,
-    };
     // A task without a deadline needs no note.
-    let _ = CALL_DEADLINE.try_with(|deadline| deadline.waits_for.store(number, Ordering::Relaxed));
+    let _ = CALL_DEADLINE.try_with(|deadline| deadline.waits_for.set(what));
 }
 
 impl WaitsFor {

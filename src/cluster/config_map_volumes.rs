@@ -1,5 +1,6 @@
 //! The ConfigMaps that a workload's pods mount, and the PATCH that makes it mount another.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,14 +13,8 @@ use crate::workload::WorkloadRef;
 /// A workload's volumes.
 #[derive(Debug, Deserialize)]
 pub struct WorkloadVolumes {
-    metadata: Metadata,
+    metadata: ObjectMeta,
     spec: Template<Spec<Volumes>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    resource_version: String,
 }
 
 #[derive(Debug, Deserialize)]

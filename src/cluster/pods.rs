@@ -1,7 +1,6 @@
 //! Pods: LIST of labelled ones, and a PATCH of their annotations.
 
-use std::collections::BTreeMap;
-
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,22 +12,9 @@ use super::request::{Call, Cluster};
 #[derive(Debug, Deserialize)]
 pub struct PodObject {
     /// `metadata`
-    pub metadata: PodMetadata,
+    pub metadata: ObjectMeta,
     #[serde(default)]
     status: PodStatus,
-}
-
-/// `metadata` of a pod.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodMetadata {
-    /// Its name.
-    pub name: String,
-    /// All its annotations.
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    deletion_timestamp: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

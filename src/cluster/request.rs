@@ -56,7 +56,7 @@ pub(super) struct WholeAnswer {
     pub(super) pause: Option<Duration>,
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
     /// Makes its calls through `client`. `clock` is our own, which is compared with the API server's.

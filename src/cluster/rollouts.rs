@@ -1,6 +1,7 @@
 //! GET of a workload, decoded to what tells how far its rollout is.
 
-use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::DeploymentCondition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -12,24 +13,12 @@ use crate::workload::WorkloadRef;
 #[derive(Debug, Deserialize)]
 pub struct RolloutObject {
     /// `metadata`
-    pub metadata: RolloutMetadata,
+    pub metadata: ObjectMeta,
     /// `spec`
     pub spec: RolloutSpec,
     /// Written by its controller, for `metadata.generation` or an earlier one.
     #[serde(default)]
     pub status: RolloutStatus,
-}
-
-/// `metadata`
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RolloutMetadata {
-    /// Counts the changes of `spec`.
-    #[serde(default)]
-    pub generation: i64,
-    /// Set while it is being deleted.
-    #[serde(default)]
-    pub deletion_timestamp: Option<Timestamp>,
 }
 
 /// `spec`. Fields that the kind does not have are at their default.
@@ -62,7 +51,7 @@ pub struct RolloutStatus {
     /// Pods that are available, old and new.
     pub available_replicas: i64,
     /// Deployment only.
-    pub conditions: Vec<RolloutCondition>,
+    pub conditions: Vec<DeploymentCondition>,
     /// StatefulSet: the revision of its old pods.
     pub current_revision: String,
     /// StatefulSet: the revision of its new pods.
@@ -73,20 +62,6 @@ pub struct RolloutStatus {
     pub updated_number_scheduled: i64,
     /// DaemonSet: nodes whose pod is available.
     pub number_available: i64,
-}
-
-/// One entry of `status.conditions`.
-#[derive(Debug, Deserialize)]
-pub struct RolloutCondition {
-    /// `Progressing`, `Available`, ...
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// For programs.
-    #[serde(default)]
-    pub reason: String,
-    /// For people.
-    #[serde(default)]
-    pub message: String,
 }
 
 impl Cluster {

@@ -27,7 +27,7 @@ use super::error::ApiError;
 use super::gate::WaitLimits;
 use super::metrics::{RequestLabels, Verb};
 use super::pulse::Pulse;
-use super::request::{CALL_LIMIT, Cluster, LIST_LIMIT, WholeAnswer, date};
+use super::request::{BoxError, CALL_LIMIT, Cluster, LIST_LIMIT, WholeAnswer, date};
 use super::workload_object::WorkloadObject;
 use crate::clock::parse_date;
 use crate::error_chain::causes;
@@ -60,8 +60,6 @@ struct Watched {
     metadata: ObjectMeta,
     object: Arc<WorkloadObject>,
 }
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cluster {
     /// Lists and watches a kind, in one namespace or in all. A watch request lasts `request`, in whole seconds, and

@@ -233,10 +233,10 @@ fn done_by_other(
     owners: &TemplateOwners<'_>,
     clocks: Clocks<'_>,
 ) -> Option<Leave> {
-    let other = owners.restarted_by_other()?;
+    let (manager, time) = owners.restarted_by_other()?;
     let restarted_at: Timestamp = restarted_at?.parse().ok()?;
-    clocks.show_after(restarted_at.min(other.time), push.time()).then(|| {
-        let reason = format!("{} restarted it at {restarted_at}, after the push", other.manager);
+    clocks.show_after(restarted_at.min(time), push.time()).then(|| {
+        let reason = format!("{manager} restarted it at {restarted_at}, after the push");
         Leave::new(Code::RestartedByOther, reason)
     })
 }

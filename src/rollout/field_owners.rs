@@ -15,15 +15,6 @@ use crate::cluster::workload_object::ManagedFields;
 #[derive(Debug)]
 pub(super) struct TemplateOwners<'a>(&'a [ManagedFields]);
 
-/// A restart by someone else.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OtherWriter<'a> {
-    /// The field manager that made it.
-    pub(super) manager: &'a str,
-    /// When that manager last changed anything, by the API server's clock.
-    pub(super) time: Timestamp,
-}
-
 impl<'a> TemplateOwners<'a> {
     pub(super) fn of(object: &'a WorkloadObject) -> Self {
         Self(&object.metadata.managed_fields)
@@ -58,12 +49,12 @@ impl<'a> TemplateOwners<'a> {
         self.of_annotation(RESTARTED_AT_ANNOTATION).find(|entry| entry.manager == FIELD_MANAGER)
     }
 
-    /// The owner of `restartedAt`, if it is not we.
-    pub(super) fn restarted_by_other(&self) -> Option<OtherWriter<'a>> {
+    /// The owner of `restartedAt`, if it is not we: its name, and when it last changed anything, by the API server's clock.
+    pub(super) fn restarted_by_other(&self) -> Option<(&'a str, Timestamp)> {
         if self.restarted_by_us().is_some() {
             return None;
         }
         let mut owners = self.of_annotation(RESTARTED_AT_ANNOTATION);
-        owners.find_map(|entry| Some(OtherWriter { manager: &entry.manager, time: entry.time? }))
+        owners.find_map(|entry| Some((entry.manager.as_str(), entry.time?)))
     }
 }

@@ -50,21 +50,16 @@ pub enum Progress {
     UnderWay(String),
 }
 
-/// How often and how many at a time.
-#[derive(Debug)]
-pub struct Pace {
-    /// Between two looks at one workload.
-    pub interval: Duration,
-    /// Limits the looks at once, over all workloads.
-    pub permits: Semaphore,
-}
+/// Between two looks at one workload.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Follows one rollout until it ends, at most until `deadline`. A look that has not returned by then is given up.
-pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, deadline: Instant) -> Rollout {
+/// `permits` limits the looks at once, over all workloads.
+pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, permits: &Semaphore, deadline: Instant) -> Rollout {
     let began = Instant::now();
     let ended = |ending, reason| Rollout { workload: workload.clone(), ending, reason };
     let mut last_seen = "the API server has not answered".to_owned();
-    while let Ok(looked) = tokio::time::timeout_at(deadline.into(), look(cluster, workload, pace)).await {
+    while let Ok(looked) = tokio::time::timeout_at(deadline.into(), look(cluster, workload, permits)).await {
         last_seen = match looked.map(|object| progress(workload.kind, &object)) {
             Ok(Progress::Ended(ending, reason)) => return ended(ending, reason),
             Ok(Progress::UnderWay(missing)) => missing,
@@ -75,19 +70,19 @@ pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace, dead
             // The rollout continues anyway, and the next look may succeed.
             Err(error) => error.to_string(),
         };
-        if deadline.saturating_duration_since(Instant::now()) <= pace.interval {
+        if deadline.saturating_duration_since(Instant::now()) <= INTERVAL {
             tokio::time::sleep_until(deadline.into()).await;
             break;
         }
-        tokio::time::sleep(pace.interval).await;
+        tokio::time::sleep(INTERVAL).await;
     }
     let reason = format!("it has not rolled out within {:?}: {last_seen}", rounded(deadline - began));
     ended(Ending::TimedOut, reason)
 }
 
-async fn look(cluster: &Cluster, workload: &WorkloadRef, pace: &Pace) -> Result<RolloutObject, ApiError> {
+async fn look(cluster: &Cluster, workload: &WorkloadRef, permits: &Semaphore) -> Result<RolloutObject, ApiError> {
     // The semaphore is never closed.
-    let _permit = pace.permits.acquire().await;
+    let _permit = permits.acquire().await;
     cluster.get_rollout(workload).await
 }
 
@@ -108,7 +103,7 @@ pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
     if object.spec.paused {
         return not_followed("it is paused: it rolls on resume");
     }
-    if object.status.observed_generation < object.metadata.generation {
+    if object.status.observed_generation < object.metadata.generation.unwrap_or_default() {
         return under_way("its controller has not seen the change yet");
     }
     match kind {
@@ -120,9 +115,12 @@ pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
 
 fn deployment(object: &RolloutObject) -> Progress {
     let status = &object.status;
-    let progressing = status.conditions.iter().find(|condition| condition.kind == "Progressing");
-    if let Some(exceeded) = progressing.filter(|condition| condition.reason == "ProgressDeadlineExceeded") {
-        return Progress::Ended(Ending::Failed, format!("it has exceeded its progress deadline: {}", exceeded.message));
+    let progressing = status.conditions.iter().find(|condition| condition.type_ == "Progressing");
+    if let Some(exceeded) =
+        progressing.filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+    {
+        let message = exceeded.message.as_deref().unwrap_or_default();
+        return Progress::Ended(Ending::Failed, format!("it has exceeded its progress deadline: {message}"));
     }
     let wanted = object.spec.replicas.unwrap_or(1);
     if status.updated_replicas < wanted {

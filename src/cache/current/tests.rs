@@ -24,7 +24,7 @@ fn an_older_document_does_not_replace_a_newer() {
     current.document_loaded(Tier::ConfigMap, 10, document(5, "new"));
     current.document_loaded(Tier::Mount, 20, document(4, "old"));
     assert!(has(&current, "new") && current.tiers().mount.older_than_memory);
-    let count = |tier, result| current.metrics.reloads.get_or_create(&ReloadLabels { tier, result }).get();
+    let count = |tier, result| current.metrics.reloads(tier, result).get();
     assert_eq!(count(Tier::ConfigMap, ReloadResult::Loaded), 1);
     assert_eq!(count(Tier::Mount, ReloadResult::Older), 1);
     current.scanned(Index::default(), None, Instant::now());
