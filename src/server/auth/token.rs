@@ -38,11 +38,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<&str, AuthRefusal> {
     let token = token.trim();
     // Without an early exit the compiler looks at many bytes at once: this is part of every push.
     let is_one = token.bytes().fold(true, |is_one, byte| is_one & !matches!(byte, b' ' | b'\t' | b','));
-    if scheme.eq_ignore_ascii_case("bearer") && is_one {
-        Ok(token)
-    } else {
-        Err(AuthRefusal::Malformed)
-    }
+    if scheme.eq_ignore_ascii_case("bearer") && is_one { Ok(token) } else { Err(AuthRefusal::Malformed) }
 }
 
 /// The `kid`. Keys are found by it alone; a key that the header itself brings along is not looked at.
