@@ -224,8 +224,8 @@ impl Deliveries {
 
     /// This process's own workload, if it runs the image.
     fn own(&self, loaded: Option<&LoadedIndex>, image: &ImageRef) -> Vec<WorkloadRef> {
-        let followers = loaded.map_or(&[][..], |loaded| loaded.index.followers(image));
-        followers.iter().filter(|workload| self.is_own(workload)).cloned().collect()
+        let (Some(_), Some(loaded)) = (&self.own_pod, loaded) else { return Vec::new() };
+        loaded.index.followers(image).iter().filter(|workload| self.is_own(workload)).cloned().collect()
     }
 
     fn is_own(&self, workload: &WorkloadRef) -> bool {

@@ -11,9 +11,14 @@ use serde_json::value::RawValue;
 pub struct Serialized(Bytes);
 
 impl Serialized {
-    /// Serialises `value`; `null` where that fails (a map with keys that are no strings).
+    /// Serialises `value`; `null` if that fails (a map with keys that are no strings).
     pub fn of(value: &impl Serialize) -> Self {
-        Self(serde_json::to_vec(value).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from))
+        // Enough for most answers: a text that grows is copied.
+        let mut json = Vec::with_capacity(1024);
+        match serde_json::to_writer(&mut json, value) {
+            Ok(()) => Self(json.into()),
+            Err(_) => Self(Bytes::from_static(b"null")),
+        }
     }
 
     /// The text.

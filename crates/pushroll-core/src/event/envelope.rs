@@ -9,6 +9,7 @@
 //!
 //! Source: Google's "Push subscriptions" and "Payload unwrapping" pages; CloudEvents' HTTP binding, 3.1.
 
+mod json_kind;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::excerpt::excerpt;
+use json_kind::{JsonKind, object};
 
 /// Header of an unwrapped message with metadata: its id.
 pub const MESSAGE_ID_HEADER: &str = "x-goog-pubsub-message-id";
@@ -93,7 +95,7 @@ pub enum EnvelopeError {
 /// fields for two spellings, because a serde alias refuses a body that has both.
 #[derive(Deserialize)]
 struct WrappedBody<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     message: WrappedMessage<'a>,
     #[serde(default)]
     subscription: Option<serde_json::Value>,
@@ -104,16 +106,20 @@ struct WrappedBody<'a> {
 #[derive(Deserialize)]
 struct WrappedMessage<'a> {
     #[serde(borrow, default)]
-    data: Option<Cow<'a, str>>,
+    data: Option<Text<'a>>,
     #[serde(borrow, default, rename = "messageId")]
-    message_id: Option<Cow<'a, str>>,
+    message_id: Option<Text<'a>>,
     #[serde(borrow, default, rename = "message_id")]
-    message_id_snake: Option<Cow<'a, str>>,
+    message_id_snake: Option<Text<'a>>,
     #[serde(borrow, default, rename = "publishTime")]
-    publish_time: Option<Cow<'a, str>>,
+    publish_time: Option<Text<'a>>,
     #[serde(borrow, default, rename = "publish_time")]
-    publish_time_snake: Option<Cow<'a, str>>,
+    publish_time_snake: Option<Text<'a>>,
 }
+
+/// Borrowed where it can be: in an `Option`, serde would copy a bare `Cow`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Which shape a JSON object has, judged by its keys alone.
 #[derive(Deserialize)]
@@ -135,17 +141,26 @@ pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Resu
         return unwrapped(header, body);
     }
     let cloud_event = header("ce-specversion").is_some() || header("ce-type").is_some();
-    let keys = std::str::from_utf8(body)
+    let text = std::str::from_utf8(body)
         .map_err(|error| format!("it is not UTF-8 at byte {}", error.valid_up_to()))
-        .and_then(|text| {
-            // A derived struct reads an array as well, field by field: not what anyone means.
-            if text.trim_ascii_start().starts_with('[') {
-                return Err("it is an array".to_owned());
-            }
-            serde_json::from_str::<Keys>(text).map_err(|error| excerpt(&error.to_string(), PROBLEM_CHARACTERS))
+        // A derived struct reads an array as well, field by field: not what anyone means.
+        .and_then(|text| match text.trim_ascii_start().starts_with('[') {
+            true => Err("it is an array".to_owned()),
+            false => Ok(text),
         });
+    // Nearly every request is a wrapped message, and read in one pass. Only the others are looked at again.
+    let mut problem = String::new();
+    if let Ok(text) = &text {
+        match serde_json::from_str(text) {
+            Ok(body) => return wrapped(header, body, cloud_event),
+            Err(error) => problem = excerpt(&error.to_string(), PROBLEM_CHARACTERS),
+        }
+    }
+    let keys = text.and_then(|text| {
+        serde_json::from_str::<Keys>(text).map_err(|error| excerpt(&error.to_string(), PROBLEM_CHARACTERS))
+    });
     match keys {
-        Ok(Keys { message: Some(JsonKind::Object), .. }) => wrapped(header, body, cloud_event),
+        Ok(Keys { message: Some(JsonKind::Object), .. }) => Err(EnvelopeError::Malformed { field: "message", problem }),
         Ok(Keys { message: Some(_), subscription: Some(JsonKind::String) }) if !cloud_event => {
             Err(EnvelopeError::Malformed { field: "message", problem: "expected an object".into() })
         }
@@ -157,22 +172,21 @@ pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Resu
 
 fn wrapped<'h>(
     header: impl Fn(&str) -> Option<&'h str>,
-    body: &[u8],
+    body: WrappedBody<'_>,
     cloud_event: bool,
 ) -> Result<Message, EnvelopeError> {
-    let malformed = |field| move |problem: String| EnvelopeError::Malformed { field, problem };
-    let body: WrappedBody<'_> = serde_json::from_slice(body)
-        .map_err(|error| malformed("message")(excerpt(&error.to_string(), PROBLEM_CHARACTERS)))?;
     let message = body.message;
 
-    let id = message_id("message.messageId", message.message_id.or(message.message_id_snake).as_deref())?;
-    let published = match message.publish_time.or(message.publish_time_snake).filter(|time| !time.is_empty()) {
-        Some(text) => Some(timestamp("message.publishTime", &text)?),
+    let id = message.message_id.or(message.message_id_snake);
+    let id = message_id("message.messageId", id.as_ref().map(|id| &*id.0))?;
+    let published = match message.publish_time.or(message.publish_time_snake).filter(|time| !time.0.is_empty()) {
+        Some(text) => Some(timestamp("message.publishTime", &text.0)?),
         None => None,
     };
-    let data = message.data.unwrap_or_default();
-    let data =
-        BASE64.decode(data.as_bytes()).map_err(|error| malformed("message.data")(format!("not base64: {error}")))?;
+    let data = message.data.map(|data| data.0).unwrap_or_default();
+    let data = BASE64
+        .decode(data.as_bytes())
+        .map_err(|error| EnvelopeError::Malformed { field: "message.data", problem: format!("not base64: {error}") })?;
 
     let mut decoded = Message {
         shape: Shape::Wrapped,
@@ -238,52 +252,4 @@ fn timestamp(field: &'static str, text: &str) -> Result<Timestamp, EnvelopeError
         field,
         problem: format!("expected an RFC 3339 time such as 2026-11-20T09:16:40.380Z, not {:?}", excerpt(text, 40)),
     })
-}
-
-/// The kind of a JSON value, its content skipped unread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JsonKind {
-    Object,
-    String,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for JsonKind {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = JsonKind;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("any JSON value")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<JsonKind, A::Error> {
-                while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
-                Ok(JsonKind::Object)
-            }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut sequence: A) -> Result<JsonKind, A::Error> {
-                while sequence.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                Ok(JsonKind::Other)
-            }
-            fn visit_str<E>(self, _: &str) -> Result<JsonKind, E> {
-                Ok(JsonKind::String)
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<JsonKind, E> {
-                Ok(JsonKind::Other)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<JsonKind, E> {
-                Ok(JsonKind::Other)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<JsonKind, E> {
-                Ok(JsonKind::Other)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<JsonKind, E> {
-                Ok(JsonKind::Other)
-            }
-            fn visit_unit<E>(self) -> Result<JsonKind, E> {
-                Ok(JsonKind::Other)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
