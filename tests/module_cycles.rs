@@ -47,6 +47,10 @@ fn a_cycle_is_found_through_a_re_export_and_within_a_macro() {
     write("a.rs", "pub struct A; fn g() { println!(\"{}\", crate::b::h()); }");
     write("b.rs", "use crate::A; pub fn h() -> A { A }");
     assert_eq!(cycles_of(directory.path()).len(), 1);
+    write("b.rs", "mod c; use c::c; pub fn h() { c() }");
+    std::fs::create_dir(directory.path().join("b")).unwrap();
+    write("b/c.rs", "pub fn c() { super::h() }");
+    assert_eq!(cycles_of(directory.path()).len(), 1);
     write("b.rs", "#[cfg(test)] mod tests { use crate::A; } pub fn h() {}");
     assert_eq!(cycles_of(directory.path()), Vec::<String>::new());
 }
@@ -232,9 +236,15 @@ fn definition<'a>(from: &ModulePath, path: &[String], modules: &'a Modules, dept
         "super" => walk(from.split_last()?.1.to_vec(), rest, modules, depth),
         _ if module.imports.contains_key(first) => {
             let imported = &module.imports[first];
-            // `use clap::clap` and the like: the name of a crate.
-            let is_itself = imported.first() == Some(first) && !module.children.contains(first);
-            if is_itself { None } else { definition(from, &[imported, rest].concat(), modules, depth + 1) }
+            match imported.first() == Some(first) {
+                // `use build::build`: the path begins with the module, whatever else has its name.
+                true if module.children.contains(first) => {
+                    walk(from.clone(), &[imported, rest].concat(), modules, depth)
+                }
+                // `use clap::clap` and the like: the name of a crate.
+                true => None,
+                false => definition(from, &[imported, rest].concat(), modules, depth + 1),
+            }
         }
         _ if module.children.contains(first) => walk(from.clone(), path, modules, depth),
         _ => None,
