@@ -40,7 +40,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use build::build;
 use lifecycle::Lifecycle;
 use listener::{ADMIN_CONNECTIONS, Acceptor, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
@@ -68,7 +67,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (drain, deferred_poll) = (config.drain.clone(), config.deferred.deferred_poll);
     let max_connections = config.public.max_connections;
-    let (app, restarter, metrics) = build(config, client, clock);
+    let (app, restarter, metrics) = build::service(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 

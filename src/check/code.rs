@@ -1,5 +1,7 @@
 //! What a finding is about.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// What a finding is about: a closed set, for programs.
@@ -70,41 +72,9 @@ pub enum Code {
     Differs,
 }
 
-impl Code {
-    /// As it is shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Missing => "missing",
-            Self::NoKey => "no_key",
-            Self::Invalid => "invalid",
-            Self::TooNew => "too_new",
-            Self::LeftOut => "left_out",
-            Self::Immutable => "immutable",
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::UnknownAge => "unknown_age",
-            Self::FromTheFuture => "from_the_future",
-            Self::Narrower => "narrower",
-            Self::Fits => "fits",
-            Self::HalfFull => "half_full",
-            Self::NearlyFull => "nearly_full",
-            Self::TooLarge => "too_large",
-            Self::LastAppliedLimit => "last_applied_limit",
-            Self::Mounted => "mounted",
-            Self::NotMounted => "not_mounted",
-            Self::MountEmpty => "mount_empty",
-            Self::MountInvalid => "mount_invalid",
-            Self::SubpathMount => "subpath_mount",
-            Self::MountBehind => "mount_behind",
-            Self::MountStale => "mount_stale",
-            Self::MountStuck => "mount_stuck",
-            Self::Writable => "writable",
-            Self::NotWritable => "not_writable",
-            Self::NotScannable => "not_scannable",
-            Self::AccessUnknown => "access_unknown",
-            Self::Same => "same",
-            Self::Differs => "differs",
-        }
+/// As in JSON.
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

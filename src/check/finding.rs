@@ -1,5 +1,7 @@
 //! A finding: what was found, how bad it is, and what to do.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::code::Code;
@@ -30,8 +32,6 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
-// === impl Finding ===
-
 impl Finding {
     pub(super) fn new(severity: Severity, code: Code, reason: String) -> Self {
         Self { code, severity, reason, remedy: None }
@@ -55,15 +55,9 @@ impl Finding {
     }
 }
 
-// === impl Severity ===
-
-impl Severity {
-    /// As it is shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
+/// As in JSON.
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn run(global: &GlobalArgs, args: CheckArgs) -> anyhow::Result<
         }
         OutputFormat::Name => {
             let problems = findings.iter().filter(|finding| finding.severity > Severity::Ok);
-            print(&problems.map(|finding| format!("{}\n", finding.code.as_str())).collect::<String>())?;
+            print(&problems.map(|finding| format!("{}\n", finding.code)).collect::<String>())?;
         }
         OutputFormat::Table => print(&table(["SEVERITY", "CODE", "FINDING"], findings.iter().flat_map(rows)))?,
     }
@@ -66,8 +66,8 @@ pub(super) async fn run(global: &GlobalArgs, args: CheckArgs) -> anyhow::Result<
 }
 
 fn rows(finding: &Finding) -> impl Iterator<Item = [String; 3]> {
-    let severity = style_severity(finding.severity, finding.severity.as_str());
-    let first = [severity, finding.code.as_str().to_owned(), finding.reason.clone()];
+    let severity = style_severity(finding.severity);
+    let first = [severity, finding.code.to_string(), finding.reason.clone()];
     let remedy = finding.remedy.as_ref().map(|remedy| [String::new(), String::new(), format!("-> {remedy}")]);
     std::iter::once(first).chain(remedy)
 }

@@ -87,15 +87,15 @@ pub(super) fn style(action: Action, text: &str) -> String {
     )
 }
 
-/// As [`style`].
-pub(super) fn style_severity(severity: Severity, text: &str) -> String {
+/// A severity in its colour.
+pub(super) fn style_severity(severity: Severity) -> String {
     coloured(
         match severity {
             Severity::Ok => Green,
             Severity::Warning => Yellow,
             Severity::Error => Red,
         },
-        text,
+        &severity.to_string(),
     )
 }
 

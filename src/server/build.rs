@@ -16,7 +16,7 @@ use crate::delivery::{Deliveries, DeliveryMetrics, OwnPod};
 use crate::rollout::{Restarter, RolloutMetrics};
 
 /// Nothing runs yet.
-pub(super) fn build(config: ServeConfig, client: kube::Client, clock: Clock) -> (Arc<App>, Restarter, ServerMetrics) {
+pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -> (Arc<App>, Restarter, ServerMetrics) {
     let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, policy, .. } = config;
     let concurrency = cluster.concurrency;
     let clock_margin = policy.clock_margin;

@@ -1,5 +1,5 @@
-//! Whether the service is on its way out. From then on each answer closes its connection: a client that keeps
-//! connections open goes elsewhere with its next request, before the listener is gone.
+//! Once the service is asked to end, each answer closes its connection: a client that keeps connections open goes
+//! elsewhere with its next request, before the listener is gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
