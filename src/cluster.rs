@@ -49,7 +49,7 @@ pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::{CONFIG_MAP_BYTES_MAX, ConfigMapObject};
 pub use error::ApiError;
 pub use gate::DEFAULT_CONCURRENCY;
-pub use leases::{LeaseHolder, LeaseState};
+pub use leases::LeaseHolder;
 pub use metrics::{ClusterMetrics, Verb};
 pub use pods::PodObject;
 pub use pulse::Pulse;

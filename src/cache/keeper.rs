@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::configmap::{HEAD_REFRESH, Written};
 use super::configmap_tier::ConfigMapTier;
 use super::watch::Watch;
-use crate::cluster::{ApiError, Cluster, LeaseHolder, LeaseState};
+use crate::cluster::{ApiError, Cluster, LeaseHolder};
 use crate::index::Scope;
 use crate::index::document::Head;
 
@@ -82,9 +82,9 @@ impl Keeper {
             Err(_) => return Some(RETRY),
         }
         match self.lease.take(&self.cluster).await {
-            Ok(LeaseState::Ours) => {}
+            Ok(None) => {}
             // The Lease may have been written by hand, and claim to be held for years.
-            Ok(LeaseState::Theirs(left)) => return Some(left.min(RETRY)),
+            Ok(Some(left)) => return Some(left.min(RETRY)),
             // Without a Lease replicas may do the same work twice, which does no harm.
             Err(error) => self.log_lease_error(&error),
         }

@@ -22,26 +22,17 @@ pub struct LeaseHolder {
     seen: Option<(LeaseSpec, Instant)>,
 }
 
-/// Which process holds the Lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseState {
-    /// This one, for the duration of the Lease.
-    Ours,
-    /// Another one, for this long at most.
-    Theirs(Duration),
-}
-
 impl LeaseHolder {
     /// For the Lease `namespace/name`. `identity` is that of this process alone.
     pub fn new(namespace: &str, name: &str, identity: String, duration: Duration) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), identity, duration, seen: None }
     }
 
-    /// Takes or renews the Lease, unless another process holds it.
+    /// Takes or renews the Lease, unless another process holds it: then this returns for how long at most.
     ///
     /// # Errors
     /// The API server's refusal.
-    pub async fn take(&mut self, cluster: &Cluster) -> Result<LeaseState, ApiError> {
+    pub async fn take(&mut self, cluster: &Cluster) -> Result<Option<Duration>, ApiError> {
         let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
         let object = format!("{collection}/{}", self.name);
         let spec = json!({
@@ -59,7 +50,7 @@ impl LeaseHolder {
             Err(error) => return Err(error),
             Ok(lease) => {
                 if let Some(left) = self.held_by_other(lease.spec.unwrap_or_default()) {
-                    return Ok(LeaseState::Theirs(left));
+                    return Ok(Some(left));
                 }
                 let metadata = json!({"resourceVersion": lease.metadata.resource_version});
                 (Verb::Patch, object, "application/merge-patch+json", json!({"metadata": metadata, "spec": spec}))
@@ -67,9 +58,9 @@ impl LeaseHolder {
         };
         let body = Some((media_type, body.to_string().into_bytes()));
         match cluster.call(Call { verb, resource: Resource::Leases, uri, body }).await {
-            Ok(_) => Ok(LeaseState::Ours),
+            Ok(_) => Ok(None),
             // Another process took it at the same time.
-            Err(ApiError::Conflict(_)) => Ok(LeaseState::Theirs(self.duration)),
+            Err(ApiError::Conflict(_)) => Ok(Some(self.duration)),
             Err(error) => Err(error),
         }
     }
