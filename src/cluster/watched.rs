@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::workload_object::WorkloadObject;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
-type Objects = HashMap<WorkloadRef, Arc<WorkloadObject>, foldhash::fast::RandomState>;
+type Objects = HashMap<WorkloadRef, Arc<WorkloadObject>>;
 
 /// Objects by name; empty where nothing is watched. Any of them may be outdated: a PATCH with its resourceVersion as
 /// precondition finds that out.

@@ -18,9 +18,9 @@ use crate::workload::WorkloadRef;
 #[derive(Debug, Default)]
 pub struct Index {
     /// Normalised `REPOSITORY:TAG` to who runs it, sorted, each once.
-    by_tag: HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
+    by_tag: HashMap<Box<str>, Vec<WorkloadRef>>,
     /// Normalised repository to who runs it pinned by a digest: no push moves these.
-    pinned: HashMap<Box<str>, Box<[PinnedWorkload]>, foldhash::fast::RandomState>,
+    pinned: HashMap<Box<str>, Box<[PinnedWorkload]>>,
     images: usize,
     workloads: usize,
 }
@@ -37,7 +37,7 @@ pub struct PinnedWorkload {
 /// Collects entries for an [`Index`].
 #[derive(Debug, Default)]
 pub struct IndexBuilder {
-    by_tag: HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
+    by_tag: HashMap<Box<str>, Vec<WorkloadRef>>,
     pinned: BTreeMap<Box<str>, BTreeSet<PinnedWorkload>>,
     images: usize,
     /// The normal form of the reference that was begun: most need no memory of their own.
@@ -97,7 +97,7 @@ impl Index {
 impl IndexBuilder {
     /// One that has room for `images` references.
     pub fn with_capacity(images: usize) -> Self {
-        let by_tag = HashMap::with_capacity_and_hasher(images, foldhash::fast::RandomState::default());
+        let by_tag = HashMap::with_capacity(images);
         Self { by_tag, ..Self::default() }
     }
 
@@ -158,10 +158,9 @@ impl IndexBuilder {
             workloads.sort_unstable();
             workloads.dedup();
         }
-        let pinned: HashMap<_, Box<[PinnedWorkload]>, _> =
+        let pinned: HashMap<_, Box<[PinnedWorkload]>> =
             self.pinned.into_iter().map(|(repository, pinned)| (repository, pinned.into_iter().collect())).collect();
-        let hasher = foldhash::fast::RandomState::default();
-        let mut distinct: HashSet<&WorkloadRef, _> = HashSet::with_capacity_and_hasher(by_tag.len(), hasher);
+        let mut distinct: HashSet<&WorkloadRef> = HashSet::with_capacity(by_tag.len());
         distinct.extend(by_tag.values().flatten());
         distinct.extend(pinned.values().flatten().map(|pinned: &PinnedWorkload| &pinned.workload));
         let workloads = distinct.len();
@@ -170,7 +169,7 @@ impl IndexBuilder {
 }
 
 fn follow(
-    by_tag: &mut HashMap<Box<str>, Vec<WorkloadRef>, foldhash::fast::RandomState>,
+    by_tag: &mut HashMap<Box<str>, Vec<WorkloadRef>>,
     key: &str,
     workloads: impl IntoIterator<Item = WorkloadRef>,
 ) {
