@@ -104,8 +104,10 @@ impl Cluster {
         references: &[&ConfigMapReference],
         config_map: &str,
     ) -> Result<(), ApiError> {
+        let version = read.metadata.resource_version.as_ref();
+        let version = version.ok_or_else(|| ApiError::Unreadable(format!("{workload} has no resourceVersion")))?;
         let patch = json!({
-            "metadata": {"resourceVersion": read.metadata.resource_version},
+            "metadata": {"resourceVersion": version},
             "spec": {"template": {"spec": {"volumes": read.pointed(references, config_map)}}},
         });
         let uri = format!("{}?fieldManager={field_manager}", path(workload));

@@ -52,7 +52,10 @@ impl LeaseHolder {
                 if let Some(left) = self.held_by_other(lease.spec.unwrap_or_default()) {
                     return Ok(Some(left));
                 }
-                let metadata = json!({"resourceVersion": lease.metadata.resource_version});
+                let Some(version) = lease.metadata.resource_version else {
+                    return Err(ApiError::Unreadable(format!("the Lease {} has no resourceVersion", self.name)));
+                };
+                let metadata = json!({"resourceVersion": version});
                 (Verb::Patch, object, "application/merge-patch+json", json!({"metadata": metadata, "spec": spec}))
             }
         };
