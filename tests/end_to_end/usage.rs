@@ -130,7 +130,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 33] = [
+const FLAGS: [&str; 34] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -160,6 +160,7 @@ const FLAGS: [&str; 33] = [
     "selector",
     "opt-in",
     "concurrency",
+    "deferred-poll",
     "drain-delay",
     "drain-timeout",
     "kubeconfig",
@@ -196,6 +197,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("max-requests", "512"),
         ("body-timeout", "5s"),
         ("concurrency", "16"),
+        ("deferred-poll", "10s"),
         ("drain-delay", "5s"),
         ("drain-timeout", "25s"),
     ] {
