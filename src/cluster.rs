@@ -31,6 +31,7 @@ mod error;
 mod gate;
 mod leases;
 mod metrics;
+mod object_metadata;
 mod pages;
 mod pods;
 mod pulse;

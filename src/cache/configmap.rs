@@ -248,8 +248,8 @@ impl CacheConfigMap {
     }
 
     fn compare_json(&self, json: &[u8], head: &Head, images: &Images) -> Result<Written, WriteError> {
-        let stored_head = match Document::decode(json) {
-            Ok(document) => document.head,
+        let (stored_head, is_incomplete) = match Document::decode(json) {
+            Ok(document) => (document.head, document.is_incomplete),
             Err(error @ DocumentError::TooNew { .. }) => {
                 return Err(WriteError::TooNew { config_map: self.to_string(), reason: error.to_string() });
             }
@@ -258,6 +258,10 @@ impl CacheConfigMap {
         let (old, new) = (stored_head.scope.as_ref(), head.scope.as_ref());
         if old.zip(new).is_some_and(|(old, new)| old.covers(new) && !new.covers(old)) {
             return Err(WriteError::Narrower(self.to_string()));
+        }
+        // It proves nothing: what was seen now is worth more.
+        if is_incomplete {
+            return Ok(Written::Changed);
         }
         if old == new && is_newer(&stored_head, head) {
             return Ok(Written::NewerKept);

@@ -90,10 +90,10 @@ pub async fn refresh_mounts(
     let listed = cluster.list_pods(namespace, (MOUNTS_LABEL, name)).await;
     let mut pods = listed.map_err(|source| RefreshError::List { config_map: config_map.to_string(), source })?;
     pods.retain(|pod| {
-        let known = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REFRESHED_ANNOTATION));
+        let known = pod.metadata.annotations.get(REFRESHED_ANNOTATION);
         !pod.is_ending() && known.is_none_or(|known| number(known) < number(resource_version))
     });
-    let names = pods.into_iter().filter_map(|pod| pod.metadata.name);
+    let names = pods.into_iter().map(|pod| pod.metadata.name);
     let notify = |name| notify(cluster.clone(), config_map.clone(), name, resource_version.to_owned());
     let calls: Vec<_> = names.map(notify).collect();
     let pods = calls.len();

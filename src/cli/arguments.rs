@@ -1,6 +1,5 @@
 //! The arguments that all commands share.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -25,9 +24,6 @@ pub(crate) struct GlobalArgs {
     /// A kubeconfig [default: $KUBECONFIG, ~/.kube/config, else the pod's service account]
     #[arg(long, global = true, value_name = "FILE", env = "PUSHROLL_KUBECONFIG")]
     pub(super) kubeconfig: Option<PathBuf>,
-    /// `KUBECONFIG`, which kubectl reads: a list.
-    #[arg(long, global = true, hide = true, env = "KUBECONFIG")]
-    kubeconfig_list: Option<OsString>,
     /// A context of the kubeconfig
     #[arg(long, global = true, value_name = "NAME", env = "PUSHROLL_CONTEXT")]
     pub(super) context: Option<String>,
@@ -83,8 +79,9 @@ impl GlobalArgs {
     /// As [`Self::connect`], with a kubeconfig to use where none is named.
     pub(super) async fn connect_with(&self, otherwise: Option<&PathBuf>) -> anyhow::Result<kube::Client> {
         let kubeconfig = self.kubeconfig.as_ref().or(otherwise).cloned();
-        let list = self.kubeconfig_list.iter().flat_map(std::env::split_paths);
-        let kubeconfig_list = list.filter(|path| !path.as_os_str().is_empty()).collect();
+        // A list, as kubectl reads it.
+        let list = std::env::var_os("KUBECONFIG").unwrap_or_default();
+        let kubeconfig_list = std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect();
         let options = ConnectOptions { kubeconfig, kubeconfig_list, context: self.context.clone() };
         Ok(connect(&options).await?)
     }

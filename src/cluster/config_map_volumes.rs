@@ -1,11 +1,11 @@
 //! The ConfigMaps that a workload's pods mount, and the PATCH that makes it mount another.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::metrics::Verb;
+use super::object_metadata::ObjectMetadata;
 use super::request::{Call, Cluster};
 use super::workloads::{Spec, Template, path};
 use crate::workload::WorkloadRef;
@@ -13,7 +13,7 @@ use crate::workload::WorkloadRef;
 /// A workload's volumes.
 #[derive(Debug, Deserialize)]
 pub struct WorkloadVolumes {
-    metadata: ObjectMeta,
+    metadata: ObjectMetadata,
     spec: Template<Spec<Volumes>>,
 }
 

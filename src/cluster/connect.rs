@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use http::Uri;
+use http::uri::Scheme;
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tower::BoxError;
@@ -60,31 +63,42 @@ pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ConnectEr
 }
 
 fn reason(error: &kube::Error, plugin: &CredentialPlugin) -> String {
-    if let kube::Error::ProxyProtocolDisabled { proxy_url, .. } = error {
+    match error {
         // A proxy's URL may have a password in it.
-        let scheme = proxy_url.scheme_str().unwrap_or_default();
-        return format!("a proxy by {scheme} is not supported; http:// is (proxy-url, HTTPS_PROXY, HTTP_PROXY)");
+        kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
+            "the proxy is none that is supported: its URL must begin with http:// (proxy-url, HTTPS_PROXY)".to_owned()
+        }
+        error => plugin.error(error).map_or_else(|| first_line(error), |error| error.to_string()),
     }
-    plugin.error(error).map_or_else(|| first_line(error), |error| error.to_string())
 }
 
 async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     let selection = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let named = options.kubeconfig.iter().cloned();
-    // As kubectl: of the files in KUBECONFIG, the ones that are missing are skipped.
-    let listed = options.kubeconfig_list.iter().filter(|path| options.kubeconfig.is_none() && path.exists()).cloned();
     let mut merged: Option<Kubeconfig> = None;
-    for path in named.chain(listed) {
+    for path in options.files() {
         let failed = |reason: String| ConnectError::Kubeconfig { path: path.display().to_string(), reason };
-        let next = read(&path).map_err(failed)?;
+        let next = read(path).map_err(failed)?;
         merged = Some(match merged {
             None => next,
             Some(before) => before.merge(next).map_err(|error| failed(first_line(&error)))?,
         });
     }
-    if let Some(kubeconfig) = merged {
-        let failed = |error| ConnectError::Kubeconfig { path: options.paths(), reason: first_line(&error) };
-        return Config::from_custom_kubeconfig(kubeconfig, &selection).await.map_err(failed);
+    // As kubectl: a list without any context leads to the service account.
+    let is_of_use = |kubeconfig: &Kubeconfig| {
+        options.kubeconfig.is_some() || !kubeconfig.contexts.is_empty() || kubeconfig.current_context.is_some()
+    };
+    if let Some(kubeconfig) = merged.filter(is_of_use) {
+        let proxy = proxy_url(&kubeconfig, options.context.as_ref());
+        let paths: Vec<_> = options.files().map(|path| path.display().to_string()).collect();
+        let failed = |reason| ConnectError::Kubeconfig { path: paths.join(", "), reason };
+        let loaded = Config::from_custom_kubeconfig(kubeconfig, &selection).await;
+        let mut config = loaded.map_err(|error| failed(first_line(&error)))?;
+        config.proxy_url = match proxy.or_else(|| proxy_of_environment(&config.cluster_url)) {
+            // No word of the URL: it may have a password in it.
+            Some(url) => Some(url.parse().map_err(|_| failed("the URL of the proxy cannot be read".to_owned()))?),
+            None => None,
+        };
+        return Ok(config);
     }
     if options.context.is_some() {
         return Config::from_kubeconfig(&selection).await.map_err(|error| ConnectError::NotFound(first_line(&error)));
@@ -92,10 +106,38 @@ async fn load(options: &ConnectOptions) -> Result<Config, ConnectError> {
     Config::infer().await.map_err(|error| ConnectError::NotFound(first_line(&error)))
 }
 
+/// The `proxy-url` of the cluster that the context names.
+fn proxy_url(kubeconfig: &Kubeconfig, context: Option<&String>) -> Option<String> {
+    let context = context.or(kubeconfig.current_context.as_ref())?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == *context)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|url| !url.is_empty())
+}
+
+/// The proxy that the environment names for this API server, as kubectl has it. kube asks `NO_PROXY` for the proxy's own
+/// address.
+fn proxy_of_environment(api_server: &Uri) -> Option<String> {
+    let names = if api_server.scheme() == Some(&Scheme::HTTPS) {
+        ["HTTPS_PROXY", "https_proxy"]
+    } else {
+        ["HTTP_PROXY", "http_proxy"]
+    };
+    let value =
+        |names: [&str; 2]| names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|it| !it.is_empty());
+    let url = value(names)?;
+    let exceptions = value(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    // Only the exceptions are asked for; which proxy does not matter to them. They know `*` for names alone.
+    let is_meant = !exceptions.split(',').any(|exception| exception.trim() == "*")
+        && Matcher::builder().all("http://proxy").no(exceptions).build().intercept(api_server).is_some();
+    is_meant.then(|| if url.contains("://") { url } else { format!("http://{url}") })
+}
+
 impl ConnectOptions {
-    fn paths(&self) -> String {
-        let paths = self.kubeconfig.iter().chain(self.kubeconfig_list.iter().filter(|_| self.kubeconfig.is_none()));
-        paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    /// As kubectl: of a list, the files that do not exist are skipped. One that cannot be looked at is not.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let exists = |path: &&PathBuf| !matches!(path.try_exists(), Ok(false));
+        let listed = self.kubeconfig_list.iter().filter(|_| self.kubeconfig.is_none()).filter(exists);
+        self.kubeconfig.iter().chain(listed)
     }
 }
 

@@ -29,8 +29,9 @@ impl CredentialPlugin {
     /// That of this user; the name is of use only in errors, and only a user with a plugin has its errors.
     pub(super) fn of(user: &AuthInfo) -> Self {
         let exec = user.exec.as_ref();
+        let of_provider = || user.auth_provider.as_ref()?.config.get("cmd-path").cloned();
         Self {
-            command: exec.and_then(|exec| exec.command.clone()).unwrap_or_default(),
+            command: exec.and_then(|exec| exec.command.clone()).or_else(of_provider).unwrap_or_default(),
             install_hint: exec.and_then(|exec| exec.install_hint.clone()),
         }
     }
@@ -58,7 +59,7 @@ impl CredentialPlugin {
             AuthError::AuthExecParse(_) => format!("{plugin} did not print an ExecCredential"),
             AuthError::ExecPluginFailed => format!("{plugin} printed an ExecCredential without a status"),
             AuthError::ReadTokenFile(error, path) => {
-                format!("the token file {} of the kubeconfig cannot be read: {error}", path.display())
+                format!("the token file {} cannot be read: {error}", path.display())
             }
             AuthError::MissingCommand
             | AuthError::ExecMissingClusterInfo

@@ -1,18 +1,18 @@
 //! Pods: LIST of labelled ones, and a PATCH of their annotations.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::ApiError;
 use super::metrics::{Resource, Verb};
+use super::object_metadata::ObjectMetadata;
 use super::request::{Call, Cluster};
 
 /// A pod, without the fields that pushroll does not read.
 #[derive(Debug, Deserialize)]
 pub struct PodObject {
     /// `metadata`
-    pub metadata: ObjectMeta,
+    pub metadata: ObjectMetadata,
     #[serde(default)]
     status: PodStatus,
 }
@@ -26,7 +26,7 @@ struct PodStatus {
 impl PodObject {
     /// Whether it has finished or is being deleted.
     pub fn is_ending(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
+        self.metadata.is_deleted() || ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
     }
 }
 

@@ -1,10 +1,10 @@
 //! GET of a workload, decoded to what tells how far its rollout is.
 
 use k8s_openapi::api::apps::v1::DeploymentCondition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
 use super::error::ApiError;
+use super::object_metadata::ObjectMetadata;
 use super::request::Cluster;
 use super::workload_object::UpdateStrategy;
 use crate::workload::WorkloadRef;
@@ -13,7 +13,7 @@ use crate::workload::WorkloadRef;
 #[derive(Debug, Deserialize)]
 pub struct RolloutObject {
     /// `metadata`
-    pub metadata: ObjectMeta,
+    pub metadata: ObjectMetadata,
     /// `spec`
     pub spec: RolloutSpec,
     /// Written by its controller, for `metadata.generation` or an earlier one.

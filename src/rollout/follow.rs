@@ -93,7 +93,7 @@ fn rounded(duration: Duration) -> Duration {
 
 /// How far the rollout is, from the object as it is now. Pure.
 pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
-    if object.metadata.deletion_timestamp.is_some() {
+    if object.metadata.is_deleted() {
         return Progress::Ended(Ending::Failed, "it is being deleted".to_owned());
     }
     let is_on_delete = object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete");
@@ -103,7 +103,7 @@ pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
     if object.spec.paused {
         return not_followed("it is paused: it rolls on resume");
     }
-    if object.status.observed_generation < object.metadata.generation.unwrap_or_default() {
+    if object.status.observed_generation < object.metadata.generation {
         return under_way("its controller has not seen the change yet");
     }
     match kind {

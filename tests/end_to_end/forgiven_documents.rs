@@ -11,6 +11,7 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(what_other_programs_write_is_read_as_far_as_it_goes);
+    suite.on_embedded(an_incomplete_document_is_written_anew);
 }
 
 /// A document, the workloads that run `a/b:1` by it, and what the one warning says; empty: there is none.
@@ -82,6 +83,21 @@ async fn what_other_programs_write_is_read_as_far_as_it_goes(ground: Ground) {
         let findings = ran.json()["findings"].as_array().unwrap().clone();
         let left_out: Vec<Value> = findings.iter().filter(|found| found["code"] == "left_out").cloned().collect();
         says(text, &left_out, warning);
+        ground.delete(&stored).await;
+    }
+}
+
+/// Whatever its head says, a scan is worth more.
+async fn an_incomplete_document_is_written_anew(ground: Ground) {
+    for (images, head) in [("null", "\"scope\": {}"), ("{}", "\"scope\": {}, \"version\": \"v1\"")] {
+        // A minute ahead: a scan that began later.
+        let as_of = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60);
+        let text = format!(r#"{{"as_of": "{as_of}", {head}, "images": {images}}}"#);
+        let stored = config_map(ground.namespace(), "deployment-image-cache", "cache.json", &text);
+        ground.create(&stored).await;
+        let ran = ground.run_as(&ground.fresh_user(), &["rebuild", "-o", "json"]).await;
+        assert_eq!(ran.json()["result"], "changed", "{ran:?}");
+        assert_eq!(ground.cache_document().await.unwrap()["version"], 1);
         ground.delete(&stored).await;
     }
 }

@@ -120,14 +120,19 @@ async fn missing_files_of_a_list_are_skipped(ground: Ground) {
         let ran = rebuild(Path::new(&list), &[]).await;
         assert_eq!(ran.code, 0, "{list}: {}", ran.stderr);
     }
-    let ran = rebuild(Path::new("/not/there:/nor/there"), &[("HOME", "/nowhere")]).await;
-    assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("there is no Kubernetes to talk to"), "{}", ran.stderr);
+    // As kubectl, which goes on to the pod's service account: there is none here.
+    for list in ["/not/there:/nor/there", "/dev/null"] {
+        let ran = rebuild(Path::new(list), &[("HOME", "/nowhere")]).await;
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("there is no Kubernetes to talk to"), "{}", ran.stderr);
+    }
 }
 
 async fn a_proxy_is_used_but_where_no_proxy_says_otherwise(ground: Ground) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let proxy = format!("http://someone:{SECRET}@{}", listener.local_addr().unwrap());
+    // Another address than the API server's, which is 127.0.0.1.
+    let listener = TcpListener::bind(("127.0.0.2", 0)).unwrap();
+    let bare = format!("someone:{SECRET}@{}", listener.local_addr().unwrap());
+    let proxy = format!("http://{bare}");
     let tunnels = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&tunnels);
     std::thread::spawn(move || serve_tunnels(&listener, &counted));
@@ -135,23 +140,39 @@ async fn a_proxy_is_used_but_where_no_proxy_says_otherwise(ground: Ground) {
     let of_kubeconfig = changed(&ground, "proxy.kubeconfig", |kubeconfig| {
         kubeconfig["clusters"][0]["cluster"]["proxy-url"] = json!(proxy);
     });
-    let through = [(&plain, vec![("HTTPS_PROXY", proxy.as_str())]), (&of_kubeconfig, vec![])];
-    for (kubeconfig, environment) in through {
+    let nobody = format!("http://someone:{SECRET}@127.0.0.2:9");
+    for (kubeconfig, environment, is_used) in [
+        (&plain, both(&proxy), true),
+        (&plain, both(&bare), true),
+        (&plain, with(&proxy, "127.0.0.2,localhost"), true),
+        (&plain, with(&proxy, "127.0.0.1"), false),
+        (&plain, with(&nobody, "*"), false),
+        (&plain, with(&nobody, "localhost,127.0.0.0/8"), false),
+        (&of_kubeconfig, vec![], true),
+        (&of_kubeconfig, vec![("NO_PROXY", "*")], true),
+        (&of_kubeconfig, both(&nobody), true),
+    ] {
         let before = tunnels.load(Ordering::SeqCst);
         let ran = rebuild(kubeconfig, &environment).await;
         assert_eq!(ran.code, 0, "{environment:?}: {}", ran.stderr);
-        assert!(tunnels.load(Ordering::SeqCst) > before, "{environment:?}");
+        assert_eq!(tunnels.load(Ordering::SeqCst) > before, is_used, "{environment:?}");
     }
-    let nobody = format!("http://someone:{SECRET}@127.0.0.1:9");
-    for no_proxy in ["*", "localhost,127.0.0.1"] {
-        let ran = rebuild(&plain, &[("HTTPS_PROXY", &nobody), ("NO_PROXY", no_proxy)]).await;
-        assert_eq!(ran.code, 0, "{no_proxy}: {}", ran.stderr);
-    }
-    for proxy in [nobody.clone(), nobody.replace("http:", "socks5:"), nobody.replace("http:", "https:")] {
-        let ran = rebuild(&plain, &[("HTTPS_PROXY", &proxy)]).await;
-        assert_eq!(ran.code, 1);
+    for scheme in ["http:", "socks5:", "socks5h:", "https:", "nothing:"] {
+        let ran = rebuild(&plain, &both(&nobody.replace("http:", scheme))).await;
+        assert_eq!(ran.code, 1, "{scheme}");
         assert!(!ran.stderr.contains(SECRET), "{}", ran.stderr);
     }
+    let ran = rebuild(&plain, &both(&format!("http://someone:{SECRET} @"))).await;
+    assert!(ran.code == 1 && !ran.stderr.contains(SECRET), "{}", ran.stderr);
+}
+
+/// The embedded API has no TLS.
+fn both(url: &str) -> Vec<(&str, &str)> {
+    vec![("HTTPS_PROXY", url), ("HTTP_PROXY", url)]
+}
+
+fn with<'a>(url: &'a str, exceptions: &'a str) -> Vec<(&'a str, &'a str)> {
+    [both(url), vec![("NO_PROXY", exceptions)]].concat()
 }
 
 /// A proxy that knows CONNECT alone.

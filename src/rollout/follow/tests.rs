@@ -5,7 +5,7 @@ use super::*;
 const GENERATION: i64 = 3;
 
 fn judged(kind: WorkloadKind, spec: Value, status: Value) -> Progress {
-    let mut object = json!({"metadata": {"generation": GENERATION}, "spec": spec, "status": status});
+    let mut object = json!({"metadata": {"name": "web", "generation": GENERATION}, "spec": spec, "status": status});
     if object["status"]["observedGeneration"].is_null() {
         object["status"]["observedGeneration"] = json!(GENERATION);
     }
@@ -28,7 +28,7 @@ fn nothing_counts_before_the_controller_has_seen_the_change() {
             "readyReplicas": 1, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1, "numberAvailable": 1});
         is_waiting(&judged(kind, json!({"replicas": 1}), done), "has not seen the change");
     }
-    let new = serde_json::from_value(json!({"metadata": {"generation": 1}, "spec": {}})).unwrap();
+    let new = serde_json::from_value(json!({"metadata": {"name": "web", "generation": 1}, "spec": {}})).unwrap();
     is_waiting(&progress(WorkloadKind::Deployment, &new), "has not seen");
 }
 
