@@ -22,6 +22,8 @@ use super::wait::eventually;
 
 /// Between two looks at the readiness of a replica.
 const LOOK: Duration = Duration::from_millis(50);
+/// So many looks in a row without an answer, and a replica is not sent to.
+const UNANSWERED_MAX: usize = 3;
 
 /// Ends with the test's runtime.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ struct Shared {
 struct Replica {
     url: String,
     is_ready: bool,
+    /// What the last look has shown, where that was no readiness.
+    looked: String,
     sent: usize,
 }
 
@@ -69,13 +73,29 @@ impl LoadBalancer {
     /// Adds a replica, and waits until it is sent to.
     pub async fn add(&self, service: &Service) {
         let (url, readiness) = (service.public.clone(), format!("{}/readyz", service.internal));
-        self.0.replicas.lock().unwrap().push(Replica { url: url.clone(), is_ready: false, sent: 0 });
+        self.0.replicas.lock().unwrap().push(Replica {
+            url: url.clone(),
+            is_ready: false,
+            looked: String::new(),
+            sent: 0,
+        });
         let balancer = self.clone();
         tokio::spawn(async move {
+            let mut unanswered = 0;
             loop {
-                let is_ready = super::http::try_send(http::Method::GET, &readiness, &[], Vec::new()).await;
-                let is_ready = is_ready.is_ok_and(|answer| answer.status == 200);
-                balancer.with(&url, |replica| replica.is_ready = is_ready);
+                let answer = super::http::try_send(http::Method::GET, &readiness, &[], Vec::new()).await;
+                // As with the kubelet's probes, a look without an answer counts only after others; a "no" counts at once.
+                let (is_ready, looked) = match answer {
+                    Ok(answer) => {
+                        unanswered = 0;
+                        (answer.status == 200, answer.text())
+                    }
+                    Err(error) => {
+                        unanswered += 1;
+                        (unanswered < UNANSWERED_MAX && balancer.with(&url, |it| it.is_ready), format!("{error:?}"))
+                    }
+                };
+                balancer.with(&url, |replica| (replica.is_ready, replica.looked) = (is_ready, looked));
                 tokio::time::sleep(LOOK).await;
             }
         });
@@ -104,6 +124,10 @@ impl LoadBalancer {
         what(replicas.iter_mut().find(|replica| replica.url == url).unwrap())
     }
 
+    fn looks(&self) -> Vec<String> {
+        self.0.replicas.lock().unwrap().iter().map(|replica| replica.looked.clone()).collect()
+    }
+
     /// The one of those that are ready that was sent the fewest.
     fn choose(&self) -> Option<String> {
         let mut replicas = self.0.replicas.lock().unwrap();
@@ -114,7 +138,7 @@ impl LoadBalancer {
 
     async fn pass(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let answer = match self.choose() {
-            None => Err("no replica is ready".to_owned()),
+            None => Err(format!("no replica is ready: {:?}", self.looks())),
             Some(replica) => self.send(&replica, request).await.map_err(|error| format!("{replica}: {error}")),
         };
         Ok(answer.unwrap_or_else(|error| {
