@@ -45,7 +45,7 @@ impl fmt::Display for Serialized {
     }
 }
 
-/// It is no error. But a log event hands over texts, numbers and errors, and only an error can be told by its type
+/// It is no error. But a log event hands over texts, numbers and errors, and only an error can be recognised by its type
 /// (`logging`): a text that merely looks like JSON never gets into a line unquoted.
 impl std::error::Error for Serialized {}
 

@@ -110,7 +110,7 @@ fn strings(texts: &[&str]) -> Vec<String> {
 fn says(text: &str, warnings: &[Value], expected: &str) {
     assert_eq!(warnings.len(), usize::from(!expected.is_empty()), "{text}: {warnings:?}");
     for warning in warnings {
-        let told = warning.as_str().or_else(|| warning["reason"].as_str()).unwrap();
-        assert!(told.contains(expected), "{text}: {told}");
+        let reason = warning.as_str().or_else(|| warning["reason"].as_str()).unwrap();
+        assert!(reason.contains(expected), "{text}: {reason}");
     }
 }

@@ -22,8 +22,6 @@ use super::wait::eventually;
 
 /// Between two looks at the readiness of a replica.
 const LOOK: Duration = Duration::from_millis(50);
-/// So many looks in a row without an answer, and a replica is not sent to.
-const UNANSWERED_MAX: usize = 3;
 
 /// Ends with the test's runtime.
 #[derive(Clone)]
@@ -38,6 +36,8 @@ struct Shared {
 }
 
 struct Replica {
+    /// Names it: another may have its URL later.
+    process_id: u32,
     url: String,
     is_ready: bool,
     /// What the last look has shown, where that was no readiness.
@@ -72,30 +72,29 @@ impl LoadBalancer {
 
     /// Adds a replica, and waits until it is sent to.
     pub async fn add(&self, service: &Service) {
-        let (url, readiness) = (service.public.clone(), format!("{}/readyz", service.internal));
+        let (process_id, readiness) = (service.process_id(), format!("{}/readyz", service.internal));
         self.0.replicas.lock().unwrap().push(Replica {
-            url: url.clone(),
+            process_id,
+            url: service.public.clone(),
             is_ready: false,
             looked: String::new(),
             sent: 0,
         });
         let balancer = self.clone();
         tokio::spawn(async move {
-            let mut unanswered = 0;
+            let mut was_ready = false;
             loop {
                 let answer = super::http::try_send(http::Method::GET, &readiness, &[], Vec::new()).await;
-                // As with the kubelet's probes, a look without an answer counts only after others; a "no" counts at once.
                 let (is_ready, looked) = match answer {
-                    Ok(answer) => {
-                        unanswered = 0;
-                        (answer.status == 200, answer.text())
-                    }
-                    Err(error) => {
-                        unanswered += 1;
-                        (unanswered < UNANSWERED_MAX && balancer.with(&url, |it| it.is_ready), format!("{error:?}"))
-                    }
+                    Ok(answer) => (answer.status == 200, answer.text()),
+                    Err(error) => (false, format!("{error:?}")),
                 };
-                balancer.with(&url, |replica| (replica.is_ready, replica.looked) = (is_ready, looked));
+                balancer.with(process_id, |replica| (replica.is_ready, replica.looked) = (is_ready, looked));
+                // A pod that is no longer ready does not come back. Its ports may soon be those of another test's service.
+                if was_ready && !is_ready {
+                    return;
+                }
+                was_ready = is_ready;
                 tokio::time::sleep(LOOK).await;
             }
         });
@@ -106,12 +105,12 @@ impl LoadBalancer {
 
     /// Whether requests go there now.
     pub fn is_sent_to(&self, service: &Service) -> bool {
-        self.with(&service.public, |replica| replica.is_ready)
+        self.with(service.process_id(), |replica| replica.is_ready)
     }
 
     /// How many requests went there.
     pub fn sent(&self, service: &Service) -> usize {
-        self.with(&service.public, |replica| replica.sent)
+        self.with(service.process_id(), |replica| replica.sent)
     }
 
     /// Each request that a replica was sent and did not answer.
@@ -119,9 +118,9 @@ impl LoadBalancer {
         self.0.cut_off.lock().unwrap().clone()
     }
 
-    fn with<T>(&self, url: &str, what: impl FnOnce(&mut Replica) -> T) -> T {
+    fn with<T>(&self, process_id: u32, what: impl FnOnce(&mut Replica) -> T) -> T {
         let mut replicas = self.0.replicas.lock().unwrap();
-        what(replicas.iter_mut().find(|replica| replica.url == url).unwrap())
+        what(replicas.iter_mut().find(|replica| replica.process_id == process_id).unwrap())
     }
 
     fn looks(&self) -> Vec<String> {

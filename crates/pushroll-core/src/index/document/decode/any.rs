@@ -1,4 +1,4 @@
-//! A JSON value of whatever type: the expected one is read, any other is told apart and passed over.
+//! A JSON value of whatever type: the expected one is read, any other is named by its type and passed over.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ pub(super) enum Found {
     Unreadable,
 }
 
-/// A key, borrowed where it holds no escapes, which serde does for a `Cow` only when told.
+/// A key, borrowed where it holds no escapes, which serde does for a `Cow` only with `#[serde(borrow)]`.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
