@@ -11,6 +11,7 @@
 
 mod error;
 mod rules;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -18,13 +19,12 @@ mod verify;
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::cluster::{ApiError, Attempts, Cluster, ConfigMapObject};
 pub use error::StoreError;
+pub use snapshot::Snapshot;
 pub use values::Values;
 use values::{patch_of, without_nulls};
 pub use verify::{Verification, Verified};
@@ -53,17 +53,6 @@ pub struct ConfigMapStore {
 struct Cache {
     max_age: Duration,
     read: Mutex<Option<(Instant, Snapshot)>>,
-}
-
-/// All values at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Names this state of the ConfigMap, for [`ConfigMapStore::compare_and_set`].
-    pub resource_version: String,
-    /// Whether it can never change.
-    pub immutable: bool,
-    /// What it holds.
-    pub values: Values,
 }
 
 /// What a merge does where the ConfigMap does not exist.
@@ -158,7 +147,24 @@ impl ConfigMapStore {
         values.keys().try_for_each(|key| rules::check_key(key))?;
         rules::check_size(&self.to_string(), std::iter::empty(), values)?;
         let _turn = self.writing.lock().await;
-        self.merge(patch_of(values), Absent::Create).await
+        self.merge(patch_of(values), Absent::Create).await.map(drop)
+    }
+
+    /// Sets values and removes keys in one write, without looking first. Creates the ConfigMap if there is a value to
+    /// set. Returns what the ConfigMap then holds; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing was written.
+    pub async fn update(&self, set: &Values, remove: &[String]) -> Result<Option<Snapshot>, StoreError> {
+        set.keys().chain(remove).try_for_each(|key| rules::check_key(key))?;
+        rules::check_size(&self.to_string(), std::iter::empty(), set)?;
+        let mut patch = patch_of(set);
+        for key in remove.iter().filter(|key| !set.contains_key(*key)) {
+            patch["data"][key] = Value::Null;
+            patch["binaryData"][key] = Value::Null;
+        }
+        let _turn = self.writing.lock().await;
+        self.merge(patch, if set.is_empty() { Absent::Leave } else { Absent::Create }).await
     }
 
     /// Sets values, if the ConfigMap is still at `resource_version` (of a [`Snapshot`]).
@@ -219,8 +225,8 @@ impl ConfigMapStore {
         }))
     }
 
-    /// Merges a patch into the ConfigMap.
-    async fn merge(&self, patch: Value, absent: Absent) -> Result<(), StoreError> {
+    /// Merges a patch into the ConfigMap. Returns what that then holds; `None` where there is none.
+    async fn merge(&self, patch: Value, absent: Absent) -> Result<Option<Snapshot>, StoreError> {
         let (namespace, name) = (&self.namespace, &self.name);
         let mut create = absent == Absent::CreateFirst;
         let mut attempts = Attempts::new(ATTEMPTS, PAUSE);
@@ -233,9 +239,9 @@ impl ConfigMapStore {
             match written {
                 Ok(object) => {
                     self.remember(&object);
-                    return Ok(());
+                    return Ok(Some(Snapshot::of(&object)));
                 }
-                Err(ApiError::NotFound(_)) if absent == Absent::Leave => return Ok(()),
+                Err(ApiError::NotFound(_)) if absent == Absent::Leave => return Ok(None),
                 // Deleted since it was read. Where a create finds nothing, it is the namespace that is missing.
                 Err(ApiError::NotFound(_)) if !create => create = true,
                 // Another writer has created it since it was read, or writes at the same moment.
@@ -272,18 +278,5 @@ impl ConfigMapStore {
 impl std::fmt::Display for ConfigMapStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl Snapshot {
-    fn of(object: &ConfigMapObject) -> Self {
-        let text = object.data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-        let binary =
-            object.binary_data.iter().map(|(key, value)| (key.clone(), STANDARD.decode(value).unwrap_or_default()));
-        Self {
-            resource_version: object.metadata.resource_version.clone(),
-            immutable: object.immutable,
-            values: text.chain(binary).collect(),
-        }
     }
 }
