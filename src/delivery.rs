@@ -143,6 +143,8 @@ impl Deliveries {
             published,
             received: received.time,
             message_id: message.id.clone(),
+            clock_agrees: self.resolver.publisher_agrees(received.time),
+            waiting_since: None,
         };
         let resolved = self.resolve(received, &Arc::new(push), mode).await;
         let mut answer = self.answer(pushed.image, resolved, mode);

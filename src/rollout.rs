@@ -3,16 +3,17 @@
 //! ```text
 //! restart         many workloads, within a deadline
 //! one_restart     one workload from top to bottom: GET ─► decide ─► PATCH with the resourceVersion as precondition
-//!   turns           pushes of one image at the same time: two restarts at most
+//!   turns           pushes at the same time: two restarts at most
 //!   cause           a push, or a person
 //!   decision        pure: the fresh object, the push (or what a person asks for), the policy, the clocks
 //!     policy          which workloads may be touched at all
 //!     record          our note of the push on the pod template
+//!     restarted_at    when it was last restarted, and whether by us
 //!     field_owners    who wrote an annotation last, by the API server's own bookkeeping
 //!     cooldown        when we may restart the workload again
-//!     deferred        the pushes that wait until then, on the workload
-//!   patches         the writes
+//!   patches         the write
 //!   events          the Kubernetes Event of a refusal
+//! waiting         what still has to be done, in a ConfigMap of our own
 //! due             the restarts for pushes that have waited
 //! follow          GET until a rollout has ended
 //! ```
@@ -26,25 +27,29 @@ mod code;
 mod context;
 pub mod cooldown;
 pub mod decision;
-pub mod deferred;
 mod due;
 mod events;
 mod field_owners;
 pub mod follow;
 mod metrics;
 mod one_restart;
+mod one_result;
 mod patches;
 pub mod policy;
 mod push;
 pub mod record;
 pub mod restart;
+mod restarted_at;
 pub mod selector;
 mod turns;
+pub mod waiting;
 mod workload_result;
 
-pub use args::{DeferredArgs, PolicyArgs};
+pub use args::{PolicyArgs, WaitingArgs};
 pub use code::{Action, Code};
+pub use context::RestartConfig;
 pub use decision::by_hand::ByHand;
+pub use due::DueRestarts;
 pub use metrics::RolloutMetrics;
 pub use policy::Policy;
 pub use push::{Push, PushOrder};

@@ -65,9 +65,9 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = Shutdown>,
 ) -> Result<(), ServeError> {
-    let (drain, deferred_poll) = (config.drain.clone(), config.deferred.deferred_poll);
+    let drain = config.drain.clone();
     let max_connections = config.public.max_connections;
-    let (app, restarter, metrics) = build::service(config, client, clock);
+    let (app, due_restarts, metrics) = build::service(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 
@@ -77,10 +77,7 @@ pub async fn serve(
     if let Some(authenticator) = app.authenticator.clone() {
         lifecycle.background("signing keys", |end| async move { authenticator.run(end).await });
     }
-    let resolver = Arc::clone(&app.resolver);
-    lifecycle.background("deferred pushes", |end| async move {
-        restarter.run_deferred(deferred_poll, || resolver.watch_is_live(), end).await;
-    });
+    lifecycle.background("pushes that wait", |end| async move { due_restarts.run(end).await });
 
     let acceptor = |listener, router, max_connections, drain_timeout| Acceptor {
         listener,

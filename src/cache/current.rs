@@ -97,6 +97,10 @@ impl CurrentIndex {
         &self.scope
     }
 
+    pub(super) fn publisher_agrees(&self, now: Timestamp) -> bool {
+        self.publisher_clock.agrees(now)
+    }
+
     pub(super) fn clock_margin(&self) -> Duration {
         self.clock_margin
     }

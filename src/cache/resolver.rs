@@ -146,6 +146,11 @@ impl Resolver {
         self.current.observe_publish_time(published, received);
     }
 
+    /// Whether our clock is known to agree with Pub/Sub's.
+    pub fn publisher_agrees(&self, now: Timestamp) -> bool {
+        self.current.publisher_agrees(now)
+    }
+
     /// Waits for an index that meets `need`, at most until `deadline`.
     ///
     /// # Errors

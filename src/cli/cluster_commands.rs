@@ -49,7 +49,7 @@ pub(super) async fn deliveries(
     let policy = args.policy();
     let (resolver, cluster) = resolver(global, policy.scope.clone(), args.clock_margin).await?;
     let config = DeliveryArgs { hold: SCAN_LIMIT, ..DeliveryArgs::default() };
-    let restarter = Restarter::new(cluster.clone(), policy, args.clock_margin, CONCURRENCY, RolloutMetrics::default());
+    let restarter = Restarter::new(cluster.clone(), args.by_hand(CONCURRENCY), None, RolloutMetrics::default());
     let metrics = DeliveryMetrics::default();
     let deliveries = Deliveries::new(config, None, Clock::system(), Arc::clone(&resolver), restarter, metrics);
     Ok((resolver, deliveries, cluster))

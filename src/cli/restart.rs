@@ -115,8 +115,7 @@ async fn by_name(
     mode: Mode,
 ) -> anyhow::Result<(Answer, Cluster)> {
     let cluster = Cluster::new(global.connect().await?, Clock::system(), ClusterMetrics::default());
-    let restarter =
-        Restarter::new(cluster.clone(), args.policy(), args.clock_margin, CONCURRENCY, RolloutMetrics::default());
+    let restarter = Restarter::new(cluster.clone(), args.by_hand(CONCURRENCY), None, RolloutMetrics::default());
     let once: Vec<WorkloadRef> = workloads.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let results = restarter.restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT).await;
     Ok((Answer::of_workloads(None, results, mode), cluster))

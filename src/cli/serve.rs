@@ -15,7 +15,7 @@ use crate::cache::CacheArgs;
 use crate::clock::Clock;
 use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
-use crate::rollout::{DeferredArgs, PolicyArgs};
+use crate::rollout::{PolicyArgs, WaitingArgs};
 use crate::server::auth::AuthArgs;
 use crate::server::{DrainArgs, Listeners, PublicListenerArgs, ServeConfig, is_loopback, serve};
 
@@ -37,7 +37,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     drain: DrainArgs,
     #[command(flatten)]
-    deferred: DeferredArgs,
+    waiting: WaitingArgs,
     #[command(flatten)]
     policy: PolicyArgs,
 }
@@ -115,7 +115,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         public: PublicListenerArgs { max_connections, ..args.public },
         cluster: args.cluster,
         drain: args.drain,
-        deferred: args.deferred,
+        waiting: args.waiting,
         policy: args.policy,
         ..ServeConfig::new(auth, global.config_map(&client), global.mount())
     };

@@ -20,10 +20,11 @@ pub enum ApiError {
     /// 403 by RBAC: the message names the missing permission.
     #[error("not permitted: {0}")]
     Forbidden(String),
-    /// Refused by an admission policy or webhook, for good.
+    /// Refused by admission (a policy, a webhook or a built-in plugin), or because the object is invalid. It may be
+    /// accepted later: policies and webhooks come and go.
     #[error("refused by the API server: {0}")]
     Denied(String),
-    /// 404.
+    /// 404, and not from admission.
     #[error("not found: {0}")]
     NotFound(String),
     /// 409: the object has changed since it was read, or exists already.
@@ -93,8 +94,11 @@ impl ApiError {
         }
     }
 
-    /// From the code and the message of a `Status`.
+    /// From the code and the message of a `Status`. Admission may answer with any code, so its words are looked at first.
     pub(super) fn from_refusal(code: u16, is_write: bool, message: String) -> Self {
+        if is_write && is_admission_refusal(&message) {
+            return Self::Denied(message);
+        }
         match code {
             401 => Self::Unauthorized(message),
             403 if !is_write || is_rbac_refusal(&message) => Self::Forbidden(message),
@@ -106,6 +110,21 @@ impl ApiError {
             code => Self::Failed { code, message },
         }
     }
+}
+
+/// Whether the body of an answer to a write is a refusal by admission, whatever the status of the answer is.
+pub(super) fn is_refused_by_admission(body: &[u8]) -> bool {
+    let status: Status = serde_json::from_slice(body).unwrap_or_default();
+    status.kind == "Status" && is_admission_refusal(&status.message)
+}
+
+/// The API server writes `admission webhook "W" denied the request: M` or `... without explanation` (Kubernetes:
+/// `apiserver/pkg/admission/plugin/webhook/errors/statuserror.go`), and `ValidatingAdmissionPolicy 'P' with binding 'B'
+/// denied request: M` (`.../plugin/policy/validating/dispatcher.go`). W, P and M are free text. The code is the webhook's
+/// or the policy's choice.
+fn is_admission_refusal(message: &str) -> bool {
+    let by_webhook = message.contains("admission webhook \"") && message.contains("denied the request");
+    by_webhook || (message.contains("AdmissionPolicy '") && message.contains("denied request"))
 }
 
 /// RBAC writes `User "U" cannot VERB resource "R" in API group "G"`
@@ -130,6 +149,20 @@ mod tests {
         assert!(matches!(answer(403, true, r#"admission webhook "x" denied the request: no"#), ApiError::Denied(_)));
         assert!(matches!(answer(422, true, "denied request: no"), ApiError::Denied(_)));
         assert!(matches!(answer(500, true, "failed calling webhook"), ApiError::Failed { code: 500, .. }));
+    }
+
+    #[test]
+    fn admission_refuses_with_any_code() {
+        let by_policy = "deployments.apps \"web\" is forbidden: ValidatingAdmissionPolicy 'freeze' with binding 'freeze' \
+                         denied request: changes are frozen";
+        for code in [400, 401, 403, 404, 409, 410, 413, 422, 429, 500, 503, 504] {
+            for message in [r#"admission webhook "x" denied the request: no such team"#, by_policy] {
+                assert!(matches!(answer(code, true, message), ApiError::Denied(_)), "{code} {message}");
+                assert!(!matches!(answer(code, false, message), ApiError::Denied(_)), "{code} {message}");
+            }
+        }
+        assert!(matches!(answer(404, true, "deployments.apps \"web\" not found"), ApiError::NotFound(_)));
+        assert!(matches!(answer(409, true, "the object has been modified"), ApiError::Conflict(_)));
     }
 
     #[test]

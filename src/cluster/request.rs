@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
+use super::error::{ApiError, is_refused_by_admission};
 use super::gate::{DEFAULT_CONCURRENCY, Gate, WaitLimits};
 use super::metrics::{ClusterMetrics, RequestLabels, Resource, Verb};
 use super::watched::WatchedWorkloads;
@@ -168,10 +168,12 @@ impl Cluster {
             let response = self.send(request).await?;
             let first_after = asked.elapsed();
             labels.code = response.status().as_u16();
-            let pause = self.gate.note_pause(response.status(), response.headers());
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| unreachable(&error))?;
-            Ok(WholeAnswer { answer: Response::from_parts(head, body.to_bytes()), first_after, pause })
+            let body = body.collect().await.map_err(|error| unreachable(&error))?.to_bytes();
+            // A webhook may refuse with 429 or 503 and `Retry-After`. That is not the API server's wish for a pause.
+            let is_refusal = labels.verb.is_write() && is_refused_by_admission(&body);
+            let pause = if is_refusal { None } else { self.gate.note_pause(head.status, &head.headers) };
+            Ok(WholeAnswer { answer: Response::from_parts(head, body), first_after, pause })
         };
         let answer = tokio::time::timeout(limit, exchange).await;
         self.metrics.requests.get_or_create(labels).inc();

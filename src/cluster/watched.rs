@@ -21,13 +21,6 @@ impl WatchedWorkloads {
         self.0.read().get(workload).cloned()
     }
 
-    /// The objects that have a label, all as of one moment.
-    pub fn labelled(&self, label: &str) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
-        let objects = self.0.read();
-        let labelled = objects.iter().filter(|(_, object)| object.metadata.labels.contains_key(label));
-        labelled.map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
-    }
-
     /// Every object, all as of one moment.
     pub fn all(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
         let objects = self.0.read();
@@ -46,20 +39,14 @@ impl WatchedWorkloads {
 
     /// Stores an object as our own PATCH of `resource_version` has made it, before the watch delivers it. If the watch
     /// has delivered a change or a deletion since, that is as new and stays.
-    pub(super) fn patched(
-        &self,
-        workload: &WorkloadRef,
-        resource_version: &str,
-        object: impl FnOnce() -> Option<WorkloadObject>,
-    ) {
+    pub(super) fn patched(&self, workload: &WorkloadRef, resource_version: &str, object: &WorkloadObject) {
         let is_as_before = |watched: &WorkloadObject| watched.metadata.resource_version == resource_version;
         if !self.get(workload).is_some_and(|watched| is_as_before(&watched)) {
             return;
         }
-        let Some(object) = object() else { return };
         let mut objects = self.0.write();
         if let Some(watched) = objects.get_mut(workload).filter(|watched| is_as_before(watched)) {
-            *watched = Arc::new(object);
+            *watched = Arc::new(object.clone());
         }
     }
 

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::error::ApiError;
-use super::metrics::Verb;
+
 use super::pages::Page;
-use super::request::{Call, Cluster};
-use super::workload_object::{PodSpec, WorkloadObject};
+use super::request::Cluster;
+use super::workload_object::PodSpec;
 use super::workloads::{Spec, Template};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -52,26 +52,6 @@ fn collection(kind: WorkloadKind, namespace: Option<&str>) -> String {
 }
 
 impl Cluster {
-    /// LIST of the workloads of a kind that have a label, in one namespace or in all, in one page: they must be few. The
-    /// API server answers from its memory (`resourceVersion=0`), which may be somewhat old.
-    pub async fn list_labelled(
-        &self,
-        kind: WorkloadKind,
-        namespace: Option<&str>,
-        label: &str,
-    ) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
-        // The only character of a label's key that a query must escape.
-        let selector = label.replace('/', "%2F");
-        let uri = format!("{}?labelSelector={selector}&resourceVersion=0", collection(kind, namespace));
-        let list: Page<WorkloadObject> =
-            self.call_for(Call { verb: Verb::List, resource: kind.into(), uri, body: None }).await?;
-        let named = list.items.into_iter().map(|object| {
-            let WorkloadObject { metadata, .. } = &object;
-            (WorkloadRef::new(metadata.namespace.as_str(), kind, metadata.name.as_str()), object)
-        });
-        Ok(named.collect())
-    }
-
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),
     /// in one namespace or in all, page by page. `each` is called for every workload with each of its images. It is
     /// called with `None` at the start, and again when the LIST starts anew.

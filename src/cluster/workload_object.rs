@@ -38,9 +38,25 @@ pub struct WorkloadMetadata {
     /// The workload's own labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The owner whose controller made the workload, and may put its template back.
+    #[serde(default, rename = "ownerReferences", deserialize_with = "controller_of")]
+    pub controller: Option<Controller>,
     /// Who wrote which field of the pod template, and when.
     #[serde(default, deserialize_with = "of_pod_template")]
     pub managed_fields: Vec<ManagedFields>,
+}
+
+/// The entry of `metadata.ownerReferences` with `controller: true`; an object has one at most.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Controller {
+    /// Its kind, such as `Kafka`.
+    #[serde(default)]
+    pub kind: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    controller: Option<bool>,
 }
 
 /// An entry of `metadata.managedFields` of the object itself (no subresource) that owns something in the pod template.
@@ -210,6 +226,11 @@ struct FieldsOfTemplate {
 struct FieldsOfMetadata {
     #[serde(default, rename = "f:annotations")]
     annotations: BTreeMap<String, IgnoredAny>,
+}
+
+fn controller_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Controller>, D::Error> {
+    let owners = Option::<Vec<Controller>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(owners.into_iter().find(|owner| owner.controller == Some(true)))
 }
 
 fn of_pod_template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ManagedFields>, D::Error> {

@@ -33,20 +33,22 @@ impl Cluster {
         self.call_for(Call { verb: Verb::Get, resource, uri: path(workload), body: None }).await
     }
 
-    /// Merge patch of one workload, as `field_manager`. The watched object is updated from the answer at once.
+    /// Merge patch of one workload, as `field_manager`. Returns the object as the API server has stored it: admission may
+    /// have changed it. The watched object is updated from it at once.
     pub async fn patch_workload(
         &self,
         workload: &WorkloadRef,
         field_manager: &'static str,
         patch: &serde_json::Value,
-    ) -> Result<(), ApiError> {
+    ) -> Result<WorkloadObject, ApiError> {
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        let patched = self.call(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await?;
+        let stored: WorkloadObject =
+            self.call_for(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await?;
         if let Some(version) = patch["metadata"]["resourceVersion"].as_str() {
-            self.watched().patched(workload, version, || serde_json::from_slice(&patched).ok());
+            self.watched().patched(workload, version, &stored);
         }
-        Ok(())
+        Ok(stored)
     }
 }
 

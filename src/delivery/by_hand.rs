@@ -15,8 +15,15 @@ impl Deliveries {
     /// What a push of `image` would do now. Names the workloads that run it by digest, too: a push leaves them alone.
     pub async fn explain(&self, image: &ImageRef) -> Answer {
         let received = self.received();
-        let push =
-            Push { image: image.clone(), digest: None, published: None, received: received.time, message_id: None };
+        let push = Push {
+            image: image.clone(),
+            digest: None,
+            published: None,
+            received: received.time,
+            message_id: None,
+            clock_agrees: false,
+            waiting_since: None,
+        };
         let resolved = self.resolve(received, &Arc::new(push), Mode::DryRun).await;
         self.answer_with_pinned(image, resolved, Mode::DryRun)
     }

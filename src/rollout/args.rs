@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
+use super::context::RestartConfig;
 use super::policy::Policy;
 use super::selector::LabelSelector;
 use crate::arguments::{duration, namespace_name, positive_duration, written_duration};
@@ -36,10 +37,18 @@ pub struct PolicyArgs {
     pub clock_margin: Duration,
 }
 
-/// Pushes that wait for the end of a cooldown.
+/// Pushes that wait, for the end of a cooldown or of a refusal.
 #[derive(Debug, Clone, Args)]
-pub struct DeferredArgs {
-    /// How often pushes are looked for that wait for the end of a cooldown
+pub struct WaitingArgs {
+    /// The ConfigMap in which pushes wait, in the namespace of the cache; pushroll creates it
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = Self::default().waiting_configmap,
+        env = "PUSHROLL_WAITING_CONFIGMAP"
+    )]
+    pub waiting_configmap: String,
+    /// How often pushes are looked for that wait for the end of a cooldown or of a refusal
     #[arg(
         long,
         value_name = "DURATION",
@@ -48,11 +57,25 @@ pub struct DeferredArgs {
         env = "PUSHROLL_DEFERRED_POLL"
     )]
     pub deferred_poll: Duration,
+    /// [`super::RestartConfig::gather`]. No flag sets it; tests do.
+    #[arg(skip = Self::GATHER)]
+    pub gather: Duration,
+}
+
+impl WaitingArgs {
+    /// How long a second restart right after the first waits for more pushes of the burst.
+    pub const GATHER: Duration = Duration::from_secs(2);
 }
 
 impl PolicyArgs {
     /// The default of [`Self::clock_margin`], for commands without the flag as well.
     pub const CLOCK_MARGIN: Duration = Duration::from_secs(10);
+
+    /// How a command restarts workloads: for a person, so no burst of pushes is waited for.
+    pub fn by_hand(&self, concurrency: usize) -> RestartConfig {
+        let (policy, clock_margin) = (self.policy(), self.clock_margin);
+        RestartConfig { policy, clock_margin, concurrency, gather: Duration::ZERO }
+    }
 
     /// Which workloads may be touched.
     pub fn policy(&self) -> Policy {
@@ -77,8 +100,12 @@ impl Default for PolicyArgs {
     }
 }
 
-impl Default for DeferredArgs {
+impl Default for WaitingArgs {
     fn default() -> Self {
-        Self { deferred_poll: Duration::from_secs(10) }
+        Self {
+            waiting_configmap: "pushroll-waiting".to_owned(),
+            deferred_poll: Duration::from_secs(10),
+            gather: Self::GATHER,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::code::Code;
 use super::context::RestartContext;
 use super::decision::by_hand::{ByHand, decide_by_hand};
-use super::decision::{Decision, decide};
+use super::decision::{Decision, Known, decide};
 use super::push::Push;
 use super::workload_result::WorkloadResult;
 use super::{BY_HAND_FIELD_MANAGER, FIELD_MANAGER};
@@ -33,10 +33,25 @@ impl Cause {
         }
     }
 
-    pub(super) fn decide(&self, workload: &WorkloadRef, object: &WorkloadObject, context: &RestartContext) -> Decision {
+    pub(super) fn is_push(&self) -> bool {
+        matches!(self, Self::Push(_))
+    }
+
+    /// Whether it is a push that has a place in the order of pushes.
+    pub(super) fn has_order(&self) -> bool {
+        matches!(self, Self::Push(push) if push.order().is_some())
+    }
+
+    pub(super) fn decide(
+        &self,
+        workload: &WorkloadRef,
+        object: &WorkloadObject,
+        known: Known<'_>,
+        context: &RestartContext,
+    ) -> Decision {
         match self {
-            Self::Push(push) => decide(object, push, &context.policy, context.clocks()),
-            Self::ByHand(asked) => decide_by_hand(workload, object, asked, &context.policy),
+            Self::Push(push) => decide(object, push, known, &context.policy, context.clocks()),
+            Self::ByHand(asked) => decide_by_hand(workload, object, asked, &context.policy, context.clocks()),
         }
     }
 

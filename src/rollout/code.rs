@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum Action {
     /// Its pods are being replaced (in a dry run: would be).
     Restarted,
-    /// It will be restarted later. The push waits on the workload itself.
+    /// It will be restarted later. The push waits in a ConfigMap of pushroll's own.
     Deferred,
     /// It was restarted before, for this push or a newer one.
     Current,
@@ -28,12 +28,16 @@ pub enum Code {
     Named,
     /// Deferred: we have restarted it less than its `pushroll.dev/cooldown` ago.
     Cooldown,
+    /// Deferred: admission refuses the restart, or the API server calls the object invalid.
+    Denied,
     /// Current: it was restarted for this very push before.
     AlreadyRestarted,
     /// Current: it was restarted for a newer push of the image.
     NewerPushDone,
     /// Current: the last restart was for the same digest, and nobody has touched it since.
     SameDigest,
+    /// Current: we have restarted it since the push, for another one.
+    RestartedSince,
     /// Current: someone else has restarted it since the push.
     RestartedByOther,
     /// Skipped: it says `pushroll.dev/restart: "false"`.
@@ -52,8 +56,8 @@ pub enum Code {
     NeverPulls,
     /// Failed: a person named it, and it does not exist or is being deleted.
     NotFound,
-    /// Failed for good: an admission policy or the API's validation refuses the restart.
-    Denied,
+    /// Failed: a person asked for the restart, and admission refuses it, or the API server calls the object invalid.
+    Refused,
     /// Failed for now: we lack a permission.
     Forbidden,
     /// Failed for now: the API server did not answer.
@@ -92,8 +96,12 @@ impl Code {
     pub fn action(self) -> Action {
         match self {
             Self::RunsImage | Self::Named => Action::Restarted,
-            Self::Cooldown => Action::Deferred,
-            Self::AlreadyRestarted | Self::NewerPushDone | Self::SameDigest | Self::RestartedByOther => Action::Current,
+            Self::Cooldown | Self::Denied => Action::Deferred,
+            Self::AlreadyRestarted
+            | Self::NewerPushDone
+            | Self::SameDigest
+            | Self::RestartedSince
+            | Self::RestartedByOther => Action::Current,
             Self::OptedOut
             | Self::OutOfScope
             | Self::PinnedByDigest
@@ -102,7 +110,7 @@ impl Code {
             | Self::OnDelete
             | Self::NeverPulls => Action::Skipped,
             Self::NotFound
-            | Self::Denied
+            | Self::Refused
             | Self::Forbidden
             | Self::Unreachable
             | Self::TooBusy
@@ -113,9 +121,14 @@ impl Code {
         }
     }
 
+    /// Whether our own record of the push gives this. Once it is written it stays true, however old the look is.
+    pub(super) fn is_of_record(self) -> bool {
+        matches!(self, Self::AlreadyRestarted | Self::NewerPushDone)
+    }
+
     /// Whether the next delivery of the push may succeed where this one failed.
     pub fn is_transient_failure(self) -> bool {
-        self.action() == Action::Failed && !matches!(self, Self::Denied | Self::NotFound)
+        self.action() == Action::Failed && !matches!(self, Self::Refused | Self::NotFound)
     }
 }
 
@@ -131,9 +144,11 @@ mod tests {
             (Code::RunsImage, "runs_image", Restarted, false),
             (Code::Named, "named", Restarted, false),
             (Code::Cooldown, "cooldown", Deferred, false),
+            (Code::Denied, "denied", Deferred, false),
             (Code::AlreadyRestarted, "already_restarted", Current, false),
             (Code::NewerPushDone, "newer_push_done", Current, false),
             (Code::SameDigest, "same_digest", Current, false),
+            (Code::RestartedSince, "restarted_since", Current, false),
             (Code::RestartedByOther, "restarted_by_other", Current, false),
             (Code::OptedOut, "opted_out", Skipped, false),
             (Code::OutOfScope, "out_of_scope", Skipped, false),
@@ -143,7 +158,7 @@ mod tests {
             (Code::OnDelete, "on_delete", Skipped, false),
             (Code::NeverPulls, "never_pulls", Skipped, false),
             (Code::NotFound, "not_found", Failed, false),
-            (Code::Denied, "denied", Failed, false),
+            (Code::Refused, "refused", Failed, false),
             (Code::Forbidden, "forbidden", Failed, true),
             (Code::Unreachable, "unreachable", Failed, true),
             (Code::TooBusy, "too_busy", Failed, true),

@@ -1,5 +1,6 @@
 //! What all restarts of a process share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -8,6 +9,7 @@ use super::events::EventWriter;
 use super::metrics::RolloutMetrics;
 use super::policy::Policy;
 use super::turns::Turns;
+use super::waiting::Waiting;
 use crate::clock::Clocks;
 use crate::cluster::{self, Attempts, Cluster};
 
@@ -17,6 +19,19 @@ const ATTEMPTS: u32 = 10;
 /// After the first conflict; after the second it is twice as long, and so on.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
+/// How workloads are restarted.
+#[derive(Debug, Clone)]
+pub struct RestartConfig {
+    /// Which workloads may be touched.
+    pub policy: Policy,
+    /// How far apart clocks may be and still be compared.
+    pub clock_margin: Duration,
+    /// How many workloads are worked on at once, over all pushes.
+    pub concurrency: usize,
+    /// How long a second restart of a workload waits for more pushes, if it comes right after the first.
+    pub gather: Duration,
+}
+
 #[derive(Debug)]
 pub(super) struct RestartContext {
     pub(super) cluster: Cluster,
@@ -24,7 +39,10 @@ pub(super) struct RestartContext {
     pub(super) turns: Turns,
     pub(super) events: EventWriter,
     pub(super) metrics: RolloutMetrics,
-    clock_margin: Duration,
+    /// `None`: nothing waits, and nothing is kept. So it is for a person, who sees what came of a restart.
+    pub(super) waiting: Option<Arc<Waiting>>,
+    pub(super) gather: Duration,
+    pub(super) clock_margin: Duration,
     concurrency: usize,
     permits: Semaphore,
 }
@@ -32,14 +50,14 @@ pub(super) struct RestartContext {
 impl RestartContext {
     pub(super) fn new(
         cluster: Cluster,
-        policy: Policy,
-        clock_margin: Duration,
-        concurrency: usize,
+        config: RestartConfig,
+        waiting: Option<Arc<Waiting>>,
         metrics: RolloutMetrics,
     ) -> Self {
+        let RestartConfig { policy, clock_margin, concurrency, gather } = config;
         let events = EventWriter::new(&cluster);
         let (turns, permits) = (Turns::default(), Semaphore::new(concurrency));
-        Self { cluster, policy, turns, events, metrics, clock_margin, concurrency, permits }
+        Self { cluster, policy, turns, events, metrics, waiting, gather, clock_margin, concurrency, permits }
     }
 
     /// Waits until one more workload may be worked on. The semaphore is never closed, so there is always a permit.

@@ -1,33 +1,41 @@
 //! The decision: what to do with a workload for a push, from a fresh look at it.
 //!
-//! Pure: a function from the object, the push, the policy and the clocks to what to do, and why.
+//! Pure: a function from the object, the push, what is known of the workload besides, the policy and the clocks to what
+//! to do, and why.
 
 pub mod by_hand;
-pub mod deferred;
+mod done;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
-use jiff::Timestamp;
+pub(super) use warnings::RECORD_REMOVED;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::cooldown::{COOLDOWN_ANNOTATION, Cooldown};
-use super::deferred::{DeferredPushes, Waiting};
 use super::field_owners::TemplateOwners;
 use super::policy::Policy;
-use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
-use super::{Code, Leave, Push, RESTARTED_AT_ANNOTATION, Warning, WorkloadResult};
+use super::record::{RECORD_ANNOTATION, Record};
+use super::waiting::{KeptRecord, OfWorkload, WaitingPush};
+use super::{Code, Leave, Push, Warning, WorkloadResult, restarted_at};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::cluster::workload_object::{PodSpec, TemplateImage};
 use crate::image::ImageRef;
 use crate::workload::WorkloadRef;
+use done::{done_before, done_by_other, restarted_since, template_put_back};
+use warnings::{restart_reason, warnings};
 
 /// What to do with a workload.
 #[derive(Debug)]
 pub enum Decision {
     /// Restart it.
     Restart(Restart),
-    /// Restart it later.
-    Defer(Defer),
+    /// Restart it when its cooldown is over.
+    Wait(Wait),
     /// Leave it.
     Leave(Leave),
 }
@@ -41,20 +49,38 @@ pub struct Restart {
     pub reason: String,
     /// What else a person should know.
     pub warnings: Vec<Warning>,
+    /// What to write as `restartedAt`.
+    pub restarted_at: String,
     /// The record to write in the same PATCH. A restart by hand writes none and leaves an old one as it is.
     pub record: Option<Record>,
-    /// Whether to remove the pushes that wait on the workload, which are done with this restart.
-    pub ends_deferral: bool,
+    /// Whether our last restart was only a moment ago, so that more pushes may be about to come.
+    pub follows_another: bool,
 }
 
 /// A push that should wait for the end of a cooldown.
 #[derive(Debug)]
-pub struct Defer {
+pub struct Wait {
     /// The sentence of the answer.
     pub reason: String,
-    /// The pushes that wait from now on; `None` where this push, or one that covers it, waits already.
-    pub pushes: Option<DeferredPushes>,
+    /// When the cooldown is over, by the API server's clock.
+    pub due: Timestamp,
+    /// Whether this push, or one that covers it, waits already.
+    pub is_known: bool,
 }
+
+/// What is known of a workload beside the object.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Other pushes that have come meanwhile: a restart is for them, too.
+    pub others: &'a [Arc<Push>],
+    /// The pushes that wait for it.
+    pub waiting: &'a [WaitingPush],
+    /// Its record, where the pod template does not keep it.
+    pub kept: Option<&'a KeptRecord>,
+}
+
+/// Pushes come in bursts. A restart so soon after another waits a little for more of them.
+const BURST: SignedDuration = SignedDuration::from_secs(5);
 
 impl Restart {
     pub(super) fn result(self, workload: &WorkloadRef) -> WorkloadResult {
@@ -63,26 +89,28 @@ impl Restart {
     }
 }
 
+impl<'a> Known<'a> {
+    /// What stands in the ConfigMap of what waits.
+    pub fn of(others: &'a [Arc<Push>], stored: Option<&'a OfWorkload>) -> Self {
+        let (waiting, kept) = stored.map_or((&[][..], None), |stored| (&stored.pushes[..], stored.kept.as_ref()));
+        Self { others, waiting, kept }
+    }
+}
+
 /// Decides for one workload, from the object as it is now.
-pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clocks<'_>) -> Decision {
+pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &Policy, clocks: Clocks<'_>) -> Decision {
     let followers = match followers(object, &push.image, policy) {
         Ok(followers) => followers,
         Err(leave) => return Decision::Leave(leave),
     };
-    let annotations = &object.spec.template.metadata.annotations;
-    let (record, record_is_readable) = record_of(object, clocks.now);
-    let deferred = match DeferredPushes::of(object) {
-        Waiting::Pushes(deferred) => deferred,
-        Waiting::Nothing | Waiting::Unreadable => DeferredPushes::default(),
-    };
+    let (record, record_is_readable) = record_of(object, known.kept, clocks.now);
     let tag_key = push.image.tag_key().unwrap_or_default();
     let owners = TemplateOwners::of(object);
-    if let Some(recorded) = record.get(tag_key)
-        && let Some(leave) = done_before(recorded, push, &owners, deferred.get(tag_key).is_some())
-    {
-        return Decision::Leave(leave);
-    }
-    if let Some(leave) = done_by_other(annotations.get(RESTARTED_AT_ANNOTATION), push, &owners, clocks) {
+    let one_waits = known.waiting.iter().any(|waits| waits.is_of(tag_key));
+    let done = record.get(tag_key).and_then(|recorded| done_before(recorded, push, &owners, one_waits));
+    let done = done.or_else(|| template_put_back(known.kept, tag_key, push));
+    let done = done.or_else(|| restarted_since(object, &record, push, clocks));
+    if let Some(leave) = done.or_else(|| done_by_other(object, push, &owners, clocks)) {
         return Decision::Leave(leave);
     }
 
@@ -90,7 +118,7 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     if let Ok(Some(cooldown)) = cooldown
         && cooldown.due > clocks.server_now()
     {
-        return Decision::Defer(defer(object, push, deferred, cooldown));
+        return Decision::Wait(wait(push, known.waiting, cooldown));
     }
 
     let mut warnings = warnings(object, &followers);
@@ -100,56 +128,51 @@ pub fn decide(object: &WorkloadObject, push: &Push, policy: &Policy, clocks: Clo
     if cooldown.is_err() {
         warnings.push(Warning::UnreadableCooldown);
     }
+    let last = restarted_at::of_ours(object, &record);
+    let follows_another = last.is_some_and(|last| clocks.server_now().duration_since(last).abs() < BURST);
+    let restarted_at = restarted_at::next(object, clocks);
     // What the pods have pulled of the other images is certain only while only we have touched the template.
     let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
-    // All pushes that wait, of any image, are done with this restart.
-    let waiting: Vec<Push> = deferred.iter().filter_map(|(_, waits)| waits.push(clocks.now, clocks.margin)).collect();
-    let is_newest = deferred.get(tag_key).is_none_or(|waits| push.order().is_none() || push.order() > waits.order());
-    let record = with_pushes(record, waiting.iter().chain(is_newest.then_some(push)), object, clocks);
+    // Each push that waits or has come meanwhile is done with this restart, whatever its image.
+    let waiting: Vec<Push> = known.waiting.iter().map(|waits| waits.push(clocks.now, clocks.margin)).collect();
+    let all = waiting.iter().chain(known.others.iter().map(|other| &**other)).chain([push]);
+    let all = all.filter(|push| push.image.tag_key().is_some_and(|tag_key| runs(object, tag_key)));
+    let record = all
+        .fold(record, |record, push| record.with(push, &restarted_at, clocks.margin, |tag_key| runs(object, tag_key)));
+    let why = if push.waiting_since.is_some() { "a push of its image has waited" } else { "runs the image" };
     Decision::Restart(Restart {
         code: Code::RunsImage,
-        reason: restart_reason("runs the image", &warnings, object),
+        reason: restart_reason(why, &warnings, object),
         record: Some(record),
+        restarted_at,
         warnings,
-        ends_deferral: DeferredPushes::is_marked(object),
+        follows_another,
     })
 }
 
-fn defer(object: &WorkloadObject, push: &Push, deferred: DeferredPushes, cooldown: Cooldown) -> Defer {
+fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
     let Cooldown { length, last, due } = cooldown;
-    let waits = push.image.tag_key().and_then(|tag_key| deferred.get(tag_key)).filter(|waits| waits.covers(push));
+    let covering = waiting.iter().find(|waits| waits.covers(push));
     let mut reason = format!("it was restarted at {last}, and its {COOLDOWN_ANNOTATION} is {length:?}: due at {due}");
-    let pushes = match waits {
-        None => Some(deferred.with(push, due, object, |tag_key| runs(object, tag_key))),
-        Some(waits) => {
-            if let (true, Some(published)) = (waits.order() > push.order() && push.order().is_some(), waits.published) {
-                reason.push_str(&format!(", with a newer push, published {published:.3}, which waits already"));
-            }
-            None
-        }
-    };
-    Defer { reason, pushes }
+    if let Some(waits) = covering
+        && let (true, Some(published)) = (push.order().is_some() && waits.order() > push.order(), waits.published)
+    {
+        reason.push_str(&format!(", with a newer push, published {published:.3}, which waits already"));
+    }
+    Wait { reason, due, is_known: covering.is_some() }
 }
 
 /// The record without what cannot be true now, and whether it could be read.
-fn record_of(object: &WorkloadObject, now: Timestamp) -> (Record, bool) {
-    let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
-    match Record::decode(annotation.map(String::as_str)) {
+fn record_of(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> (Record, bool) {
+    let Some(annotation) = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION) else {
+        let is_of_template = |kept: &&KeptRecord| kept.restarted_at == restarted_at::text(object).unwrap_or_default();
+        let kept = kept.filter(is_of_template).map(|kept| kept.record.clone().believed(now));
+        return (kept.unwrap_or_default(), true);
+    };
+    match Record::decode(Some(annotation)) {
         Ok(record) => (record.believed(now), true),
         Err(_) => (Record::default(), false),
     }
-}
-
-/// The record after a restart for these pushes.
-fn with_pushes<'a>(
-    record: Record,
-    pushes: impl Iterator<Item = &'a Push>,
-    object: &WorkloadObject,
-    clocks: Clocks<'_>,
-) -> Record {
-    pushes.fold(record, |record, push| {
-        record.with(push.image.tag_key().unwrap_or_default(), push, clocks.margin, |key| runs(object, key))
-    })
 }
 
 fn runs(object: &WorkloadObject, tag_key: &str) -> bool {
@@ -206,81 +229,4 @@ fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Leave {
         Some(pin) => Leave::new(Code::PinnedByDigest, format!("it runs {pin}: a digest does not move with a tag")),
         None => Leave::new(Code::ImageChanged, format!("it does not run {image} any more")),
     }
-}
-
-/// Whether the record says that this push, a newer one, or the same digest has been rolled out. The digest says nothing
-/// while another push waits: a pod that was replaced meanwhile has pulled what that push brought.
-fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>, one_waits: bool) -> Option<Leave> {
-    if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
-        if order == done {
-            return Some(Leave::new(Code::AlreadyRestarted, "it was restarted for this push before"));
-        }
-        if order < done {
-            let reason = format!("it was restarted for a newer push, published {published:.3}");
-            return Some(Leave::new(Code::NewerPushDone, reason));
-        }
-    }
-    let same_digest = push.digest.is_some() && push.digest == recorded.digest;
-    (same_digest && !one_waits && owners.untouched_since_ours())
-        .then(|| Leave::new(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
-}
-
-/// Whether someone else has restarted it since the push. Two times must be later than the push: the one that they have
-/// written (by the clock of a client), and the API server's (which is renewed by every change that they make).
-fn done_by_other(
-    restarted_at: Option<&String>,
-    push: &Push,
-    owners: &TemplateOwners<'_>,
-    clocks: Clocks<'_>,
-) -> Option<Leave> {
-    let (manager, time) = owners.restarted_by_other()?;
-    let restarted_at: Timestamp = restarted_at?.parse().ok()?;
-    clocks.show_after(restarted_at.min(time), push.time()).then(|| {
-        let reason = format!("{manager} restarted it at {restarted_at}, after the push");
-        Leave::new(Code::RestartedByOther, reason)
-    })
-}
-
-fn warnings(object: &WorkloadObject, followers: &[TemplateImage<'_>]) -> Vec<Warning> {
-    let spec = &object.spec;
-    let rolling_update = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-    let has_partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0) > 0;
-    let may_not_pull = followers.iter().any(|image| image.pull_policy.is_some_and(|policy| policy != "Always"));
-    [
-        (spec.paused, Warning::Paused),
-        (spec.replicas == Some(0), Warning::ZeroReplicas),
-        (has_partition, Warning::Partition),
-        (may_not_pull, Warning::PullPolicy),
-    ]
-    .into_iter()
-    .filter_map(|(holds, warning)| holds.then_some(warning))
-    .collect()
-}
-
-fn restart_reason(why: &str, warnings: &[Warning], object: &WorkloadObject) -> String {
-    let rolling_update = object.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
-    let partition = rolling_update.and_then(|rolling_update| rolling_update.partition).unwrap_or(0);
-    let mut reason = why.to_owned();
-    for warning in warnings {
-        reason.push_str("; ");
-        match warning {
-            Warning::OptedOut | Warning::OutOfScope => reason.push_str("restarted all the same, because it was named"),
-            Warning::OnDelete => reason.push_str("its update strategy is OnDelete: delete its pods to replace them"),
-            Warning::Paused => reason.push_str("paused: it rolls on resume"),
-            Warning::ZeroReplicas => reason.push_str("has no replicas: its pods pull when it is scaled up"),
-            Warning::Partition => {
-                reason.push_str(&format!("its partition keeps the pods below ordinal {partition} as they are"));
-            }
-            Warning::PullPolicy => {
-                reason.push_str("its imagePullPolicy is not Always: a node that holds the tag does not pull it again");
-            }
-            Warning::UnreadableCooldown => {
-                reason.push_str("its annotation pushroll.dev/cooldown is no duration such as 10m: it has no cooldown");
-            }
-            Warning::UnreadableRecord => {
-                reason.push_str("its annotation pushroll.dev/pushes could not be read and was written anew");
-            }
-        }
-    }
-    reason
 }

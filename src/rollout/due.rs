@@ -1,141 +1,184 @@
-//! The restarts for pushes that have waited for the end of a cooldown.
+//! The restarts for pushes that have waited: when a cooldown is over, and when a refusal may be over.
 //!
-//! Every replica looks on a timer, and restarts what is due. They need not agree: the PATCH has a precondition, and the
-//! second one to try finds no push that waits.
-//!
-//! ```text
-//! run_deferred      on a timer: find the workloads on which a push waits
-//! restart_due       of all of them, those that are due
-//! restart_one_due   a permit, then attempts until one does not end in a conflict
-//! look_and_decide   GET, decide, PATCH
-//! ```
+//! Every replica reads the ConfigMap on a timer. The one that holds the Lease tries what is due; a replica that cannot
+//! read the Lease tries as well. They need not agree: a restart has its precondition and its record.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::code::Action;
+use super::cause::Cause;
+use super::code::{Action, Code};
 use super::context::RestartContext;
-use super::decision::deferred::{Due, decide_deferred};
-use super::deferred::{DEFERRED, DEFERRED_FIELD_MANAGER};
+use super::decision::{Decision, Known};
+use super::one_restart::{Mode, OneRestart};
+use super::one_result::OneResult;
 use super::restart::Restarter;
-use super::{FIELD_MANAGER, patches};
-use crate::cluster::{ApiError, WorkloadObject, retry_on_conflict};
-use crate::workload::{WorkloadKind, WorkloadRef};
+use super::waiting::{Changes, OfWorkload, View, WaitingPush, Why};
+use crate::cluster::LeaseHolder;
+use crate::configmap_store::StoreError;
+use crate::workload::WorkloadRef;
 
-impl Restarter {
-    /// Looks every `interval` for pushes that wait and restarts the workloads that are due, until `shutdown`. While
-    /// `watch_is_live` it looks at the watched objects, else it makes one LIST of each kind, by label.
-    pub async fn run_deferred(
-        &self,
-        interval: Duration,
-        watch_is_live: impl Fn() -> bool,
-        shutdown: CancellationToken,
-    ) {
-        let mut last_error = None;
-        while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
-            let look = async {
-                let waiting =
-                    if watch_is_live() { Ok(self.0.watched_deferred()) } else { self.0.list_deferred().await };
-                let error = match waiting {
-                    Ok(waiting) => {
-                        self.restart_due(waiting).await;
-                        None
-                    }
-                    Err(error) => Some(error.to_string()),
-                };
-                if error != last_error {
-                    match &error {
-                        Some(error) => tracing::warn!("pushes that wait for a cooldown cannot be looked for: {error}"),
-                        None => tracing::info!("pushes that wait for a cooldown can be looked for again"),
-                    }
-                    last_error = error;
+/// Longest time for one workload. Its calls have time limits of their own; it may wait for many others.
+const WORKLOAD_LIMIT: Duration = Duration::from_secs(60);
+/// Longest pause between two tries at a refusal.
+const DENIED_PAUSE_MAX: SignedDuration = SignedDuration::from_mins(10);
+/// Longest time until a cooldown is noticed that its owner has made shorter.
+const COOLDOWN_PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
+/// How long a record is kept in place of the one on the pod template. Pub/Sub has long stopped delivering by then.
+const RECORD_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Restarts workloads for pushes that have waited.
+#[derive(Debug)]
+pub struct DueRestarts {
+    context: Arc<RestartContext>,
+    interval: Duration,
+    lease: Option<LeaseHolder>,
+    /// When each workload was last tried, by the API server's clock.
+    tried: HashMap<WorkloadRef, Timestamp>,
+    last_error: Option<String>,
+    lease_error: Option<String>,
+}
+
+impl DueRestarts {
+    /// Looks every `interval`. With a `lease`, only while this process holds it.
+    pub fn new(restarter: &Restarter, interval: Duration, lease: Option<LeaseHolder>) -> Self {
+        let context = Arc::clone(&restarter.0);
+        Self { context, interval, lease, tried: HashMap::new(), last_error: None, lease_error: None }
+    }
+
+    /// Looks until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(self.interval)).await.is_some() {
+            let looked = shutdown.run_until_cancelled(self.look()).await;
+            let error = looked.and_then(Result::err).map(|error| error.to_string());
+            if error != self.last_error {
+                match &error {
+                    Some(error) => tracing::warn!("what waits cannot be read: {error}"),
+                    None => tracing::info!("what waits can be read again"),
                 }
-            };
-            shutdown.run_until_cancelled(look).await;
+                self.last_error = error;
+            }
         }
     }
 
-    async fn restart_due(&self, waiting: Vec<(WorkloadRef, WorkloadObject)>) {
-        self.0.metrics.deferred_workloads.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+    /// Looks once, and restarts what is due.
+    ///
+    /// # Errors
+    /// The ConfigMap cannot be read.
+    pub async fn look(&mut self) -> Result<(), StoreError> {
+        let Some(waiting) = self.context.waiting.clone() else { return Ok(()) };
+        let view = waiting.refresh().await?;
+        let now = self.context.clocks().server_now();
+        self.context.metrics.set_waiting(&view, now);
+        self.tried.retain(|workload, _| view.get(workload).is_some());
+        let due: Vec<WorkloadRef> =
+            view.iter().filter(|(workload, of)| self.is_due(workload, of, now)).map(|(w, _)| w.clone()).collect();
+        let expired = expired(&view, now);
+        if (due.is_empty() && expired.is_empty()) || !self.leads().await {
+            return Ok(());
+        }
         let mut tasks = JoinSet::new();
-        for (workload, object) in waiting {
-            // This object may be outdated. It only tells whether a fresh look is worth its GET.
-            if !matches!(decide_deferred(&workload, &object, &self.0.policy, self.0.clocks()), Due::Nothing) {
-                let context = Arc::clone(&self.0);
-                tasks.spawn(async move { context.restart_one_due(&workload).await });
-            }
+        for workload in due {
+            self.tried.insert(workload.clone(), now);
+            let (context, view) = (Arc::clone(&self.context), Arc::clone(&view));
+            tasks.spawn(async move { context.try_again(&workload, &view).await });
         }
+        let mut changes = Changes { done: expired, ..Changes::default() };
         while let Some(joined) = tasks.join_next().await {
-            if let Err(panicked) = joined {
-                tracing::error!("a deferred restart ended badly: {panicked}");
+            match joined {
+                Ok(more) => changes.extend(more),
+                Err(panicked) => tracing::error!("a restart ended badly: {panicked}"),
             }
         }
+        // What cannot be written now stands there as before, and the next look tries again.
+        if let Err((_, error)) = self.context.write_down(&changes, Instant::now() + WORKLOAD_LIMIT).await {
+            tracing::warn!("what waited and is done stays in the ConfigMap {waiting}: {error}");
+        }
+        self.context.metrics.set_waiting(&waiting.view(), now);
+        Ok(())
+    }
+
+    /// Whether this replica should do the work. Without an answer it does: two replicas do no harm.
+    async fn leads(&mut self) -> bool {
+        let Some(lease) = &mut self.lease else { return true };
+        let (leads, error) = match lease.take(&self.context.cluster).await {
+            Ok(held_by_other) => (held_by_other.is_none(), None),
+            Err(error) => (true, Some(error.to_string())),
+        };
+        if error != self.lease_error
+            && let Some(error) = &error
+        {
+            tracing::warn!("the Lease for what waits cannot be taken, so every replica tries it: {error}");
+        }
+        self.lease_error = error;
+        leads
+    }
+
+    /// Whether to try now. Tries are further apart the longer the push has waited.
+    fn is_due(&self, workload: &WorkloadRef, of: &OfWorkload, now: Timestamp) -> bool {
+        let Some(oldest) = of.pushes.iter().map(|push| push.since).min() else { return false };
+        let is_denied = of.pushes.iter().any(|push| push.why == Why::Denied);
+        if !is_denied && let Some(object) = self.context.cluster.watched().get(workload) {
+            // It may be outdated. It only tells whether a fresh look is worth its GET.
+            let clocks = self.context.clocks();
+            let push = |waits: &WaitingPush| Arc::new(waits.push(clocks.now, clocks.margin));
+            let known = Known::of(&[], Some(of));
+            let decides = |push| Cause::Push(push).decide(workload, &object, known, &self.context);
+            return of.pushes.iter().map(push).any(|push| !matches!(decides(push), Decision::Wait(_)));
+        }
+        let Some(tried) = self.tried.get(workload) else { return true };
+        if of.pushes.iter().filter_map(|push| push.due).any(|due| due <= now && due > *tried) {
+            return true;
+        }
+        let interval = SignedDuration::try_from(self.interval).unwrap_or(SignedDuration::MAX);
+        let longest = if is_denied { DENIED_PAUSE_MAX } else { COOLDOWN_PAUSE_MAX };
+        let pause = (now.duration_since(oldest) / 4).clamp(interval.min(longest), longest);
+        now.duration_since(*tried) >= pause
     }
 }
 
+/// Keys of records that nothing needs any more.
+fn expired(view: &View, now: Timestamp) -> Vec<String> {
+    let kept = view.iter().filter_map(|(_, of)| of.kept.as_ref());
+    kept.filter(|kept| now.duration_since(kept.since) > RECORD_LIFE).map(|kept| kept.key()).collect()
+}
+
 impl RestartContext {
-    fn watched_deferred(&self) -> Vec<(WorkloadRef, WorkloadObject)> {
-        let labelled = self.cluster.watched().labelled(DEFERRED).into_iter();
-        labelled.map(|(workload, object)| (workload, WorkloadObject::clone(&object))).collect()
-    }
-
-    async fn list_deferred(&self) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
-        let mut waiting = Vec::new();
-        for namespace in self.policy.scope.namespaces() {
-            for kind in WorkloadKind::ALL {
-                waiting.extend(self.cluster.list_labelled(kind, namespace, DEFERRED).await?);
-            }
-        }
-        Ok(waiting)
-    }
-
-    async fn restart_one_due(&self, workload: &WorkloadRef) {
-        let _permit = self.permit().await;
-        match retry_on_conflict(self.attempts(), || self.look_and_decide(workload)).await {
-            Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
-            // The push still waits on the workload, and the next look tries again.
-            Err(error) => {
-                self.metrics.count_restart(workload.kind, Action::Failed);
-                tracing::warn!(%workload, "not restarted for the push that waits: {error}");
-            }
-        }
-    }
-
-    async fn look_and_decide(&self, workload: &WorkloadRef) -> Result<(), ApiError> {
-        let object = self.cluster.get_workload(workload).await?;
-        match decide_deferred(workload, &object, &self.policy, self.clocks()) {
-            Due::Nothing => Ok(()),
-            Due::End(reason) => self.end_deferral(workload, &object, &reason).await,
-            Due::Restart(restart, pushes) => {
-                let patch = patches::restart(&object, &restart, self.cluster.clock().now());
-                match self.cluster.patch_workload(workload, FIELD_MANAGER, &patch).await {
-                    Ok(()) => {
-                        let images: Vec<String> = pushes.iter().map(|push| push.image.to_string()).collect();
-                        self.metrics.count_restart(workload.kind, Action::Restarted);
-                        tracing::info!(%workload, images = images.join(","), "restarted: {}", restart.reason);
-                        Ok(())
-                    }
-                    // The refusal is final: another try every few seconds would change nothing.
-                    Err(error @ ApiError::Denied(_)) => {
-                        // First, because it may end in a conflict and a new look: the Event is written once.
-                        self.end_deferral(workload, &object, &error.to_string()).await?;
-                        self.metrics.count_restart(workload.kind, Action::Failed);
-                        pushes.iter().for_each(|push| self.events.denied(workload, &object, push, &error));
-                        Ok(())
-                    }
-                    Err(error) => Err(error),
+    /// Tries each push that waits for a workload, until one of them restarts it for all of them or has to wait again.
+    async fn try_again(&self, workload: &WorkloadRef, view: &View) -> Changes {
+        let mut changes = Changes::default();
+        let pushes = view.get(workload).map_or(&[][..], |of| &of.pushes);
+        for waits in pushes {
+            let push = waits.push(self.cluster.clock().now(), self.clock_margin);
+            let cause = Cause::Push(Arc::new(push));
+            let restart = OneRestart { context: self, workload, cause: &cause, mode: Mode::Apply, looked_at: None };
+            let tried = crate::cluster::within(Instant::now() + WORKLOAD_LIMIT, restart.run()).await;
+            let Ok(OneResult { result, changes: more }) = tried else { break };
+            changes.extend(more);
+            let image = &waits.image;
+            match result.action() {
+                Action::Restarted => {
+                    self.metrics.count_restart(workload.kind, Action::Restarted);
+                    tracing::info!(%workload, %image, "restarted: {}", result.reason);
+                    break;
                 }
+                Action::Current | Action::Skipped if result.code != Code::OutOfScope => {
+                    tracing::info!(%workload, %image, "a push waits no longer: {}", result.reason);
+                    changes.done.push(waits.key());
+                }
+                Action::Failed => {
+                    self.metrics.count_restart(workload.kind, Action::Failed);
+                    tracing::warn!(%workload, %image, "not restarted for the push that waits: {}", result.reason);
+                    break;
+                }
+                Action::Deferred | Action::Current | Action::Skipped => break,
             }
         }
-    }
-
-    async fn end_deferral(&self, workload: &WorkloadRef, object: &WorkloadObject, why: &str) -> Result<(), ApiError> {
-        let patch = patches::end_deferral(object);
-        self.cluster.patch_workload(workload, DEFERRED_FIELD_MANAGER, &patch).await?;
-        tracing::warn!(%workload, "a push waits no longer and is not carried out: {why}");
-        Ok(())
+        changes
     }
 }

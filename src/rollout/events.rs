@@ -1,6 +1,6 @@
 //! Kubernetes Events, which the owner of a workload sees in `kubectl describe`.
 //!
-//! They are written only for what would otherwise go unnoticed: a restart that the API server refuses for good. A
+//! They are written only for what would otherwise go unnoticed: a restart that admission refuses. A
 //! restart that worked shows itself, and an Event for each would double the writes of a push.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use super::{FIELD_MANAGER, Push};
-use crate::cluster::{ApiError, Cluster, WorkloadObject};
+use crate::cluster::{Cluster, WorkloadObject};
 use crate::workload::WorkloadRef;
 
 /// Time limit of writing an Event.
@@ -30,8 +30,8 @@ impl EventWriter {
     }
 
     /// Writes that the API server refuses to restart this workload.
-    pub(super) fn denied(&self, workload: &WorkloadRef, object: &WorkloadObject, push: &Push, error: &ApiError) {
-        let mut note = format!("not restarted for the push of {}: {error}", push.image);
+    pub(super) fn denied(&self, workload: &WorkloadRef, object: &WorkloadObject, push: &Push, reason: &str) {
+        let mut note = format!("not restarted yet for the push of {}: {reason}", push.image);
         while note.len() > NOTE_BYTES_MAX {
             note.pop();
         }

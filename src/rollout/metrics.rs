@@ -1,5 +1,8 @@
 //! The metrics of restarts.
 
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -7,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Action;
+use super::waiting::{View, Why};
 use crate::workload::WorkloadKind;
 
 /// Upper bounds in seconds: a redelivery may come a week after it was published.
@@ -18,7 +22,8 @@ pub struct RolloutMetrics {
     restarts: Family<[(&'static str, &'static str); 2], Counter>,
     pub(super) publish_to_patch: Histogram,
     pub(super) queued_restarts: Gauge,
-    pub(super) deferred_workloads: Gauge,
+    waiting: Family<[(&'static str, &'static str); 1], Gauge>,
+    waiting_oldest_seconds: Gauge<f64, AtomicU64>,
 }
 
 impl RolloutMetrics {
@@ -36,10 +41,26 @@ impl RolloutMetrics {
             self.queued_restarts.clone(),
         );
         registry.register(
-            "deferred_workloads",
-            "Workloads on which a push waits for the end of a cooldown, as of the last look; every replica sees them all",
-            self.deferred_workloads.clone(),
+            "waiting",
+            "Pushes that wait for a workload, by what they wait for, as of the last look; every replica sees them all",
+            self.waiting.clone(),
         );
+        registry.register(
+            "waiting_oldest_seconds",
+            "How long the oldest of them has waited; 0 where none waits",
+            self.waiting_oldest_seconds.clone(),
+        );
+    }
+
+    /// Shows what waits, at `now` by the API server's clock.
+    pub(super) fn set_waiting(&self, view: &View, now: Timestamp) {
+        let pushes = || view.iter().flat_map(|(_, of)| &of.pushes);
+        for why in Why::ALL {
+            let waits = pushes().filter(|push| push.why == why).count();
+            self.waiting.get_or_create(&[("why", why.as_str())]).set(i64::try_from(waits).unwrap_or(i64::MAX));
+        }
+        let oldest = pushes().map(|push| now.duration_since(push.since).as_secs_f64()).fold(0.0, f64::max);
+        self.waiting_oldest_seconds.set(oldest);
     }
 
     /// Counts a workload, and what was done to it.
@@ -54,7 +75,8 @@ impl Default for RolloutMetrics {
             restarts: Family::default(),
             publish_to_patch: Histogram::new(PUBLISH_BUCKETS),
             queued_restarts: Gauge::default(),
-            deferred_workloads: Gauge::default(),
+            waiting: Family::default(),
+            waiting_oldest_seconds: Gauge::default(),
         }
     }
 }

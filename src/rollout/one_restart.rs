@@ -1,25 +1,30 @@
 //! The restart of one workload, from top to bottom.
 //!
 //! ```text
-//! run                 the policy on its namespace; for a push, wait for its turn; wait for a permit
-//!   patch_watched     decide from the object that a watch has delivered, and PATCH; or
-//!   look_and_decide   GET, decide, PATCH; after a conflict again
-//!     patch, defer    the two writes
+//! run              the policy on its namespace; for a push, wait for its turn
+//!   attempt        an object: one that was looked at already, one that a watch has delivered, or a GET; then decide
+//!     patch        the restart; what the API server has stored says what came of it
+//!     wait         the push waits, for the end of the cooldown or of a refusal
 //! ```
 //!
-//! A result that is no restart rests on a fresh look, never on a watched object. A restart may rest on either, because
-//! the resourceVersion is the precondition of the PATCH.
+//! A result that is no restart rests on a fresh look, or on our own record of the push, which stays true once it is
+//! written. A restart may rest on an older object, because the resourceVersion is the precondition of the PATCH.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cause::Cause;
 use super::code::{Action, Code};
 use super::context::RestartContext;
-use super::decision::{Decision, Defer, Restart};
-use super::deferred::DEFERRED_FIELD_MANAGER;
-use super::patches;
+use super::decision::{Decision, Known, RECORD_REMOVED, Restart};
+use super::field_owners::TemplateOwners;
+use super::one_result::{OneResult, failure_code};
+use super::record::RECORD_ANNOTATION;
+use super::turns::Turn;
+use super::waiting::{Changes, KeptRecord, View, WaitingPush, Why};
 use super::workload_result::{Warning, WorkloadResult};
-use crate::cluster::{ApiError, WorkloadObject, retry_on_conflict};
+use super::{Push, patches, restarted_at};
+use crate::cluster::{ApiError, WorkloadObject};
 use crate::workload::WorkloadRef;
 
 /// Whether a decision is carried out.
@@ -38,149 +43,257 @@ pub(super) struct OneRestart<'a> {
     pub(super) workload: &'a WorkloadRef,
     pub(super) cause: &'a Cause,
     pub(super) mode: Mode,
+    /// The workload as a LIST has shown it that began after the push came.
+    pub(super) looked_at: Option<&'a Arc<WorkloadObject>>,
+}
+
+/// A PATCH that failed as if the object had changed, or were gone. If it is the same at the next look, that was a refusal.
+struct Suspect {
+    resource_version: String,
+    error: ApiError,
+}
+
+/// What the next step of [`OneRestart::attempt`] is.
+enum Step {
+    Done(OneResult),
+    /// Look again.
+    Again(Option<Suspect>),
+    /// Wait for more pushes, and look again.
+    Gather,
 }
 
 impl OneRestart<'_> {
-    pub(super) async fn run(self) -> WorkloadResult {
+    pub(super) async fn run(self) -> OneResult {
         let RestartContext { policy, turns, metrics, .. } = self.context;
         if !self.cause.names_the_workload()
             && let Some(leave) = policy.refuses_namespace(self.workload)
         {
-            return leave.result(self.workload);
+            return leave.result(self.workload).into();
         }
-        // Pushes of one image at the same time restart the workload one after the other, each for the newest of them.
         let turn = match self.cause {
             Cause::Push(push) if self.mode == Mode::Apply => {
                 Some(turns.wait(self.workload, push, &metrics.queued_restarts).await)
             }
             _ => None,
         };
-        let newer = turn.as_ref().and_then(|turn| turn.newer.clone()).map(Cause::Push);
-        let newer = newer.as_ref();
-
-        let _permit = self.context.permit().await;
-        let decided = match self.patch_watched(newer).await {
-            Some(decided) => decided,
-            None => retry_on_conflict(self.context.attempts(), || self.look_and_decide(newer)).await,
-        };
-        let (mut result, cause) = decided.unwrap_or_else(|error| (self.failed(&error), self.cause));
-
-        if let (Some(turn), Cause::Push(push)) = (&turn, cause) {
+        let done = self.attempt(turn.as_ref()).await.unwrap_or_else(|error| self.failed(&error).into());
+        if let (Some(turn), Cause::Push(push)) = (&turn, self.cause) {
             // That the pods run the digest of one push says nothing of the pushes before it.
-            if result.action() != Action::Failed && result.code != Code::SameDigest {
-                turn.settled(push);
-            }
-            if let (Some(newer), Some(published)) = (&turn.newer, push.published)
-                && Arc::ptr_eq(newer, push)
-            {
-                result.reason.push_str(&format!("; for a newer push that came meanwhile, published {published:.3}"));
+            if done.result.action() != Action::Failed && done.result.code != Code::SameDigest {
+                turn.settled([push]);
             }
         }
-        result
-    }
-
-    /// Restarts the workload from the object that a watch has delivered, which saves the GET. `None`: a fresh look is
-    /// needed, because there is no such object, or it has changed since, or it is not to be restarted.
-    async fn patch_watched<'c>(
-        &'c self,
-        newer: Option<&'c Cause>,
-    ) -> Option<Result<(WorkloadResult, &'c Cause), ApiError>> {
-        let object = self.context.cluster.watched().get(self.workload).filter(|_| self.mode == Mode::Apply)?;
-        let (Decision::Restart(restart), cause) = self.decide(&object, newer) else { return None };
-        match self.patch(&object, cause, restart).await {
-            Err(ApiError::Conflict(_)) => None,
-            patched => Some(patched.map(|result| (result, cause))),
-        }
+        done
     }
 
     /// # Errors
-    /// [`ApiError::Conflict`]: the workload has changed since the look. Any other: the restart has failed.
-    async fn look_and_decide<'c>(&'c self, newer: Option<&'c Cause>) -> Result<(WorkloadResult, &'c Cause), ApiError> {
-        let object = match self.context.cluster.get_workload(self.workload).await {
-            Err(ApiError::NotFound(_)) => return Ok((self.cause.not_found(self.workload), self.cause)),
-            object => object?,
-        };
-        let (decision, cause) = self.decide(&object, newer);
-        let result = match decision {
-            Decision::Leave(leave) => leave.result(self.workload),
-            Decision::Defer(defer) => self.defer(&object, defer).await?,
-            Decision::Restart(restart) if self.mode == Mode::DryRun => restart.result(self.workload),
-            Decision::Restart(restart) => self.patch(&object, cause, restart).await?,
-        };
-        Ok((result, cause))
+    /// The restart has failed.
+    async fn attempt(&self, turn: Option<&Turn<'_>>) -> Result<OneResult, ApiError> {
+        let began = Instant::now();
+        let (mut attempts, mut suspect, mut has_gathered) = (self.context.attempts(), None, false);
+        let mut known = self.known_object();
+        let mut permit = self.context.permit().await;
+        loop {
+            let (object, is_fresh) = match known.take() {
+                Some(known) => known,
+                None if !attempts.next().await => return Ok(self.contended().into()),
+                None => match self.context.cluster.get_workload(self.workload).await {
+                    Err(ApiError::NotFound(_)) => return Ok(self.cause.not_found(self.workload).into()),
+                    object => (Arc::new(object?), true),
+                },
+            };
+            let refused = suspect
+                .take()
+                .filter(|suspect: &Suspect| is_fresh && suspect.resource_version == object.metadata.resource_version);
+            let step = match refused {
+                Some(suspect) => Step::Done(self.refused(&object, &suspect.error)),
+                None => self.step(&object, is_fresh, turn, has_gathered, began).await?,
+            };
+            match step {
+                Step::Done(done) => return Ok(done),
+                Step::Again(failed) => suspect = failed,
+                Step::Gather => {
+                    has_gathered = true;
+                    drop(permit.take());
+                    tokio::time::sleep(self.context.gather).await;
+                    permit = self.context.permit().await;
+                }
+            }
+        }
     }
 
-    /// Decides for the newer push that waits, if there is one. Decides for our own cause where the newer push leaves the
-    /// workload as it is: ours may still want the restart, where the newer push brings back the digest that runs.
-    fn decide<'c>(&'c self, object: &WorkloadObject, newer: Option<&'c Cause>) -> (Decision, &'c Cause) {
-        let decide_for = |cause: &'c Cause| (cause.decide(self.workload, object, self.context), cause);
-        let for_newer = newer.map(decide_for).filter(|(decision, _)| !matches!(decision, Decision::Leave(_)));
-        for_newer.unwrap_or_else(|| decide_for(self.cause))
+    /// An object that needs no GET, and whether it is as good as one.
+    fn known_object(&self) -> Option<(Arc<WorkloadObject>, bool)> {
+        if let Some(object) = self.looked_at {
+            return Some((Arc::clone(object), true));
+        }
+        let watched = self.context.cluster.watched().get(self.workload);
+        watched.filter(|_| self.mode == Mode::Apply).map(|object| (object, false))
     }
 
     /// # Errors
-    /// As of [`Self::look_and_decide`].
+    /// The restart has failed.
+    async fn step(
+        &self,
+        object: &Arc<WorkloadObject>,
+        is_fresh: bool,
+        turn: Option<&Turn<'_>>,
+        has_gathered: bool,
+        began: Instant,
+    ) -> Result<Step, ApiError> {
+        let Some(view) = self.view(object, is_fresh, began).await else { return Ok(Step::Again(None)) };
+        let others = turn.map(Turn::others).unwrap_or_default();
+        let stored = view.get(self.workload);
+        let known = Known::of(&others, stored);
+        let restart = match self.cause.decide(self.workload, object, known, self.context) {
+            Decision::Leave(leave) if is_fresh || leave.code.is_of_record() => {
+                return Ok(Step::Done(leave.result(self.workload).into()));
+            }
+            Decision::Wait(wait) if is_fresh => {
+                let due = Some(wait.due);
+                let changes = self.wait(&view, wait.is_known, Why::Cooldown, &wait.reason, due);
+                let result = WorkloadResult::new(self.workload, Code::Cooldown, wait.reason);
+                return Ok(Step::Done(OneResult { result, changes }));
+            }
+            Decision::Leave(_) | Decision::Wait(_) => return Ok(Step::Again(None)),
+            Decision::Restart(restart) => restart,
+        };
+        if self.mode == Mode::DryRun {
+            return Ok(Step::Done(restart.result(self.workload).into()));
+        }
+        if restart.follows_another && !has_gathered && self.cause.has_order() {
+            return Ok(Step::Gather);
+        }
+        let done = match self.patch(object, restart, &others, &view).await {
+            Ok(done) => done,
+            Err(error @ ApiError::Denied(_)) => self.refused(object, &error),
+            Err(error @ (ApiError::Conflict(_) | ApiError::NotFound(_))) => {
+                let resource_version = object.metadata.resource_version.clone();
+                return Ok(Step::Again(Some(Suspect { resource_version, error })));
+            }
+            Err(error) => return Err(error),
+        };
+        if done.result.action() == Action::Restarted
+            && let Some(turn) = turn
+        {
+            turn.settled(&others);
+        }
+        Ok(Step::Done(done))
+    }
+
+    /// What waits for the workload. Where our record may be kept there in place of the pod template, it is read anew:
+    /// another replica may have written it. `None`: that needs a fresh look at the workload first.
+    async fn view(&self, object: &WorkloadObject, is_fresh: bool, began: Instant) -> Option<Arc<View>> {
+        let Some(waiting) = self.context.waiting.as_ref().filter(|_| self.cause.is_push()) else {
+            return Some(Arc::default());
+        };
+        let has_record = object.spec.template.metadata.annotations.contains_key(RECORD_ANNOTATION);
+        let may_be_kept =
+            object.metadata.controller.is_some() || TemplateOwners::of(object).restarted_by_us().is_some();
+        if has_record || !may_be_kept {
+            return Some(waiting.view());
+        }
+        if !is_fresh {
+            return None;
+        }
+        // Without it one restart too many is made, and none is missed.
+        Some(waiting.refresh_since(began).await.unwrap_or_else(|error| {
+            tracing::debug!("what waits cannot be read: {error}");
+            waiting.view()
+        }))
+    }
+
+    /// # Errors
+    /// That of the PATCH.
     async fn patch(
         &self,
         object: &WorkloadObject,
-        cause: &Cause,
         restart: Restart,
-    ) -> Result<WorkloadResult, ApiError> {
-        let RestartContext { cluster, metrics, events, .. } = self.context;
-        let patch = patches::restart(object, &restart, cluster.clock().now());
-        match cluster.patch_workload(self.workload, cause.field_manager(), &patch).await {
-            Ok(()) => {}
-            Err(ApiError::NotFound(_)) => return Ok(cause.not_found(self.workload)),
-            Err(error) => {
-                if let (Cause::Push(push), ApiError::Denied(_)) = (cause, &error) {
-                    events.denied(self.workload, object, push, &error);
-                }
-                return Err(error);
-            }
+        others: &[Arc<Push>],
+        view: &View,
+    ) -> Result<OneResult, ApiError> {
+        let RestartContext { cluster, metrics, .. } = self.context;
+        let patch = patches::restart(object, &restart);
+        let stored = cluster.patch_workload(self.workload, self.cause.field_manager(), &patch).await?;
+        let annotations = |object: &WorkloadObject| object.spec.template.metadata.annotations.clone();
+        if annotations(&stored) == annotations(object) {
+            let removed = "the API server stored the workload without our annotations of its pod template, so nothing was \
+                           restarted: a mutating webhook or policy removes them";
+            return Ok(self.refused(object, &ApiError::Denied(removed.to_owned())));
         }
-        if let Cause::Push(push) = cause {
-            let since = cluster.clock().now().duration_since(push.time()).as_secs_f64();
-            metrics.publish_to_patch.observe(since.max(0.0));
-        }
+        let Cause::Push(push) = self.cause else { return Ok(restart.result(self.workload).into()) };
+        let since = cluster.clock().now().duration_since(push.time()).as_secs_f64();
+        metrics.publish_to_patch.observe(since.max(0.0));
         if restart.warnings.contains(&Warning::UnreadableCooldown) {
             tracing::warn!(workload = %self.workload, "{}", restart.reason);
         }
-        Ok(restart.result(self.workload))
+        let mut changes = Changes::default();
+        let is_record_stored = annotations(&stored).contains_key(RECORD_ANNOTATION);
+        if let Some(record) =
+            restart.record.clone().filter(|_| !is_record_stored || object.metadata.controller.is_some())
+        {
+            let restarted_at = restarted_at::text(&stored).unwrap_or_default().to_owned();
+            let since = self.context.clocks().server_now();
+            changes.keeps.push(KeptRecord { workload: self.workload.clone(), restarted_at, record, since });
+        }
+        // Every push that waited is in the record now.
+        let waited = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
+        changes.done.extend(waited.iter().map(WaitingPush::key));
+        let mut result = restart.result(self.workload);
+        if !is_record_stored {
+            result.warnings.push(Warning::RecordRemoved);
+            result.reason.push_str(&format!("; {RECORD_REMOVED}"));
+        }
+        let newer = others.iter().filter(|other| other.image.tag_key() == push.image.tag_key());
+        let newer = newer.filter(|other| push.order().is_some() && other.order() > push.order());
+        if let Some(published) = newer.filter_map(|newer| newer.published).max() {
+            result.reason.push_str(&format!("; for a newer push that came meanwhile, published {published:.3}"));
+        }
+        Ok(OneResult { result, changes })
     }
 
-    /// Lets the push wait on the workload for the end of the cooldown.
-    ///
-    /// # Errors
-    /// As of [`Self::look_and_decide`].
-    async fn defer(&self, object: &WorkloadObject, defer: Defer) -> Result<WorkloadResult, ApiError> {
-        if let Some(pushes) = defer.pushes.filter(|_| self.mode == Mode::Apply) {
-            let patch = patches::defer(object, &pushes);
-            match self.context.cluster.patch_workload(self.workload, DEFERRED_FIELD_MANAGER, &patch).await {
-                Ok(()) => {}
-                // Not final, as the refusal of a restart is: the push would be lost. Pub/Sub keeps it meanwhile.
-                Err(error @ ApiError::Denied(_)) => {
-                    let reason = format!("{}, which cannot be written to the workload: {error}", defer.reason);
-                    return Ok(WorkloadResult::new(self.workload, Code::ApiError, reason));
-                }
-                Err(error) => return Err(error),
-            }
+    /// Admission refuses the restart, or the API server calls the object invalid: a push waits for the end of that.
+    fn refused(&self, object: &WorkloadObject, error: &ApiError) -> OneResult {
+        let reason = match error {
+            ApiError::Denied(_) => error.to_string(),
+            // The object is there, and it has not changed: the error is not what it says.
+            error => format!("refused by the API server, though the workload is as it was: {error}"),
+        };
+        let Cause::Push(push) = self.cause else {
+            return WorkloadResult::new(self.workload, Code::Refused, reason).into();
+        };
+        let view = self.context.waiting.as_ref().map(|waiting| waiting.view()).unwrap_or_default();
+        let waits = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
+        let is_known = waits.iter().any(|waits| waits.covers(push));
+        if !is_known {
+            self.context.events.denied(self.workload, object, push, &reason);
         }
-        Ok(WorkloadResult::new(self.workload, Code::Cooldown, defer.reason))
+        let changes = self.wait(&view, is_known, Why::Denied, &reason, None);
+        let result =
+            WorkloadResult::new(self.workload, Code::Denied, format!("{reason}; it is tried again until it works"));
+        OneResult { result, changes }
+    }
+
+    /// What to write so that the push waits. Nothing where it waits already, for the same reason.
+    fn wait(&self, view: &View, is_known: bool, why: Why, reason: &str, due: Option<jiff::Timestamp>) -> Changes {
+        let Cause::Push(push) = self.cause else { return Changes::default() };
+        let waits = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
+        let since = self.context.clocks().server_now();
+        let new = WaitingPush { due, ..WaitingPush::new(self.workload, push, why, reason, since) };
+        let is_same = |waits: &&WaitingPush| waits.key() == new.key();
+        let known = waits.iter().find(is_same);
+        if self.mode == Mode::DryRun || known.map_or(is_known, |known| known.why == why && known.due == due) {
+            return Changes::default();
+        }
+        let superseded = waits.iter().filter(|waits| waits.is_superseded_by(push));
+        Changes { done: superseded.map(WaitingPush::key).collect(), waits: vec![new], ..Changes::default() }
+    }
+
+    fn contended(&self) -> WorkloadResult {
+        WorkloadResult::new(self.workload, Code::Contended, "it changed at every attempt to restart it")
     }
 
     fn failed(&self, error: &ApiError) -> WorkloadResult {
-        let code = match error {
-            ApiError::Conflict(_) => {
-                let reason = "it changed at every attempt to restart it";
-                return WorkloadResult::new(self.workload, Code::Contended, reason);
-            }
-            ApiError::Denied(_) => Code::Denied,
-            ApiError::Forbidden(_) | ApiError::Unauthorized(_) => Code::Forbidden,
-            ApiError::Unreachable(_) | ApiError::TimedOut(_) => Code::Unreachable,
-            ApiError::TooBusy(_) => Code::TooBusy,
-            ApiError::NoPermit { .. } => Code::TimedOut,
-            _ => Code::ApiError,
-        };
-        WorkloadResult::new(self.workload, code, error.to_string())
+        WorkloadResult::new(self.workload, failure_code(error), error.to_string())
     }
 }

@@ -20,6 +20,10 @@ pub struct Push {
     pub received: Timestamp,
     /// The id of its message.
     pub message_id: Option<String>,
+    /// Whether Pub/Sub's clock is known to agree with ours, so that [`Self::published`] can be compared with other times.
+    pub clock_agrees: bool,
+    /// Since when it waits in our ConfigMap, by the API server's clock; `None` for a push that has just come.
+    pub waiting_since: Option<Timestamp>,
 }
 
 /// The order of pushes: by publish time, then by message id. Ids are decimal numbers without a fixed length, so a longer

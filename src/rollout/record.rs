@@ -36,6 +36,9 @@ pub struct RecordedPush {
     /// The id of its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// `restartedAt` as the same PATCH wrote it. While the template has this value, the last restart was ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
 }
 
 impl Record {
@@ -52,14 +55,24 @@ impl Record {
         self.0.get(tag_key)
     }
 
-    /// The record with `push` in it, without images that the workload does not run (`runs`).
+    /// Whether we have written this `restartedAt`.
+    pub fn is_of(&self, restarted_at: &str) -> bool {
+        self.0.values().any(|recorded| recorded.restarted_at.as_deref() == Some(restarted_at))
+    }
+
+    /// The record after the restart `restarted_at` for `push`, without images that the workload does not run (`runs`).
     ///
     /// A push that came later than `prompt` after it was published leaves no digest where the record has one already:
     /// the tag may have moved back since, for a push that was answered `current` and left no trace, and then the pods
     /// pull that. A push without a publish time keeps the place of the last push in the order.
     #[must_use]
-    pub fn with(mut self, tag_key: &str, push: &Push, prompt: Duration, runs: impl Fn(&str) -> bool) -> Self {
+    pub fn with(mut self, push: &Push, restarted_at: &str, prompt: Duration, runs: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|image, _| runs(image));
+        let tag_key = push.image.tag_key().unwrap_or_default();
+        let known = self.0.get(tag_key).and_then(RecordedPush::order);
+        if push.order().is_some() && push.order() < known {
+            return self;
+        }
         let is_prompt =
             Duration::try_from(push.received.duration_since(push.time()).abs()).is_ok_and(|lag| lag <= prompt);
         let recorded = self.0.entry(tag_key.to_owned()).or_default();
@@ -67,6 +80,7 @@ impl Record {
         if push.published.is_some() {
             (recorded.published, recorded.message_id) = (push.published, push.message_id.clone());
         }
+        recorded.restarted_at = Some(restarted_at.to_owned());
         self
     }
 
@@ -111,47 +125,57 @@ impl RecordedPush {
 mod tests {
     use super::*;
 
-    fn push(received: &str) -> Push {
+    fn push(image: &str, received: &str) -> Push {
         Push {
-            image: "web:1".parse().unwrap(),
+            image: image.parse().unwrap(),
             digest: Some(format!("sha256:{}", "ab".repeat(32)).parse().unwrap()),
             published: "2026-11-20T09:16:40.380123456Z".parse().ok(),
             received: received.parse().unwrap(),
             message_id: Some("7".into()),
+            clock_agrees: true,
+            waiting_since: None,
         }
     }
 
     const PROMPT: Duration = Duration::from_secs(10);
+    const AT: &str = "2026-11-20T09:16:42Z";
+    const WEB: &str = "docker.io/library/web:1";
 
     #[test]
     fn a_record_is_read_back_and_forgets_images_that_are_gone() {
-        let push = push("2026-11-20T09:16:41Z");
-        let record = Record::default().with("old", &push, PROMPT, |_| true).with("new", &push, PROMPT, |i| i != "old");
+        let [old, new] = ["old:1", "new:1"].map(|image| push(image, "2026-11-20T09:16:41Z"));
+        let (old_key, new_key) = (old.image.tag_key().unwrap(), new.image.tag_key().unwrap());
+        let record = Record::default().with(&old, AT, PROMPT, |_| true).with(&new, AT, PROMPT, |key| key != old_key);
         let read = Record::decode(Some(&record.encode())).unwrap();
         assert_eq!(read, record);
-        assert!(read.get("old").is_none());
-        assert_eq!(read.get("new").unwrap().order(), push.order());
+        assert!(read.get(old_key).is_none());
+        assert_eq!(read.get(new_key).unwrap().order(), new.order());
+        assert!(read.is_of(AT) && !read.is_of("2026-11-20T09:16:43Z"));
         assert!(Record::decode(Some("{")).is_err());
         assert_eq!(Record::decode(None).unwrap(), Record::default());
     }
 
     #[test]
     fn a_digest_is_kept_only_while_it_is_certain() {
-        let record = Record::default().with("a", &push("2026-11-20T09:16:41Z"), PROMPT, |_| true);
-        assert!(record.get("a").unwrap().digest.is_some());
-        assert!(record.without_digests().get("a").unwrap().digest.is_none());
-        let late = push("2026-11-20T09:17:41Z");
-        let first = Record::default().with("a", &late, PROMPT, |_| true);
-        assert!(first.get("a").unwrap().digest.is_some());
-        assert!(first.with("a", &late, PROMPT, |_| true).get("a").unwrap().digest.is_none());
+        let record = Record::default().with(&push("web:1", "2026-11-20T09:16:41Z"), AT, PROMPT, |_| true);
+        assert!(record.get(WEB).unwrap().digest.is_some());
+        assert!(record.without_digests().get(WEB).unwrap().digest.is_none());
+        let late = push("web:1", "2026-11-20T09:17:41Z");
+        let first = Record::default().with(&late, AT, PROMPT, |_| true);
+        assert!(first.get(WEB).unwrap().digest.is_some());
+        assert!(first.with(&late, AT, PROMPT, |_| true).get(WEB).unwrap().digest.is_none());
     }
 
     #[test]
-    fn a_push_without_a_publish_time_keeps_the_order_of_the_last() {
-        let first = push("2026-11-20T09:16:41Z");
-        let by_hand = Push { published: None, message_id: None, ..push("2026-11-20T10:00:00Z") };
-        let record = Record::default().with("a", &first, PROMPT, |_| true).with("a", &by_hand, PROMPT, |_| true);
-        assert_eq!(record.get("a").unwrap().order(), first.order());
-        assert_eq!(Record::default().with("a", &by_hand, PROMPT, |_| true).get("a").unwrap().order(), None);
+    fn the_order_of_the_newest_push_stays() {
+        let first = push("web:1", "2026-11-20T09:16:41Z");
+        let by_hand = Push { published: None, message_id: None, ..push("web:1", "2026-11-20T10:00:00Z") };
+        let older = Push { published: "2026-11-20T09:16:39Z".parse().ok(), ..first.clone() };
+        let record = Record::default().with(&first, AT, PROMPT, |_| true);
+        for other in [&by_hand, &older] {
+            let record = record.clone().with(other, "2026-11-20T10:00:00Z", PROMPT, |_| true);
+            assert_eq!(record.get(WEB).unwrap().order(), first.order());
+        }
+        assert_eq!(Record::default().with(&by_hand, AT, PROMPT, |_| true).get(WEB).unwrap().order(), None);
     }
 }

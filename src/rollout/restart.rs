@@ -2,22 +2,25 @@
 //!
 //! `one_restart` restarts each of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
 use super::cause::Cause;
 use super::code::Code;
-use super::context::RestartContext;
+use super::context::{RestartConfig, RestartContext};
 use super::decision::by_hand::ByHand;
 use super::metrics::RolloutMetrics;
 pub use super::one_restart::Mode;
 use super::one_restart::OneRestart;
-use super::policy::Policy;
+use super::one_result::{OneResult, failure_code};
 use super::push::Push;
+use super::waiting::{Changes, Waiting};
 use super::workload_result::WorkloadResult;
 use crate::cluster::{self, Cluster};
+use crate::configmap_store::StoreError;
 use crate::workload::WorkloadRef;
 
 /// Restarts workloads. Cheap to clone.
@@ -25,20 +28,20 @@ use crate::workload::WorkloadRef;
 pub struct Restarter(pub(super) Arc<RestartContext>);
 
 impl Restarter {
-    /// At most `concurrency` workloads are worked on at once, over all pushes.
+    /// `waiting` keeps what has to wait; without it a restart that cannot be made now is a failure.
     pub fn new(
         cluster: Cluster,
-        policy: Policy,
-        clock_margin: Duration,
-        concurrency: usize,
+        config: RestartConfig,
+        waiting: Option<Arc<Waiting>>,
         metrics: RolloutMetrics,
     ) -> Self {
-        Self(Arc::new(RestartContext::new(cluster, policy, clock_margin, concurrency, metrics)))
+        Self(Arc::new(RestartContext::new(cluster, config, waiting, metrics)))
     }
 
-    /// Decides for each workload and, under [`Mode::Apply`], restarts it. A workload that is not done at `deadline` is
-    /// `failed` with [`Code::TimedOut`]: whether a PATCH that was under way is stored, the record on the workload tells
-    /// the next delivery. The results are sorted by workload.
+    /// Decides for each workload and, under [`Mode::Apply`], restarts it. What has to wait is written down, in one
+    /// request for all of them. A workload that is not done at `deadline` is `failed` with [`Code::TimedOut`]: whether a
+    /// PATCH that was under way is stored, the record on the workload tells the next delivery. The results are sorted by
+    /// workload.
     pub async fn restart_all(
         &self,
         workloads: &[WorkloadRef],
@@ -71,20 +74,20 @@ impl Restarter {
         for workload in workloads {
             let (context, cause, workload) = (Arc::clone(&self.0), cause.clone(), workload.clone());
             tasks.spawn(async move {
-                let restart = OneRestart { context: &context, workload: &workload, cause: &cause, mode };
-                let result = cluster::within(deadline, restart.run()).await.unwrap_or_else(|out_of_time| {
-                    WorkloadResult::new(&workload, Code::TimedOut, out_of_time.to_string())
-                });
-                if mode == Mode::Apply {
-                    context.metrics.count_restart(workload.kind, result.action());
-                }
-                result
+                let restart =
+                    OneRestart { context: &context, workload: &workload, cause: &cause, mode, looked_at: None };
+                cluster::within(deadline, restart.run()).await.unwrap_or_else(|out_of_time| {
+                    WorkloadResult::new(&workload, Code::TimedOut, out_of_time.to_string()).into()
+                })
             });
         }
-        let mut results = Vec::with_capacity(workloads.len());
+        let (mut results, mut changes) = (Vec::with_capacity(workloads.len()), Changes::default());
         while let Some(joined) = tasks.join_next().await {
             match joined {
-                Ok(result) => results.push(result),
+                Ok(OneResult { result, changes: more }) => {
+                    results.push(result);
+                    changes.extend(more);
+                }
                 Err(panicked) => tracing::error!("a restart ended badly: {panicked}"),
             }
         }
@@ -94,7 +97,43 @@ impl Restarter {
                 results.push(WorkloadResult::new(workload, Code::ApiError, "an internal error"));
             }
         }
+        if let Err((code, error)) = self.0.write_down(&changes, deadline).await {
+            let waits: HashSet<&WorkloadRef> = changes.waits.iter().map(|waits| &waits.workload).collect();
+            for result in results.iter_mut().filter(|result| waits.contains(&result.workload())) {
+                let reason = format!("{}, but that cannot be written down: {error}", result.reason);
+                *result = WorkloadResult::new(&result.workload(), code, reason);
+            }
+        }
+        if mode == Mode::Apply {
+            results.iter().for_each(|result| self.0.metrics.count_restart(result.kind, result.action()));
+        }
         results.sort_by_key(WorkloadResult::workload);
         results
+    }
+}
+
+impl RestartContext {
+    /// Writes what waits, what is kept and what is done to its ConfigMap.
+    ///
+    /// # Errors
+    /// Why not, for programs and for people.
+    pub(super) async fn write_down(&self, changes: &Changes, deadline: Instant) -> Result<(), (Code, String)> {
+        let Some(waiting) = self.waiting.as_ref().filter(|_| !changes.is_empty()) else { return Ok(()) };
+        let failed = match cluster::within(deadline, waiting.write(changes)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                let code = match &error {
+                    StoreError::Api { source, .. } => failure_code(source),
+                    _ => Code::ApiError,
+                };
+                (code, error.to_string())
+            }
+            Err(out_of_time) => (Code::TimedOut, out_of_time.to_string()),
+        };
+        if changes.waits.is_empty() {
+            // What is done is found to be done at the next look. A record that is not kept may cost one restart.
+            tracing::warn!("the ConfigMap {waiting} could not be written: {}", failed.1);
+        }
+        Err(failed)
     }
 }

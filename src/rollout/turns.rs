@@ -1,5 +1,5 @@
-//! Turns: pushes of one image that want to restart the same workload at the same time do so one after the other, each
-//! for the newest push that waits. So a burst of pushes is two restarts at most.
+//! Turns: pushes that want to restart the same workload at the same time do so one after the other, and each restart is
+//! for all pushes that have come by then. So a burst of pushes, of one image or of several, is two restarts at most.
 //!
 //! Turns only save restarts. What was done is known from the record on the workload alone.
 
@@ -17,14 +17,11 @@ use super::push::Push;
 use crate::telemetry::GaugeGuard;
 use crate::workload::WorkloadRef;
 
-/// A workload, and the normalised `REPOSITORY:TAG` of the pushes.
-type Key = (WorkloadRef, Box<str>);
-
 /// The queues; one exists only while a push is in it.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Key, Arc<Queue>>>);
+pub(super) struct Turns(Mutex<HashMap<WorkloadRef, Arc<Queue>>>);
 
-/// The pushes of one image for one workload.
+/// The pushes for one workload.
 #[derive(Debug, Default)]
 struct Queue {
     /// Held by the push that works on the workload.
@@ -36,17 +33,15 @@ struct Queue {
 struct QueueState {
     /// The pushes that wait or work.
     pushes: Vec<Arc<Push>>,
-    /// The newest push that was settled. Older ones have nothing left to do and need no turn.
-    settled: Option<Arc<Push>>,
+    /// The newest push of each image that was settled. Older ones have nothing left to do and need no turn.
+    settled: Vec<Arc<Push>>,
 }
 
 /// A push that may work on the workload.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
-    /// The newest push of the queue, if it is newer than the one whose turn it is.
-    pub(super) newer: Option<Arc<Push>>,
     /// No other push works meanwhile. A push that is settled already needs no lock.
-    _lock: Option<OwnedMutexGuard<()>>,
+    lock: Option<OwnedMutexGuard<()>>,
     queued: QueuedPush<'a>,
 }
 
@@ -54,7 +49,7 @@ pub(super) struct Turn<'a> {
 #[derive(Debug)]
 struct QueuedPush<'a> {
     turns: &'a Turns,
-    key: Key,
+    workload: WorkloadRef,
     queue: Arc<Queue>,
     push: Arc<Push>,
 }
@@ -67,45 +62,53 @@ impl Turns {
             let _waiting = GaugeGuard::new(waiting);
             Arc::clone(&queued.queue.lock).lock_owned().await
         };
-        let is_settled = queued.is_settled();
-        let newer = if is_settled { None } else { queued.newer() };
-        Turn { newer, _lock: (!is_settled).then_some(lock), queued }
+        Turn { lock: (!queued.is_settled()).then_some(lock), queued }
     }
 
     fn join(&self, workload: &WorkloadRef, push: &Arc<Push>) -> QueuedPush<'_> {
-        let key = (workload.clone(), push.image.tag_key().unwrap_or_default().into());
         let mut queues = self.0.lock();
-        let queue = Arc::clone(queues.entry(key.clone()).or_default());
+        let queue = Arc::clone(queues.entry(workload.clone()).or_default());
         queue.state.lock().pushes.push(Arc::clone(push));
-        QueuedPush { turns: self, key, queue, push: Arc::clone(push) }
+        QueuedPush { turns: self, workload: workload.clone(), queue, push: Arc::clone(push) }
     }
 }
 
 impl Turn<'_> {
-    /// Notes that `push` is settled: older pushes of the queue have nothing left to do.
-    pub(super) fn settled(&self, push: &Arc<Push>) {
+    /// The other pushes that have come by now and have a place in the order. A push without one restarts for itself
+    /// alone.
+    pub(super) fn others(&self) -> Vec<Arc<Push>> {
+        if self.lock.is_none() {
+            return Vec::new();
+        }
+        let state = self.queued.queue.state.lock();
+        let others = state.pushes.iter();
+        others.filter(|other| other.order().is_some() && !Arc::ptr_eq(other, &self.queued.push)).cloned().collect()
+    }
+
+    /// Notes that these pushes are settled: older pushes of the same image have nothing left to do.
+    pub(super) fn settled<'p>(&self, pushes: impl IntoIterator<Item = &'p Arc<Push>>) {
         let mut state = self.queued.queue.state.lock();
-        if push.order() > state.settled.as_ref().and_then(|settled| settled.order()) {
-            state.settled = Some(Arc::clone(push));
+        for push in pushes {
+            match state.settled.iter_mut().find(|settled| is_of_same_image(settled, push)) {
+                None => state.settled.push(Arc::clone(push)),
+                Some(settled) if push.order() > settled.order() => *settled = Arc::clone(push),
+                Some(_) => {}
+            }
         }
     }
 }
 
 impl QueuedPush<'_> {
-    /// Whether this push or a newer one is settled.
+    /// Whether this push or a newer one of its image is settled.
     fn is_settled(&self) -> bool {
-        let own = self.push.order();
-        own.is_some() && self.queue.state.lock().settled.as_ref().is_some_and(|settled| settled.order() >= own)
-    }
-
-    /// The newest push of the queue, if it is newer than this one. A push without a place in the order restarts for
-    /// itself alone.
-    fn newer(&self) -> Option<Arc<Push>> {
-        let own = self.push.order();
         let state = self.queue.state.lock();
-        let newer = state.pushes.iter().filter(|other| own.is_some() && other.order() > own);
-        newer.max_by(|a, b| a.order().cmp(&b.order())).cloned()
+        let settled = state.settled.iter().find(|settled| is_of_same_image(settled, &self.push));
+        self.push.order().is_some() && settled.is_some_and(|settled| settled.order() >= self.push.order())
     }
+}
+
+fn is_of_same_image(a: &Push, b: &Push) -> bool {
+    a.image.tag_key() == b.image.tag_key()
 }
 
 impl Drop for QueuedPush<'_> {
@@ -116,7 +119,7 @@ impl Drop for QueuedPush<'_> {
             state.pushes.swap_remove(own);
         }
         if state.pushes.is_empty() {
-            queues.remove(&self.key);
+            queues.remove(&self.workload);
         }
     }
 }

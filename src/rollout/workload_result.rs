@@ -39,6 +39,10 @@ pub enum Warning {
     UnreadableRecord,
     /// Its `pushroll.dev/cooldown` is no duration; it has none.
     UnreadableCooldown,
+    /// The controller of its owner may put its pod template back.
+    Controlled,
+    /// The API server did not store our record with the restart. It is kept in a ConfigMap instead.
+    RecordRemoved,
     /// A person named it, though it opts out and a push would leave it.
     OptedOut,
     /// A person named it, though it is out of scope and a push would leave it.

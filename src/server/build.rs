@@ -1,6 +1,7 @@
 //! The components of the service, built from its settings and put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 
@@ -11,13 +12,22 @@ use super::listener::in_flight::InFlight;
 use super::metrics::ServerMetrics;
 use crate::cache::{CacheMetrics, Resolver, ResolverConfig};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterMetrics};
+use crate::cluster::{Cluster, ClusterMetrics, LeaseHolder};
 use crate::delivery::{Deliveries, DeliveryMetrics, OwnPod};
-use crate::rollout::{Restarter, RolloutMetrics};
+use crate::rollout::waiting::Waiting;
+use crate::rollout::{DueRestarts, RestartConfig, Restarter, RolloutMetrics, WaitingArgs};
+
+/// For how long the replica that tries what waits holds the Lease.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// Nothing runs yet.
-pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -> (Arc<App>, Restarter, ServerMetrics) {
-    let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, policy, .. } = config;
+pub(super) fn service(
+    config: ServeConfig,
+    client: kube::Client,
+    clock: Clock,
+) -> (Arc<App>, DueRestarts, ServerMetrics) {
+    let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, waiting, policy, .. } =
+        config;
     let concurrency = cluster.concurrency;
     let clock_margin = policy.clock_margin;
 
@@ -38,14 +48,20 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
     let cluster = Cluster::new(client, clock, cluster_metrics).with_concurrency(concurrency);
     let scope = policy.policy().scope;
     // Labels take memory; only a selector asks for them.
-    let watch = cache.watch_config(policy.selector.is_some(), || identity(own_pod.as_ref()));
+    let identity = identity(own_pod.as_ref());
+    let watch = cache.watch_config(policy.selector.is_some(), || identity.clone());
+    let namespace = config_map.namespace.clone();
     let resolver_config =
         ResolverConfig { watch, ..ResolverConfig::new(&cache, scope, config_map, mount, clock_margin) };
     let resolver = Arc::new(Resolver::new(resolver_config, cluster.clone(), cache_metrics));
-    let restarter = Restarter::new(cluster, policy.policy(), clock_margin, concurrency, rollout_metrics);
+    let WaitingArgs { waiting_configmap, deferred_poll, gather } = waiting;
+    let restarts = RestartConfig { policy: policy.policy(), clock_margin, concurrency, gather };
+    let store = Arc::new(Waiting::new(cluster.clone(), &namespace, &waiting_configmap));
+    let restarter = Restarter::new(cluster, restarts, Some(store), rollout_metrics);
+    let lease = LeaseHolder::new(&namespace, &waiting_configmap, identity, LEASE);
+    let due_restarts = DueRestarts::new(&restarter, deferred_poll, Some(lease));
     let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
-    let deliveries =
-        Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter.clone(), delivery_metrics);
+    let deliveries = Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter, delivery_metrics);
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
     let app = App {
         deliveries,
@@ -58,7 +74,7 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         clock,
         draining: Arc::default(),
     };
-    (Arc::new(app), restarter, server_metrics)
+    (Arc::new(app), due_restarts, server_metrics)
 }
 
 /// What tells this replica from the others: its pod's name, this process in the pod, and this service in the process.

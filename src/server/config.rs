@@ -15,7 +15,7 @@ use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
-use crate::rollout::{DeferredArgs, PolicyArgs};
+use crate::rollout::{PolicyArgs, WaitingArgs};
 
 /// What the service does, and for which workloads.
 #[derive(Debug, Clone)]
@@ -38,8 +38,8 @@ pub struct ServeConfig {
     pub cluster: ClusterArgs,
     /// How the service ends.
     pub drain: DrainArgs,
-    /// Pushes that wait for the end of a cooldown.
-    pub deferred: DeferredArgs,
+    /// Pushes that wait.
+    pub waiting: WaitingArgs,
     /// Which workloads may be touched, and how clocks are compared.
     pub policy: PolicyArgs,
 }
@@ -80,7 +80,7 @@ impl ServeConfig {
             public: PublicListenerArgs::default(),
             cluster: ClusterArgs::default(),
             drain: DrainArgs::default(),
-            deferred: DeferredArgs::default(),
+            waiting: WaitingArgs::default(),
             policy: PolicyArgs::default(),
         }
     }
@@ -113,7 +113,7 @@ mod tests {
         assert_parsed_from_nothing_as_default::<PublicListenerArgs>();
         assert_parsed_from_nothing_as_default::<ClusterArgs>();
         assert_parsed_from_nothing_as_default::<DrainArgs>();
-        assert_parsed_from_nothing_as_default::<DeferredArgs>();
+        assert_parsed_from_nothing_as_default::<WaitingArgs>();
         assert_parsed_from_nothing_as_default::<PolicyArgs>();
     }
 }

@@ -17,7 +17,7 @@ use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(each_step_of_the_service_has_its_api_calls);
-    suite.on_both(a_look_for_deferred_pushes_is_a_list_by_label);
+    suite.on_both(a_look_for_what_waits_is_one_get);
     suite.on_both(each_command_has_its_api_calls);
 }
 
@@ -172,17 +172,16 @@ async fn each_step_of_the_service_has_its_api_calls(ground: Ground) {
     meter.assert("no change", sorted(SCAN, ["get configmaps"]));
 }
 
-async fn a_look_for_deferred_pushes_is_a_list_by_label(ground: Ground) {
+async fn a_look_for_what_waits_is_one_get(ground: Ground) {
     let service = ground.service().arguments(["--deferred-poll", "100ms"]).start_ready().await;
+    let before = service.api_calls().len();
     let calls = eventually("it has looked", async || {
-        let by_label = |call: &ApiCall| call.uri.contains("labelSelector=");
-        let calls: Vec<ApiCall> = service.api_calls().into_iter().filter(by_label).collect();
+        let calls = service.api_calls().split_off(before);
         (calls.len() >= 3).then_some(calls)
     })
     .await;
-    assert_eq!(told(&calls[..3]), sorted(SCAN, []), "{calls:#?}");
     for call in &calls {
-        assert!(call.uri.contains("labelSelector=pushroll.dev%2Fdeferred&resourceVersion=0"), "{}", call.uri);
+        assert!(call.verb == "get" && call.uri.ends_with("/configmaps/pushroll-waiting"), "{calls:#?}");
     }
 }
 

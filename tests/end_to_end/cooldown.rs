@@ -1,21 +1,21 @@
-//! `pushroll.dev/cooldown`: a push that comes too soon waits on the workload, and is done when it is due, by whichever
-//! replica is there.
+//! `pushroll.dev/cooldown`: a push that comes too soon waits in the ConfigMap `pushroll-waiting`, and is done when it is
+//! due, by whichever replica is there.
 
 mod ends;
 mod outlives;
+
+use std::collections::BTreeMap;
 
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, result_of, stateful_set};
-use crate::support::ground::Ground;
+use crate::support::ground::{ApiCall, Ground};
 use crate::support::http::{get, send};
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
-
-const DEFERRED: &str = "pushroll.dev/deferred";
 
 pub fn tests(suite: &mut Suite) {
     ends::tests(suite);
@@ -24,7 +24,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(of_pushes_in_the_cooldown_the_newest_is_done);
     suite.on_both(two_images_wait_for_one_restart);
     suite.on_both(a_cooldown_that_is_no_duration_is_said_and_ignored);
-    suite.on_both(a_live_watch_tells_what_is_deferred_without_a_list);
+    suite.on_both(a_live_watch_shows_when_a_cooldown_is_over);
 }
 
 fn with_cooldown(mut workload: Value, cooldown: &str) -> Value {
@@ -50,14 +50,17 @@ async fn push(service: &Service, message: &PushMessage, workload: &Value) -> Val
     result_of(&answer.json(), workload)
 }
 
-fn is_marked(object: &Value) -> (bool, bool) {
-    let metadata = &object["metadata"];
-    (!metadata["annotations"][DEFERRED].is_null(), !metadata["labels"][DEFERRED].is_null())
-}
-
-fn waiting(object: &Value) -> Value {
-    assert_eq!(is_marked(object), (true, true), "{object}");
-    serde_json::from_str(object["metadata"]["annotations"][DEFERRED].as_str().unwrap()).unwrap()
+/// The pushes that wait for a workload, by their image.
+async fn waiting(ground: &Ground, workload: &Value) -> BTreeMap<String, Value> {
+    let path = format!("/api/v1/namespaces/{}/configmaps/pushroll-waiting", ground.namespace());
+    let Ok(config_map) = ground.request("GET", &path, None).await else { return BTreeMap::new() };
+    let entries = config_map["data"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("push."));
+    let entries = entries.map(|(_, entry)| serde_json::from_str::<Value>(entry.as_str().unwrap()).unwrap());
+    let is_of_it = |entry: &Value| {
+        entry["kind"] == workload["kind"]
+            && ["namespace", "name"].iter().all(|field| entry[field] == workload["metadata"][field])
+    };
+    entries.filter(is_of_it).map(|entry| (entry["image"].as_str().unwrap().to_owned(), entry)).collect()
 }
 
 fn record(object: &Value) -> Value {
@@ -68,14 +71,10 @@ fn record(object: &Value) -> Value {
 /// The object, once nothing waits on it any more.
 async fn at_its_end(ground: &Ground, workload: &Value) -> Value {
     eventually("nothing waits any more", async || {
-        Some(ground.get(workload).await).filter(|object| is_marked(object) == (false, false))
+        let nothing_waits = waiting(ground, workload).await.is_empty();
+        if nothing_waits { Some(ground.get(workload).await) } else { None }
     })
     .await
-}
-
-/// A change of a Deployment's own annotations counts; of the other kinds' it does not.
-fn counted(workload: &Value, annotations: i64) -> i64 {
-    if workload["kind"] == "Deployment" { annotations } else { 0 }
 }
 
 async fn a_push_in_the_cooldown_is_done_when_it_is_due(ground: Ground) {
@@ -94,21 +93,25 @@ async fn a_push_in_the_cooldown_is_done_when_it_is_due(ground: Ground) {
     }
     let answer = service.push(&second).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("deferred")), "{}", answer.text());
-    eventually("it is counted", async || (service.metric("pushroll_deferred_workloads").await == 3.0).then_some(()))
-        .await;
+    eventually("it is counted", async || {
+        (service.metric("pushroll_waiting{why=\"cooldown\"}").await == 3.0).then_some(())
+    })
+    .await;
     assert_eq!(service.metric("pushroll_pushes_total{outcome=\"deferred\"}").await, 1.0);
     for (workload, began) in workloads.iter().zip(began) {
         let result = result_of(&answer.json(), workload);
         assert_eq!((&result["action"], &result["code"]), (&json!("deferred"), &json!("cooldown")), "{result}");
         let object = at_its_end(&ground, workload).await;
         assert_eq!(record(&object)[&image]["message_id"], second.id);
-        assert_eq!(object["metadata"]["generation"], 3 + counted(workload, 1), "{object}");
+        assert_eq!(object["metadata"]["generation"], 3, "{object}");
         let waited = restarted_at(&object).duration_since(began).as_secs();
         assert!(waited >= 10, "{waited}");
         assert_eq!(push(&service, &second, workload).await["code"], "already_restarted");
     }
-    eventually("nothing waits", async || (service.metric("pushroll_deferred_workloads").await == 0.0).then_some(()))
-        .await;
+    eventually("nothing waits", async || {
+        (service.metric("pushroll_waiting{why=\"cooldown\"}").await == 0.0).then_some(())
+    })
+    .await;
 }
 
 fn restarted_at(object: &Value) -> Timestamp {
@@ -129,14 +132,10 @@ async fn of_pushes_in_the_cooldown_the_newest_is_done(ground: Ground) {
     assert_eq!(push(&service, &first, &web).await["action"], "restarted");
     let result = push(&service, &second, &web).await;
     assert_eq!((&result["action"], &result["code"]), (&json!("deferred"), &json!("cooldown")), "{result}");
-    let object = ground.get(&web).await;
-    let waits = waiting(&object);
+    let waits = waiting(&ground, &web).await;
     assert_eq!((&waits[&image]["message_id"], &waits[&image]["digest"]), (&json!(second.id), &json!(second.digest)));
     let due = waits[&image]["due"].as_str().unwrap();
     assert!(result["reason"].as_str().unwrap().contains(&format!("due at {due}")), "{result} {due}");
-    let managers = object["metadata"]["managedFields"].as_array().unwrap();
-    let wrote = managers.iter().find(|entry| entry["manager"] == "pushroll-deferred").unwrap();
-    assert_eq!(wrote["fieldsV1"].as_object().unwrap().keys().collect::<Vec<_>>(), ["f:metadata"], "not the template");
 
     // None of these writes anything.
     let dry_run = format!("{}/v1/push?dry_run=true", service.admin);
@@ -146,21 +145,20 @@ async fn of_pushes_in_the_cooldown_the_newest_is_done(ground: Ground) {
     assert_eq!(result_of(&explain, &web)["code"], "cooldown", "{explain}");
     assert_eq!(push(&service, &second, &web).await["code"], "cooldown");
     assert_eq!(push(&service, &first, &web).await["code"], "already_restarted");
-    assert_eq!(ground.generation(&web).await, 3);
+    assert_eq!(waiting(&ground, &web).await, waits);
 
     assert_eq!(push(&service, &third, &web).await["code"], "cooldown", "the digest alone makes it not current");
     let result = push(&service, &second, &web).await;
     assert!(result["reason"].as_str().unwrap().contains("a newer push"), "{result}");
     let bare = send(Method::POST, &format!("{}/v1/push", service.public), &[], third.payload().to_string()).await;
     assert_eq!(result_of(&bare.json(), &web)["code"], "cooldown", "{}", bare.text());
-    let object = ground.get(&web).await;
-    assert_eq!(waiting(&object)[&image]["message_id"], third.id);
-    assert_eq!(object["metadata"]["generation"], 4, "written once");
+    assert_eq!(waiting(&ground, &web).await[&image]["message_id"], third.id);
+    assert_eq!(ground.generation(&web).await, 2, "nothing is written to the workload");
 
     set_cooldown(&ground, &web, json!("1s")).await;
     let object = at_its_end(&ground, &web).await;
     assert_eq!(record(&object)[&image]["message_id"], third.id);
-    assert_eq!(object["metadata"]["generation"], 6, "the edit, and one restart");
+    assert_eq!(object["metadata"]["generation"], 4, "the edit, and one restart");
     for message in [&first, &second] {
         assert_eq!(push(&service, message, &web).await["code"], "newer_push_done");
     }
@@ -195,7 +193,7 @@ async fn two_images_wait_for_one_restart(ground: Ground) {
     set_cooldown(&ground, &workload, json!(null)).await;
     assert_eq!(push(&service, &goes, &workload).await["action"], "restarted");
     let object = ground.get(&workload).await;
-    assert_eq!(is_marked(&object), (false, false), "{object}");
+    assert!(waiting(&ground, &workload).await.is_empty());
     let done = record(&object);
     assert_eq!((&done[&side]["message_id"], &done[&init]["message_id"]), (&json!(waits.id), &json!(goes.id)));
     assert_eq!(object["metadata"]["generation"], 4);
@@ -218,11 +216,23 @@ async fn a_cooldown_that_is_no_duration_is_said_and_ignored(ground: Ground) {
 
 /// How often a service has looked.
 fn looks(service: &Service) -> usize {
-    let by_label = |call: &&crate::support::ground::ApiCall| call.verb == "list" && call.uri.contains("labelSelector");
-    service.api_calls().iter().filter(by_label).count()
+    let is_look = |call: &&ApiCall| call.verb == "get" && call.uri.contains("/configmaps/pushroll-waiting");
+    service.api_calls().iter().filter(is_look).count()
 }
 
-async fn a_live_watch_tells_what_is_deferred_without_a_list(ground: Ground) {
+/// How often a service has looked at the workload itself.
+fn gets(service: &Service, workload: &Value) -> usize {
+    let name = format!("/{}", workload["metadata"]["name"].as_str().unwrap());
+    let calls = service.api_calls();
+    calls
+        .iter()
+        .filter(|call| call.verb == "get" && call.uri.contains("/apis/apps/") && call.uri.ends_with(&name))
+        .count()
+}
+
+/// While the cooldown lasts, a live watch makes a GET of the workload unnecessary, and shows at once that its owner has
+/// made the cooldown shorter.
+async fn a_live_watch_shows_when_a_cooldown_is_over(ground: Ground) {
     let image = ground.image("web");
     let web = with_cooldown(daemon_set(ground.namespace(), "web", &image), "1h");
     ground.create(&web).await;
@@ -233,17 +243,18 @@ async fn a_live_watch_tells_what_is_deferred_without_a_list(ground: Ground) {
         .await;
     service.wait_for_status("the watch is live", |status| status["tiers"]["watch"]["live"] == true).await;
     let [first, second] = [0xa1, 0xa2].map(|byte| PushMessage::now(&image, byte));
-    let before = looks(&service);
     assert_eq!(push(&service, &first, &web).await["action"], "restarted");
     assert_eq!(push(&service, &second, &web).await["action"], "deferred");
+    let (looked, got) = (looks(&service), gets(&service, &web));
+    eventually("it has looked", async || (looks(&service) >= looked + 3).then_some(())).await;
+    let status = service.status().await;
+    if status["tiers"]["watch"]["live"] == true && status["tiers"]["watch"]["error"].is_null() {
+        assert_eq!(gets(&service, &web), got);
+    }
     set_cooldown(&ground, &web, json!("1s")).await;
     let object = at_its_end(&ground, &web).await;
     assert_eq!(
         (&record(&object)[&image]["message_id"], &object["metadata"]["generation"]),
         (&json!(second.id), &json!(3))
     );
-    let status = service.status().await;
-    if status["tiers"]["watch"]["live"] == true && status["tiers"]["watch"]["error"].is_null() {
-        assert!(looks(&service) <= before + 3, "one that was under way at most");
-    }
 }

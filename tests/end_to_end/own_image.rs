@@ -160,7 +160,7 @@ async fn it_waits_for_what_others_are_left_of(ground: Ground) {
     ground.create(&refused).await;
     ground.deny_updates(&refused, "refuse-a-sibling-of-pushroll", "not today").await;
     let answer = service.push(&PushMessage::now(&image, 2)).await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("failed")), "{}", answer.text());
+    assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("restarted")), "{}", answer.text());
     assert_eq!(result_of(&answer.json(), &refused)["code"], "denied");
     assert_eq!(result_of(&answer.json(), &own)["action"], "restarted");
     assert_eq!((ground.generation(&own).await, ground.generation(&refused).await), (3, 1));

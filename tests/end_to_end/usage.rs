@@ -130,7 +130,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 34] = [
+const FLAGS: [&str; 35] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -148,6 +148,7 @@ const FLAGS: [&str; 34] = [
     "clock-margin",
     "refresh-interval",
     "refresh-mounts",
+    "waiting-configmap",
     "watch",
     "allow-stale",
     "poison",
@@ -198,6 +199,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("body-timeout", "5s"),
         ("concurrency", "16"),
         ("deferred-poll", "10s"),
+        ("waiting-configmap", "pushroll-waiting"),
         ("drain-delay", "5s"),
         ("drain-timeout", "25s"),
     ] {

@@ -23,7 +23,7 @@ use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cli::http_client::request;
 use crate::clock::Clock;
-use crate::rollout::DeferredArgs;
+use crate::rollout::WaitingArgs;
 use crate::server::{DrainArgs, Listeners, ServeConfig, Shutdown, serve};
 
 pub(super) const CACHE_CONFIG_MAP: &str = "deployment-image-cache";
@@ -95,7 +95,7 @@ impl DemoService {
             // The default interval spares an API server; this one has nothing else to do.
             cache: CacheArgs { mount_poll: short, rebuild_interval: short, ..CacheArgs::default() },
             drain: DrainArgs { drain_timeout: Duration::from_secs(5), ..DrainArgs::default() },
-            deferred: DeferredArgs { deferred_poll: Duration::from_secs(1) },
+            waiting: WaitingArgs { deferred_poll: Duration::from_secs(1), ..WaitingArgs::default() },
             ..ServeConfig::new(None, config_map, MountReader::new(self.mount.path(), [key]))
         };
         let client = self.kubernetes.client_as(SERVICE_USER);

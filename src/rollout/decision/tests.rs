@@ -1,3 +1,5 @@
+mod clocks;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -5,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::ServerClock;
 use crate::index::Scope;
-use crate::rollout::FIELD_MANAGER;
+use crate::rollout::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 
 const IMAGE: &str = "registry.example/web:1";
 
@@ -24,6 +26,8 @@ fn push(published: i64, id: &str, byte: &str) -> Push {
         published: Some(at(published)),
         received: at(published + 1),
         message_id: Some(id.to_owned()),
+        clock_agrees: true,
+        waiting_since: None,
     }
 }
 
@@ -55,8 +59,9 @@ fn managed(manager: &str, time: i64, annotations: &[&str], other: &[&str]) -> Va
 }
 
 fn recorded(value: &mut Value, of: &Push, managed_fields: &[Value]) {
-    let record = Record::default().with(of.image.tag_key().unwrap(), of, Duration::from_secs(10), |_| true).encode();
-    let annotations = json!({RECORD_ANNOTATION: record, RESTARTED_AT_ANNOTATION: at(100).to_string()});
+    let restarted_at = at(100).to_string();
+    let record = Record::default().with(of, &restarted_at, Duration::from_secs(10), |_| true).encode();
+    let annotations = json!({RECORD_ANNOTATION: record, RESTARTED_AT_ANNOTATION: restarted_at});
     value["spec"]["template"]["metadata"]["annotations"] = annotations;
     value["metadata"]["managedFields"] = managed_fields.into();
 }
@@ -70,9 +75,10 @@ fn decided_under(object: &WorkloadObject, push: &Push, policy: &Policy, server_a
     let now = at(1000);
     let date = at(1000 + server_ahead).to_zoned(jiff::tz::TimeZone::UTC);
     server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
-    match decide(object, push, policy, Clocks { now, server: &server, margin: Duration::from_secs(10) }) {
+    let clocks = Clocks { now, server: &server, margin: Duration::from_secs(10) };
+    match decide(object, push, Known::default(), policy, clocks) {
         Decision::Restart(restart) => (restart.code, restart.reason),
-        Decision::Defer(defer) => (Code::Cooldown, defer.reason),
+        Decision::Wait(wait) => (Code::Cooldown, wait.reason),
         Decision::Leave(leave) => (leave.code, leave.reason),
     }
 }
@@ -97,6 +103,63 @@ fn a_push_in_order_restarts_and_any_other_does_not() {
 }
 
 #[test]
+fn a_record_that_is_kept_elsewhere_counts_with_its_restart() {
+    let first = push(100, "1", "aa");
+    let kept = |restarted_at: &str| KeptRecord {
+        workload: WorkloadRef::new("n", Default::default(), "web"),
+        restarted_at: restarted_at.to_owned(),
+        record: Record::default().with(&first, restarted_at, Duration::from_secs(10), |_| true),
+        since: at(100),
+    };
+    let server = ServerClock::unknown();
+    let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
+    let bare = object(|v| {
+        v["spec"]["template"]["metadata"]["annotations"] = json!({RESTARTED_AT_ANNOTATION: at(101).to_string()});
+    });
+    let code = |object: &WorkloadObject, push: &Push, kept: &KeptRecord| {
+        let known = Known { kept: Some(kept), ..Known::default() };
+        match decide(object, push, known, &Policy::everything(), clocks) {
+            Decision::Leave(leave) => leave.code,
+            _ => Code::RunsImage,
+        }
+    };
+    let of_template = kept(&at(101).to_string());
+    assert_eq!(code(&bare, &first, &of_template), Code::AlreadyRestarted);
+    assert_eq!(code(&bare, &push(99, "9", "bb"), &of_template), Code::NewerPushDone);
+    assert_eq!(code(&bare, &push(101, "2", "bb"), &of_template), Code::RunsImage);
+    // The template was put back: only the same push is done.
+    let put_back = kept(&at(50).to_string());
+    assert_eq!(code(&bare, &first, &put_back), Code::AlreadyRestarted);
+    assert_eq!(code(&bare, &push(99, "9", "bb"), &put_back), Code::RunsImage);
+}
+
+#[test]
+fn one_restart_is_for_every_push_that_has_come() {
+    let both = object(|v| {
+        let side = json!({"name": "side", "image": "registry.example/side:1", "imagePullPolicy": "Always"});
+        v["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(side);
+    });
+    let of = |image: &str, published, id| Push { image: image.parse().unwrap(), ..push(published, id, "bb") };
+    let others = [
+        of("registry.example/side:1", 200, "2"),
+        of(IMAGE, 300, "3"),
+        of(IMAGE, 250, "4"),
+        of("registry.example/elsewhere:1", 200, "5"),
+    ];
+    let others = others.map(Arc::new);
+    let known = Known { others: &others, ..Known::default() };
+    let server = ServerClock::unknown();
+    let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
+    let decision = decide(&both, &push(100, "1", "aa"), known, &Policy::everything(), clocks);
+    let Decision::Restart(restart) = decision else { panic!("{decision:?}") };
+    let record = restart.record.unwrap();
+    let id = |image: &str| record.get(image).map(|recorded| recorded.message_id.clone().unwrap());
+    assert_eq!(id(IMAGE).as_deref(), Some("3"), "the newest");
+    assert_eq!(id("registry.example/side:1").as_deref(), Some("2"));
+    assert_eq!(id("registry.example/elsewhere:1"), None);
+}
+
+#[test]
 fn the_same_digest_rolls_when_someone_came_between() {
     let first = push(100, "1", "aa");
     let again = push(500, "2", "aa");
@@ -113,26 +176,6 @@ fn the_same_digest_rolls_when_someone_came_between() {
         "an edit of the template"
     );
     assert_eq!(with(&[]), Code::RunsImage, "no bookkeeping");
-}
-
-#[test]
-fn a_restart_by_someone_else_counts_when_both_clocks_say_so() {
-    let restarted = |by_client: i64, by_server: i64| {
-        object(|v| {
-            let annotations = json!({RESTARTED_AT_ANNOTATION: at(by_client).to_string()});
-            v["spec"]["template"]["metadata"]["annotations"] = annotations;
-            v["metadata"]["managedFields"] =
-                json!([managed("kubectl-rollout", by_server, &[RESTARTED_AT_ANNOTATION], &[])]);
-        })
-    };
-    let the_push = push(500, "1", "aa");
-    assert_eq!(code(&restarted(600, 600), &the_push), Code::RestartedByOther);
-    assert_eq!(code(&restarted(505, 600), &the_push), Code::RunsImage, "within the margin");
-    assert_eq!(code(&restarted(600, 400), &the_push), Code::RunsImage);
-    assert_eq!(code(&restarted(400, 600), &the_push), Code::RunsImage, "another change by the same manager");
-    assert_eq!(code(&restarted(5000, 5000), &the_push), Code::RunsImage, "in the future");
-    let skewed = decided_under(&restarted(600, 600), &the_push, &Policy::everything(), 300);
-    assert_eq!(skewed.0, Code::RunsImage, "clocks that are minutes apart prove nothing");
 }
 
 #[test]

@@ -17,6 +17,8 @@ fn push(published: Option<i64>) -> Arc<Push> {
         published: published.map(at),
         received: at(100),
         message_id,
+        clock_agrees: true,
+        waiting_since: None,
     })
 }
 
@@ -35,28 +37,28 @@ struct Model {
 }
 
 impl Model {
-    /// As a restart does: wait for the turn, look, write. Returns the push that it restarted for.
+    /// As a restart does: wait for the turn, look, write. Returns the newest push that it restarted for.
     async fn work(&self, own: &Arc<Push>) -> Option<Arc<Push>> {
         let workload = WorkloadRef::new("n", WorkloadKind::Deployment, "w");
         let turn = self.turns.wait(&workload, own, &self.queued).await;
-        for wanted in turn.newer.iter().chain([own]) {
-            let is_done = || {
-                let restarts = self.restarts.lock();
-                wanted.order().is_some() && restarts.iter().any(|done| done.order() >= wanted.order())
-            };
-            if is_done() {
-                continue;
-            }
-            pass(10).await;
-            // The precondition of the PATCH: without a turn another push may have been first.
-            if is_done() {
-                continue;
-            }
-            self.restarts.lock().push(Arc::clone(wanted));
-            turn.settled(wanted);
-            return Some(Arc::clone(wanted));
+        let is_done = || {
+            let restarts = self.restarts.lock();
+            own.order().is_some() && restarts.iter().any(|done| done.order() >= own.order())
+        };
+        if is_done() {
+            return None;
         }
-        None
+        let others = turn.others();
+        pass(10).await;
+        // The precondition of the PATCH: without a turn another push may have been first.
+        if is_done() {
+            return None;
+        }
+        let newer = others.iter().filter(|other| own.order().is_some() && other.order() > own.order());
+        let newest = newer.max_by(|a, b| a.order().cmp(&b.order())).unwrap_or(own);
+        self.restarts.lock().push(Arc::clone(newest));
+        turn.settled([newest]);
+        Some(Arc::clone(newest))
     }
 }
 

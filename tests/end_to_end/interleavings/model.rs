@@ -3,12 +3,14 @@
 //!
 //! - **Nothing is missed.** When all is quiet, the pods of each workload run what its tags point to. When a push is
 //!   acknowledged, each workload that runs the tag has pulled since it was published, or runs that very digest, or the
-//!   push (or a newer one of the tag) waits durably on the workload, or Pub/Sub keeps another that will restart it.
+//!   push (or a newer one of the tag) waits durably in the ConfigMap, or Pub/Sub keeps another that will restart it. What
+//!   is removed from the ConfigMap is done. Somebody who undoes a rollout while the pods from before it are alive takes
+//!   back the pushes that were done, and none that waits.
 //! - **Nothing is done twice.** Each restart is for a push that the workload was not restarted for before, unless
 //!   somebody else has put an older record back or changed its images meanwhile.
 //! - **Nothing is done out of order.** What a record says of a tag never becomes older by our hand.
 //! - **Nobody else's is touched.** Whoever does not run the tag, or opts out, is left alone; and of a workload nothing
-//!   changes but `restartedAt`, the record and the mark of what waits.
+//!   changes but `restartedAt` and the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,6 @@ use serde_json::{Value, json};
 
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 const RECORD: &str = "pushroll.dev/pushes";
-const DEFERRED: &str = "pushroll.dev/deferred";
 const RESTART: &str = "pushroll.dev/restart";
 
 /// What Kubernetes itself counts on a workload.
@@ -31,6 +32,8 @@ pub struct Model {
     registry: BTreeMap<String, String>,
     pub messages: Vec<Published>,
     workloads: BTreeMap<String, Workload>,
+    /// What waits, by its key in the ConfigMap.
+    waiting: BTreeMap<String, Value>,
     /// Counts what happens, so that it can be said what was first.
     now: usize,
 }
@@ -58,8 +61,19 @@ struct Workload {
     rolled: BTreeSet<String>,
     /// It has opted out at some time: pushes in between are none of its business, and leave no trace.
     has_opted_out: bool,
-    /// Each pod template that it had, with the annotations that its ReplicaSet then got.
-    revisions: Vec<(Value, Value)>,
+    /// The pushes that somebody has taken back by undoing a rollout.
+    taken_back: BTreeSet<String>,
+    /// Each pod template that it had.
+    revisions: Vec<Revision>,
+}
+
+#[derive(Debug, Clone)]
+struct Revision {
+    template: Value,
+    /// The annotations that its ReplicaSet then got.
+    annotations: Value,
+    /// What its pods have pulled.
+    pulled: BTreeMap<String, (String, usize)>,
 }
 
 impl Model {
@@ -83,7 +97,62 @@ impl Model {
     /// What `kubectl rollout undo` puts back: the pod template, and the annotations of a Deployment.
     pub fn revision(&self, name: &str, ago: usize) -> Option<(Value, Value)> {
         let revisions = &self.workloads.get(name)?.revisions;
-        revisions.len().checked_sub(1 + ago).map(|place| revisions[place].clone())
+        let Revision { template, annotations, .. } = &revisions[revisions.len().checked_sub(1 + ago)?];
+        Some((template.clone(), annotations.clone()))
+    }
+
+    /// As [`Self::revision`], of one whose pods may still be there and that ran the same images ever since: a push of an
+    /// image that the workload did not run meanwhile is none of its business.
+    pub fn living_revision(&self, name: &str, ago: usize) -> Option<(Value, Value)> {
+        let workload = self.workloads.get(name)?;
+        let place = workload.revisions.len().checked_sub(1 + ago)?;
+        let images_of = |revision: &Revision| images(&json!({"spec": {"template": revision.template}}));
+        let is_same = |revision: &Revision| images_of(revision) == images(&workload.object);
+        let is_other = workload.revisions[place].template != workload.object["spec"]["template"];
+        (is_other && workload.revisions[place..].iter().all(is_same)).then(|| self.revision(name, ago)).flatten()
+    }
+
+    /// Somebody has undone a rollout before it had replaced the pods of the revision so long ago.
+    pub fn undone(&mut self, name: &str, after: Value, ago: usize) {
+        self.now += 1;
+        let waits = |message: &Published| {
+            self.waiting.values().any(|entry| entry["name"] == name && entry["message_id"] == message.id)
+        };
+        let done = self.messages.iter().filter(|message| message.is_acknowledged && !waits(message));
+        let done: BTreeSet<String> = done.map(|message| message.id.clone()).collect();
+        let workload = self.workloads.get_mut(name).unwrap();
+        let pulled = workload.revisions[workload.revisions.len() - 1 - ago].pulled.clone();
+        workload.object = after;
+        workload.rolled.clear();
+        workload.taken_back.extend(done);
+        workload.pulled = pulled;
+        workload.note_revision();
+    }
+
+    /// The ConfigMap of what waits was written. What was removed from it must be done.
+    pub fn waiting_written(&mut self, data: &Value) -> Result<String, Broken> {
+        let entries = data.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("push."));
+        let entries = entries.map(|(key, text)| (key.clone(), serde_json::from_str(text.as_str().unwrap()).unwrap()));
+        let before = std::mem::replace(&mut self.waiting, entries.collect());
+        for (key, entry) in before.iter().filter(|(key, _)| !self.waiting.contains_key(*key)) {
+            let Some(workload) = entry["name"].as_str().and_then(|name| self.workloads.get(name)) else { continue };
+            let Some(message) = self.messages.iter().find(|message| entry["message_id"] == message.id) else {
+                continue;
+            };
+            let runs_it = images(&workload.object).contains(&message.image);
+            if runs_it && !workload.has_opted_out && !self.has_seen(workload, message) {
+                return Err(format!("{key} waits no longer, and its workload has not pulled since"));
+            }
+        }
+        Ok(format!("{:?} wait", self.waiting.keys()))
+    }
+
+    fn has_seen(&self, workload: &Workload, message: &Published) -> bool {
+        let name = &workload.object["metadata"]["name"];
+        let own = (message.published.clone(), message.id.clone());
+        let is_of_it = |entry: &&Value| entry["name"] == *name && entry["image"] == message.image;
+        let waits = self.waiting.values().filter(is_of_it).any(|entry| order(entry) >= own);
+        waits || workload.has_seen(message)
     }
 
     pub fn created(&mut self, name: &str, object: Value) {
@@ -93,10 +162,12 @@ impl Model {
             pulls_on_resume: false,
             rolled: BTreeSet::new(),
             has_opted_out: false,
-            revisions: vec![(object["spec"]["template"].clone(), object["metadata"]["annotations"].clone())],
+            taken_back: BTreeSet::new(),
+            revisions: Vec::new(),
             object,
         };
         workload.pull(&self.registry, self.now);
+        workload.note_revision();
         self.workloads.insert(name.to_owned(), workload);
     }
 
@@ -132,8 +203,7 @@ impl Model {
             return Err(format!("{name} is another now"));
         }
         if before["spec"]["template"] == after["spec"]["template"] {
-            let mark = &after["metadata"]["annotations"][DEFERRED];
-            return Ok(format!("{name} is marked: {mark}"));
+            return Err(format!("{name} was written, and not restarted"));
         }
         if before["metadata"]["annotations"][RESTART] == "false" {
             return Err(format!("{name} opts out, and was restarted"));
@@ -178,21 +248,31 @@ impl Model {
         let message = &self.messages[place];
         for (name, workload) in &self.workloads {
             let runs_it = images(&workload.object).contains(&message.image);
-            if runs_it && !workload.has_opted_out && !workload.has_seen(message) && !self.is_still_to_come(message) {
+            if runs_it
+                && !workload.has_opted_out
+                && !self.has_seen(workload, message)
+                && !self.is_still_to_come(message, name)
+            {
                 let pulled = workload.pulled.get(&message.image);
                 return Err(format!(
                     "the push {} of {} was acknowledged, and {name} neither has it nor keeps it for later: its pods \
-                     have {pulled:?}, and {:#}",
-                    message.id, message.image, workload.object["metadata"]["annotations"]
+                     have {pulled:?}, and {:?} wait",
+                    message.id,
+                    message.image,
+                    self.waiting.keys()
                 ));
             }
         }
         Ok(())
     }
 
-    /// Whether Pub/Sub still has an older push of the tag that brings something else. A push may be acknowledged because
-    /// its digest is the one in the record, and the pods have pulled what came in between: that one's turn is to come.
-    fn is_still_to_come(&self, message: &Published) -> bool {
+    /// Whether an older push of the tag that brings something else is still to come, from Pub/Sub or because it waits. A
+    /// push may be acknowledged because its digest is the one in the record, and the pods have pulled what came in
+    /// between: that one will restart the workload.
+    fn is_still_to_come(&self, message: &Published, workload: &str) -> bool {
+        if self.waiting.values().any(|entry| entry["name"] == workload && entry["image"] == message.image) {
+            return true;
+        }
         let comes = |other: &&Published| other.at < message.at && !other.is_acknowledged;
         let mut others = self.messages.iter().filter(comes);
         others.any(|other| other.image == message.image && other.digest != message.digest)
@@ -200,8 +280,8 @@ impl Model {
 
     /// Who has something that waits.
     pub fn deferring(&self) -> Vec<String> {
-        let waits = |workload: &Workload| !workload.object["metadata"]["labels"][DEFERRED].is_null();
-        self.workloads.iter().filter(|(_, workload)| waits(workload)).map(|(name, _)| name.clone()).collect()
+        let names: BTreeSet<&str> = self.waiting.values().filter_map(|entry| entry["name"].as_str()).collect();
+        names.into_iter().filter(|name| self.workloads.contains_key(*name)).map(str::to_owned).collect()
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -214,7 +294,9 @@ impl Model {
             for image in images(&workload.object) {
                 let (runs, points_to) =
                     (workload.pulled.get(&image).map(|(digest, _)| digest), self.registry.get(&image));
-                if runs != points_to {
+                let newest = self.messages.iter().rfind(|message| message.image == image);
+                let is_taken_back = newest.is_some_and(|newest| workload.taken_back.contains(&newest.id));
+                if runs != points_to && !is_taken_back {
                     return Err(format!("in the end the pods of {name} run {runs:?}, and {image} is {points_to:?}"));
                 }
             }
@@ -234,33 +316,35 @@ impl Model {
 impl Workload {
     fn written(&mut self, before: &Value, registry: &BTreeMap<String, String>, now: usize) {
         let is_paused = self.object["spec"]["paused"] == true;
-        let annotations = self.object["metadata"]["annotations"].clone();
-        if before["spec"]["template"] != self.object["spec"]["template"] {
-            self.revisions.push((self.object["spec"]["template"].clone(), annotations));
-            self.pulls_on_resume = true;
-        } else if let Some((_, last)) = self.revisions.last_mut() {
-            *last = annotations;
-        }
+        let is_new = before["spec"]["template"] != self.object["spec"]["template"];
+        self.pulls_on_resume |= is_new;
         if self.pulls_on_resume && !is_paused {
             self.pulls_on_resume = false;
             self.pull(registry, now);
         }
+        if is_new {
+            self.note_revision();
+        } else if let Some(last) = self.revisions.last_mut() {
+            (last.annotations, last.pulled) = (self.object["metadata"]["annotations"].clone(), self.pulled.clone());
+        }
+    }
+
+    fn note_revision(&mut self) {
+        let (template, annotations) = (&self.object["spec"]["template"], &self.object["metadata"]["annotations"]);
+        let (template, annotations) = (template.clone(), annotations.clone());
+        self.revisions.push(Revision { template, annotations, pulled: self.pulled.clone() });
     }
 
     fn pull(&mut self, registry: &BTreeMap<String, String>, now: usize) {
         let digest = |image: &String| registry.get(image).cloned().unwrap_or_default();
         self.pulled = images(&self.object).into_iter().map(|image| (image.clone(), (digest(&image), now))).collect();
+        self.taken_back.clear();
     }
 
     fn has_seen(&self, message: &Published) -> bool {
         let has_pulled =
             self.pulled.get(&message.image).is_some_and(|(digest, at)| *at >= message.at || *digest == message.digest);
-        let metadata = &self.object["metadata"];
-        let waiting = metadata["annotations"][DEFERRED].as_str().filter(|_| !metadata["labels"][DEFERRED].is_null());
-        let waiting: Value = waiting.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let own = (message.published.clone(), message.id.clone());
-        let waits = order(&waiting[&message.image]) >= own;
-        has_pulled || self.pulls_on_resume || waits
+        has_pulled || self.pulls_on_resume || self.taken_back.contains(&message.id)
     }
 }
 
@@ -297,8 +381,8 @@ fn others(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut spec = object["spec"].clone();
     let of_pods = spec["template"]["metadata"]["annotations"].take();
-    let annotations = without(&metadata["annotations"], &[DEFERRED, COUNTS[0], COUNTS[1]]);
-    let (labels, of_pods) = (without(&metadata["labels"], &[DEFERRED]), without(&of_pods, &[RESTARTED_AT, RECORD]));
+    let annotations = without(&metadata["annotations"], &COUNTS);
+    let (labels, of_pods) = (&metadata["labels"], without(&of_pods, &[RESTARTED_AT, RECORD]));
     json!({"labels": labels, "annotations": annotations, "annotations of pods": of_pods, "spec": spec})
 }
 

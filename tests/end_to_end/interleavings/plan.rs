@@ -52,7 +52,7 @@ pub enum Step {
     Drain,
     /// A replica dies and is started again. What it has sent may still arrive.
     Crash { replica: usize },
-    /// A replica looks for what waits for the end of a cooldown.
+    /// A replica looks for what waits.
     Look { replica: usize },
     /// Somebody else does something to a workload.
     Edit { workload: usize, edit: Edit },
@@ -101,6 +101,8 @@ pub enum Edit {
     Restart,
     /// `kubectl rollout undo`, to so many revisions ago.
     Undo(usize),
+    /// The same, before the rollout away from that revision has replaced its pods: they stay.
+    UndoAtOnce(usize),
     OptOut(bool),
     Delete,
     Create,
@@ -150,6 +152,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         5 => (0..2_usize, 0..TAGS).prop_map(|(container, tag)| Edit::Image { container, tag }),
         3 => Just(Edit::Restart),
         4 => (1..4_usize).prop_map(Edit::Undo),
+        4 => (1..4_usize).prop_map(Edit::UndoAtOnce),
         1 => any::<bool>().prop_map(Edit::OptOut),
         1 => Just(Edit::Delete),
         3 => Just(Edit::Create),

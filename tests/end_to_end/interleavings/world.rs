@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use embedded_kubernetes::EmbeddedKubernetes;
+use http::Method;
 use jiff::Timestamp;
 use pushroll::cache::WatchConfig;
 use pushroll::clock::Clock;
@@ -56,8 +57,15 @@ struct Running {
     replica: Replica,
     sender: usize,
     stall: Stall,
-    /// Deliveries that it works on.
-    deliveries: Arc<AtomicUsize>,
+    /// Deliveries and looks that it works on.
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Place {
+    /// The ConfigMap of what waits.
+    fn waiting(&self) -> String {
+        format!("{}-waiting", self.prefix)
+    }
 }
 
 impl World {
@@ -84,6 +92,9 @@ impl World {
             world.tags[tag].push((tag as u8, i64::MIN / 2));
             world.model.push_silently(&image(&world.place, tag), digest(tag as u8));
         }
+        let waiting = json!({"metadata": {"name": world.place.waiting()}});
+        let config_maps = format!("/api/v1/namespaces/{}/configmaps", world.place.namespace);
+        world.ask(Method::POST, &config_maps, Some(&waiting)).await;
         for (number, plan) in plan.workloads.iter().enumerate() {
             if plan.exists_at_first {
                 world.create(number).await;
@@ -204,7 +215,8 @@ impl World {
         let stall = Stall::default();
         let client = self.gate.client(sender, &self.place.api, &stall);
         let watch = self.place.watches.then(|| WatchConfig::new(format!("replica-{sender}")));
-        let replica = Replica::start(&self.place.namespace, client, self.clock(), watch);
+        let waiting = self.place.waiting();
+        let replica = Replica::start(&self.place.namespace, &waiting, client, self.clock(), watch);
         if self.place.watches {
             let began = Instant::now();
             while !replica.watch_is_live() {
@@ -212,7 +224,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
-        Running { replica, sender, stall, deliveries: Arc::default() }
+        Running { replica, sender, stall, under_way: Arc::default() }
     }
 
     /// Waits until everything that is alive waits: at the gate, or for somebody who does.
@@ -251,6 +263,7 @@ impl World {
         let call = self.gate.take(place);
         let what = format!("{} {} of {}", call.method, call.path().rsplit('/').next().unwrap_or_default(), call.sender);
         let (sender, path, is_patch) = (call.sender, call.path().to_owned(), call.is_patch());
+        let is_about_what_waits = call.is_about_what_waits();
         if matches!(fate, Fate::Refuse) {
             self.trace.push(format!("   {what}: never arrives"));
             call.refuse(503);
@@ -262,7 +275,10 @@ impl World {
         if is_patch && status == 200 {
             let after: Value = serde_json::from_slice(response.body()).unwrap();
             let name = after["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let written = self.model.written(&name, after);
+            let written = match is_about_what_waits {
+                true => self.model.waiting_written(&after["data"]),
+                false => self.model.written(&name, after),
+            };
             said.push_str(&format!(", {}", written.as_deref().unwrap_or("and that breaks a rule")));
             self.trace.push(said);
             written?;
@@ -300,8 +316,7 @@ impl World {
             while self.gate.waiting() > 0 {
                 self.release(0, Fate::Arrive).await?;
             }
-            let under_way =
-                self.replicas.iter().map(|running| running.deliveries.load(Ordering::SeqCst)).sum::<usize>();
+            let under_way = self.replicas.iter().map(|running| running.under_way.load(Ordering::SeqCst)).sum::<usize>();
             if under_way == 0 || !self.withheld.is_empty() {
                 return Ok(());
             }
@@ -314,12 +329,9 @@ impl World {
     }
 
     async fn look(&mut self, replica: usize) -> Result<(), Broken> {
-        let (count, begun, began) = (self.replicas.len(), Arc::new(AtomicUsize::new(0)), Instant::now());
-        self.replicas[replica % count].replica.look(&begun);
-        while begun.load(Ordering::SeqCst) == 0 {
-            assert!(began.elapsed() < LIMIT, "it does not look");
-            tokio::time::sleep(Duration::from_micros(500)).await;
-        }
+        let count = self.replicas.len();
+        let Running { replica, under_way, .. } = &mut self.replicas[replica % count];
+        replica.look(under_way);
         self.settle().await
     }
 }

@@ -21,6 +21,8 @@ pub(super) const NAMESPACE: &str = "pushroll";
 
 /// The cache ConfigMap of the base.
 pub(super) const CACHE: &str = "deployment-image-cache";
+/// The ConfigMap in which pushes wait, and its Lease.
+pub(super) const WAITING: &str = "pushroll-waiting";
 
 /// What kustomize makes of a directory of `deploy/`.
 pub(super) struct Manifests {

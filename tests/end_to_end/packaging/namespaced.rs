@@ -59,6 +59,9 @@ impl Instance {
         let labels = &manifests.get("Deployment", &name)["spec"]["template"]["metadata"]["labels"];
         assert_eq!(labels["pushroll.dev/mounts"], json!(cache), "and its pods are found by it");
         let roles = Roles::of(ground, &manifests.objects, ground.namespace(), &name).await;
+        let waiting = value("PUSHROLL_WAITING_CONFIGMAP");
+        let for_waiting = roles.permissions().into_iter().filter(|permission| permission.name == waiting).count();
+        assert_eq!(for_waiting, 4, "get and patch of {waiting} and of its Lease");
         let namespaces: BTreeSet<_> = value("PUSHROLL_NAMESPACES").split(',').map(str::to_owned).collect();
         let permitted = roles.roles.iter().map(|role| role["metadata"]["namespace"].as_str().unwrap().to_owned());
         let home = BTreeSet::from([ground.namespace().to_owned()]);

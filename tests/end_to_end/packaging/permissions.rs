@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::manifests::{CACHE, Manifests, NAMESPACE, run};
+use super::manifests::{CACHE, Manifests, NAMESPACE, WAITING, run};
 use super::permission::{Account, Permission, Roles};
 use super::stage::{Stage, new_push};
 use crate::support::control_plane::{ADMIN, SERVICE_ACCOUNT};
@@ -68,6 +68,7 @@ async fn assert_nothing_else_is_permitted(ground: &Ground) {
         ("get", "configmaps", "another", NAMESPACE),
         ("patch", "configmaps", "another", NAMESPACE),
         ("delete", "configmaps", CACHE, NAMESPACE),
+        ("delete", "configmaps", WAITING, NAMESPACE),
         ("get", "configmaps", CACHE, "default"),
         ("create", "configmaps", "", "default"),
         ("list", "pods", "", ""),
@@ -108,6 +109,17 @@ impl Stage {
                 assert_eq!(status["tiers"]["watch"]["live"], false, "{status}");
                 let answer = service.push(&new_push(&self.image)).await;
                 assert_eq!(answer.json()["outcome"], "restarted", "by a scan: {}", answer.text());
+            }
+            (verb, "configmaps" | "leases") if permission.name == WAITING => {
+                let service = self.start_looking().await;
+                let answer = service.push(&new_push(&self.frozen_image)).await;
+                if (verb, permission.resource.as_str()) == ("patch", "configmaps") {
+                    assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (503, &json!("failed")));
+                    assert!(answer.text().contains(&missed.replace('"', "\\\"")), "{missed}: {}", answer.text());
+                } else {
+                    assert_eq!(answer.json()["workloads"][0]["code"], "denied", "{}", answer.text());
+                    service.warned(&missed).await;
+                }
             }
             (verb @ ("get" | "patch" | "create"), "leases") => {
                 if verb == "create" {

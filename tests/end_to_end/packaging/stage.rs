@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::manifests::{CACHE, NAMESPACE};
+use super::manifests::{CACHE, NAMESPACE, WAITING};
 use crate::support::control_plane::SERVICE_ACCOUNT;
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
@@ -42,6 +42,12 @@ impl Stage {
     /// The service in the base's namespace, as its service account.
     pub(super) async fn start(&self) -> Service {
         self.ground.service().arguments(["--namespace", NAMESPACE]).user(SERVICE_ACCOUNT).start().await
+    }
+
+    /// It looks often for what waits.
+    pub(super) async fn start_looking(&self) -> Service {
+        let arguments = ["--namespace", NAMESPACE, "--deferred-poll", "100ms"];
+        self.ground.service().arguments(arguments).user(SERVICE_ACCOUNT).start_ready().await
     }
 
     /// As the base has it, with its watch.
@@ -124,6 +130,14 @@ impl Stage {
         eventually("the Event is counted", async || (self.event().await["series"]["count"] == 2).then_some(())).await;
         self.delete_events().await;
         drop(service);
+
+        // What waits is tried again, in turn with other replicas.
+        let looking = self.start_looking().await;
+        let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{WAITING}");
+        let renewed = async || Some(self.ground.request("GET", &lease, None).await.ok()?["spec"]["renewTime"].clone());
+        let first = eventually("it holds the Lease", renewed).await;
+        eventually("it renews the Lease", async || (renewed().await? != first).then_some(())).await;
+        drop(looking);
 
         self.delete_lease().await;
         let watching = self.start_watching().await;

@@ -1,5 +1,6 @@
-//! A gate between a service and its API server: each call about one workload waits there until the test lets it go,
-//! and fares as the test says. What else is asked (lists, watches, the ConfigMap) passes at once.
+//! A gate between a service and its API server: each call about one workload, and each about the ConfigMap of what waits,
+//! waits there until the test lets it go, and fares as the test says. What else is asked (lists, watches, the cache)
+//! passes at once.
 //!
 //! The gate holds the request itself: it can arrive when the process that sent it is long dead.
 
@@ -72,7 +73,7 @@ impl Gate {
         stalled: watch::Receiver<bool>,
         request: Request<Body>,
     ) -> Result<Response<AnyBody>, BoxError> {
-        if is_about_one_workload(&request) {
+        if is_about_one_workload(&request) || is_about_what_waits(request.uri().path()) {
             let answer = self.hold(sender, request).await?;
             let response = answer.await.map_err(|_| "the connection breaks")??;
             return Ok(response.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()));
@@ -129,6 +130,11 @@ impl HeldCall {
     /// Whether it writes.
     pub fn is_patch(&self) -> bool {
         self.method == Method::PATCH
+    }
+
+    /// Whether it is about the ConfigMap of what waits.
+    pub fn is_about_what_waits(&self) -> bool {
+        is_about_what_waits(self.path())
     }
 
     /// Without the query.
@@ -188,6 +194,11 @@ impl Drop for Passing<'_> {
 fn is_about_one_workload<B>(request: &Request<B>) -> bool {
     let path = request.uri().path();
     path.starts_with("/apis/apps/v1/namespaces/") && path.split('/').count() == 8
+}
+
+/// `/api/v1/namespaces/NAMESPACE/configmaps/PREFIX-waiting`
+fn is_about_what_waits(path: &str) -> bool {
+    path.contains("/configmaps/") && path.ends_with("-waiting")
 }
 
 fn held_up(body: Body, stalled: watch::Receiver<bool>) -> AnyBody {

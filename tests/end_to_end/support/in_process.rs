@@ -14,7 +14,7 @@ use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
 use pushroll::clock::Clock;
 use pushroll::delivery::DeliveryArgs;
-use pushroll::rollout::DeferredArgs;
+use pushroll::rollout::WaitingArgs;
 use pushroll::server::{Listeners, ServeConfig, serve};
 use tokio::net::TcpListener;
 use tower::service_fn;
@@ -47,7 +47,7 @@ impl Ground {
                 ..CacheArgs::default()
             },
             delivery: DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() },
-            deferred: DeferredArgs { deferred_poll: Duration::from_secs(3600) },
+            waiting: WaitingArgs { deferred_poll: Duration::from_secs(3600), ..WaitingArgs::default() },
             ..ServeConfig::new(None, config_map, mount)
         };
         InProcess {

@@ -42,4 +42,15 @@ impl Ground {
             async || (self.ask("PATCH", &path, MERGE_PATCH, change.clone()).await.status == 422).then_some(());
         eventually("the policy is in force", is_refused).await;
     }
+
+    /// Ends [`Self::deny_updates`].
+    pub async fn allow_updates(&self, name: &str) {
+        if !self.is_control_plane() {
+            return self.embedded_kubernetes().lift_denials();
+        }
+        for resource in ["policybindings", "policies"] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}/{name}");
+            self.request("DELETE", &path, None).await.unwrap();
+        }
+    }
 }

@@ -16,7 +16,8 @@ use pushroll::delivery::answer::{Answer, Poison};
 use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use pushroll::index::Scope;
 use pushroll::rollout::restart::Mode;
-use pushroll::rollout::{Policy, PolicyArgs, Restarter, RolloutMetrics};
+use pushroll::rollout::waiting::Waiting;
+use pushroll::rollout::{DueRestarts, Policy, PolicyArgs, RestartConfig, Restarter, RolloutMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +32,14 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// One that works in `namespace` alone, through `client`.
-    pub fn start(namespace: &str, client: kube::Client, clock: Clock, watch: Option<WatchConfig>) -> Self {
+    /// One that works in `namespace` alone, through `client`. Pushes wait in the ConfigMap `waiting`.
+    pub fn start(
+        namespace: &str,
+        waiting: &str,
+        client: kube::Client,
+        clock: Clock,
+        watch: Option<WatchConfig>,
+    ) -> Self {
         let cluster = Cluster::new(client, clock, ClusterMetrics::default());
         let scope = Scope::of(&[namespace.to_owned()]);
         let config_map = CacheConfigMap {
@@ -50,7 +57,10 @@ impl Replica {
         let config = ResolverConfig { watch, ..ResolverConfig::new(&args, scope.clone(), config_map, mount, margin) };
         let resolver = Arc::new(Resolver::new(config, cluster.clone(), CacheMetrics::default()));
         let policy = Policy { scope, ..Policy::everything() };
-        let restarter = Restarter::new(cluster, policy, margin, 16, RolloutMetrics::default());
+        // Without a pause for more pushes: which pushes come together is made up by the case.
+        let restarts = RestartConfig { policy, clock_margin: margin, concurrency: 16, gather: Duration::ZERO };
+        let waiting = Arc::new(Waiting::new(cluster.clone(), namespace, waiting));
+        let restarter = Restarter::new(cluster, restarts, Some(waiting), RolloutMetrics::default());
         let args = DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() };
         let deliveries =
             Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), DeliveryMetrics::default());
@@ -74,22 +84,14 @@ impl Replica {
         });
     }
 
-    /// Looks once for pushes that wait for the end of a cooldown. `begun` counts looks.
-    pub fn look(&mut self, begun: &Arc<AtomicUsize>) {
-        let (restarter, resolver, begun) = (self.restarter.clone(), Arc::clone(&self.resolver), Arc::clone(begun));
-        let end = CancellationToken::new();
+    /// Looks once for pushes that wait and are due. `under_way` counts the looks that have not ended.
+    pub fn look(&mut self, under_way: &Arc<AtomicUsize>) {
+        under_way.fetch_add(1, Ordering::SeqCst);
+        let (under_way, mut due) = (Arc::clone(under_way), DueRestarts::new(&self.restarter, Duration::ZERO, None));
         self.tasks.spawn(async move {
-            let looks = AtomicUsize::new(0);
-            // A second look ends it before it has asked anything.
-            let watch_is_live = || {
-                if looks.fetch_add(1, Ordering::SeqCst) > 0 {
-                    end.cancel();
-                } else {
-                    begun.fetch_add(1, Ordering::SeqCst);
-                }
-                resolver.watch_is_live()
-            };
-            restarter.run_deferred(Duration::from_millis(1), watch_is_live, end.clone()).await;
+            // Its call may be refused; a later look finds the same.
+            let _ = due.look().await;
+            under_way.fetch_sub(1, Ordering::SeqCst);
         });
     }
 

@@ -52,7 +52,12 @@ impl World {
             }
             Edit::Undo(ago) if !is_paused => {
                 if let Some((template, annotations)) = self.model.revision(&name, *ago) {
-                    self.undo(&name, &template, is_deployment.then_some(&annotations)).await;
+                    self.undo(&name, &template, is_deployment.then_some(&annotations), None).await;
+                }
+            }
+            Edit::UndoAtOnce(ago) if !is_paused => {
+                if let Some((template, annotations)) = self.model.living_revision(&name, *ago) {
+                    self.undo(&name, &template, is_deployment.then_some(&annotations), Some(*ago)).await;
                 }
             }
             Edit::OptOut(opts_out) => {
@@ -60,7 +65,7 @@ impl World {
                 self.patch(&name, "owner", annotations("pushroll.dev/restart", value)).await;
             }
             Edit::Delete => self.delete(number).await,
-            Edit::Scale(_) | Edit::Pause(_) | Edit::Restart | Edit::Undo(_) | Edit::Create => {}
+            Edit::Scale(_) | Edit::Pause(_) | Edit::Restart | Edit::Undo(_) | Edit::UndoAtOnce(_) | Edit::Create => {}
         }
         self.tell_watches(&name).await
     }
@@ -102,8 +107,9 @@ impl World {
         self.model.edited(name, object);
     }
 
-    /// The old pod template whole and, of a Deployment, the annotations of its ReplicaSet; no labels.
-    async fn undo(&mut self, name: &str, template: &Value, annotations: Option<&Value>) {
+    /// The old pod template whole and, of a Deployment, the annotations of its ReplicaSet; no labels. `alive`: the pods of
+    /// the revision so long ago are still there.
+    async fn undo(&mut self, name: &str, template: &Value, annotations: Option<&Value>, alive: Option<usize>) {
         let manifest = self.workloads.iter().find(|manifest| name_of(manifest) == name).unwrap();
         let path = path_of(manifest);
         loop {
@@ -114,7 +120,12 @@ impl World {
             }
             let put = self.try_ask(Method::PUT, &format!("{path}?fieldManager=kubectl"), Some(&object)).await;
             match put {
-                Ok(object) => return self.model.edited(name, object),
+                Ok(object) => {
+                    return match alive {
+                        Some(ago) => self.model.undone(name, object, ago),
+                        None => self.model.edited(name, object),
+                    };
+                }
                 // A controller has written its status meanwhile.
                 Err(409) => {}
                 Err(code) => panic!("an undo is refused: {code}"),

@@ -41,13 +41,13 @@ impl World {
         let running = &mut self.replicas[replica % count];
         let answered = Arc::clone(&self.answered);
         self.trace.push(format!("   {} goes to {}", self.pushes[message].id, running.sender));
-        let deliveries = Arc::clone(&running.deliveries);
-        deliveries.fetch_add(1, Ordering::SeqCst);
+        let under_way = Arc::clone(&running.under_way);
+        under_way.fetch_add(1, Ordering::SeqCst);
         running.replica.deliver(&self.pushes[message], async move |status, answer| {
             let codes: Vec<String> =
                 answer.workloads.iter().map(|result| format!("{} {:?}", result.name, result.code)).collect();
             answered.lock().unwrap().push((message, status, codes.join(", ")));
-            deliveries.fetch_sub(1, Ordering::SeqCst);
+            under_way.fetch_sub(1, Ordering::SeqCst);
         });
         self.settle().await
     }

@@ -1,0 +1,84 @@
+//! Why a push needs no restart: the workload was restarted for it, or after it.
+
+use jiff::Timestamp;
+
+use crate::clock::Clocks;
+use crate::cluster::WorkloadObject;
+use crate::rollout::field_owners::TemplateOwners;
+use crate::rollout::record::{Record, RecordedPush};
+use crate::rollout::waiting::KeptRecord;
+use crate::rollout::{Code, Leave, Push, restarted_at};
+
+/// Whether the record says that this push, a newer one, or the same digest has been rolled out. The digest says nothing
+/// while another push waits: a pod that was replaced meanwhile has pulled what that push brought.
+pub(super) fn done_before(
+    recorded: &RecordedPush,
+    push: &Push,
+    owners: &TemplateOwners<'_>,
+    one_waits: bool,
+) -> Option<Leave> {
+    if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
+        if order == done {
+            return Some(Leave::new(Code::AlreadyRestarted, "it was restarted for this push before"));
+        }
+        if order < done {
+            let reason = format!("it was restarted for a newer push, published {published:.3}");
+            return Some(Leave::new(Code::NewerPushDone, reason));
+        }
+    }
+    let same_digest = push.digest.is_some() && push.digest == recorded.digest;
+    (same_digest && !one_waits && owners.untouched_since_ours())
+        .then(|| Leave::new(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
+}
+
+/// Whether we have restarted it for this very push, and another controller has put its pod template back since. Then one
+/// more restart would be put back as well.
+pub(super) fn template_put_back(kept: Option<&KeptRecord>, tag_key: &str, push: &Push) -> Option<Leave> {
+    let recorded = kept?.record.get(tag_key)?;
+    (push.order().is_some() && recorded.order() == push.order()).then(|| {
+        let reason = "it was restarted for this push before, and its pod template was changed back since";
+        Leave::new(Code::AlreadyRestarted, reason)
+    })
+}
+
+/// Whether we have restarted it since the push, for another one: its pods have pulled what this push brought, or will.
+pub(super) fn restarted_since(
+    object: &WorkloadObject,
+    record: &Record,
+    push: &Push,
+    clocks: Clocks<'_>,
+) -> Option<Leave> {
+    let restarted_at = restarted_at::of_ours(object, record)?;
+    let is_later = match (push.waiting_since, push.published) {
+        // Both times are the API server's.
+        (Some(since), _) => {
+            restarted_at >= since.saturating_add(restarted_at::RESOLUTION).unwrap_or(Timestamp::MAX)
+                && restarted_at
+                    <= clocks.server_now().saturating_add(restarted_at::RESOLUTION).unwrap_or(Timestamp::MAX)
+        }
+        (None, Some(published)) => push.clock_agrees && clocks.show_after(restarted_at, published),
+        (None, None) => false,
+    };
+    is_later.then(|| Leave::new(Code::RestartedSince, format!("it was restarted at {restarted_at}, after the push")))
+}
+
+/// Whether someone else has restarted it since the push. Two times must be later than the push: the one that they have
+/// written (by the clock of a client), and the API server's (which is renewed by every change that they make).
+pub(super) fn done_by_other(
+    object: &WorkloadObject,
+    push: &Push,
+    owners: &TemplateOwners<'_>,
+    clocks: Clocks<'_>,
+) -> Option<Leave> {
+    let (manager, time) = owners.restarted_by_other()?;
+    let restarted_at: Timestamp = restarted_at::text(object)?.parse().ok()?;
+    let earlier = restarted_at.min(time);
+    let is_later = match push.waiting_since {
+        Some(since) => earlier > since && restarted_at <= clocks.now,
+        None => clocks.show_after(earlier, push.time()),
+    };
+    is_later.then(|| {
+        let reason = format!("{manager} restarted it at {restarted_at}, after the push");
+        Leave::new(Code::RestartedByOther, reason)
+    })
+}

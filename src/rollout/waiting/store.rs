@@ -1,0 +1,191 @@
+//! The ConfigMap, and what it held when this process last read or wrote it.
+//!
+//! What is known here may be outdated. That costs a write that was not needed, or an entry that a later look removes;
+//! a decision to restart rests on the workload alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::entry::{KeptRecord, PUSH, RECORD, WaitingPush};
+use crate::cluster::Cluster;
+use crate::configmap_store::{ConfigMapStore, Snapshot, StoreError, Values};
+use crate::workload::WorkloadRef;
+
+/// What waits, in its ConfigMap.
+#[derive(Debug)]
+pub struct Waiting {
+    store: ConfigMapStore,
+    view: Mutex<Arc<View>>,
+    /// When the last read began. Held while one is under way, so that callers share it.
+    read: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// The ConfigMap at one moment.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Its resourceVersion, which rises with each write.
+    version: Option<u64>,
+    workloads: HashMap<WorkloadRef, OfWorkload>,
+    /// The keys whose values cannot be read. They are left as they are.
+    unreadable: Vec<String>,
+}
+
+/// What stands there of one workload.
+#[derive(Debug, Default)]
+pub struct OfWorkload {
+    /// The pushes that wait for it.
+    pub pushes: Vec<WaitingPush>,
+    /// Its record, where the pod template does not keep it.
+    pub kept: Option<KeptRecord>,
+}
+
+/// Changes that are written together.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Pushes that wait from now on.
+    pub waits: Vec<WaitingPush>,
+    /// Records to keep.
+    pub keeps: Vec<KeptRecord>,
+    /// Keys of what is done.
+    pub done: Vec<String>,
+}
+
+impl Waiting {
+    /// Over this ConfigMap. No call is made; it need not exist.
+    pub fn new(cluster: Cluster, namespace: &str, name: &str) -> Self {
+        let store = ConfigMapStore::new(cluster, namespace, name);
+        Self { store, view: Mutex::default(), read: tokio::sync::Mutex::default() }
+    }
+
+    /// The ConfigMap as it was last read or written. No call.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock())
+    }
+
+    /// Reads the ConfigMap.
+    ///
+    /// # Errors
+    /// [`StoreError::Api`]; what was known stays.
+    pub async fn refresh(&self) -> Result<Arc<View>, StoreError> {
+        self.refresh_since(Instant::now()).await
+    }
+
+    /// Reads the ConfigMap, unless a read has begun after `at`.
+    ///
+    /// # Errors
+    /// As of [`Self::refresh`].
+    pub async fn refresh_since(&self, at: Instant) -> Result<Arc<View>, StoreError> {
+        let mut read = self.read.lock().await;
+        if read.is_none_or(|began| began < at) {
+            let began = Instant::now();
+            let snapshot = self.store.snapshot().await?;
+            *read = Some(began);
+            self.replace(snapshot.as_ref());
+        }
+        Ok(self.view())
+    }
+
+    /// Writes the changes in one request.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing was written.
+    pub async fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        let mut set = Values::new();
+        set.extend(changes.waits.iter().map(|waits| (waits.key(), encode(waits))));
+        set.extend(changes.keeps.iter().map(|kept| (kept.key(), encode(kept))));
+        let stored = self.store.update(&set, &changes.done).await?;
+        self.replace(stored.as_ref());
+        Ok(())
+    }
+
+    /// A read that a write has overtaken must not bring old values back.
+    fn replace(&self, snapshot: Option<&Snapshot>) {
+        let new = snapshot.map_or_else(View::default, View::of);
+        let mut view = self.view.lock();
+        if new.version.is_none() || view.version <= new.version {
+            let news: Vec<_> = new.unreadable.iter().filter(|key| !view.unreadable.contains(key)).cloned().collect();
+            if !news.is_empty() {
+                tracing::warn!(
+                    keys = news.join(","),
+                    "entries of the ConfigMap {} cannot be read and are left as they are",
+                    self.store
+                );
+            }
+            *view = Arc::new(new);
+        }
+    }
+}
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl View {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut view = Self { version: snapshot.resource_version.parse().ok(), ..Self::default() };
+        for (key, value) in &snapshot.values {
+            // An entry under another key than its own could never be removed.
+            let is_read = if key.starts_with(PUSH) {
+                let push = decode::<WaitingPush>(value).filter(|push| push.key() == *key);
+                push.map(|push| view.of_workload(&push.workload.clone()).pushes.push(push))
+            } else if key.starts_with(RECORD) {
+                let kept = decode::<KeptRecord>(value).filter(|kept| kept.key() == *key);
+                kept.map(|kept| {
+                    let workload = kept.workload.clone();
+                    view.of_workload(&workload).kept = Some(kept);
+                })
+            } else {
+                // Of another version of pushroll.
+                Some(())
+            };
+            if is_read.is_none() {
+                view.unreadable.push(key.clone());
+            }
+        }
+        view
+    }
+
+    fn of_workload(&mut self, workload: &WorkloadRef) -> &mut OfWorkload {
+        self.workloads.entry(workload.clone()).or_default()
+    }
+
+    /// What stands there of a workload.
+    pub fn get(&self, workload: &WorkloadRef) -> Option<&OfWorkload> {
+        self.workloads.get(workload)
+    }
+
+    /// Each workload of which something stands there.
+    pub fn iter(&self) -> impl Iterator<Item = (&WorkloadRef, &OfWorkload)> {
+        self.workloads.iter()
+    }
+}
+
+impl Changes {
+    /// Adds `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.waits.extend(other.waits);
+        self.keeps.extend(other.keeps);
+        self.done.extend(other.done);
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.waits.is_empty() && self.keeps.is_empty() && self.done.is_empty()
+    }
+}
+
+fn encode(entry: &impl Serialize) -> Vec<u8> {
+    // Strings and times: nothing that JSON cannot hold.
+    serde_json::to_vec(entry).unwrap_or_default()
+}
+
+fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
+}
