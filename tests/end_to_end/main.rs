@@ -36,6 +36,7 @@ mod exactly_once;
 mod floods;
 mod foreign_documents;
 mod forgiven_documents;
+mod formats;
 mod freshness;
 mod immutable;
 mod index;
@@ -120,6 +121,7 @@ fn main() -> ExitCode {
     document_size::tests(&mut suite);
     foreign_documents::tests(&mut suite);
     forgiven_documents::tests(&mut suite);
+    formats::tests(&mut suite);
     log::tests(&mut suite);
     outages::tests(&mut suite);
     own_roll::tests(&mut suite);
