@@ -57,6 +57,7 @@ mod payloads;
 mod printed;
 mod probes;
 mod promise;
+mod reapplied;
 mod restart;
 mod rolled;
 mod shutdown;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     mount::tests(&mut suite);
     mount_refresh::tests(&mut suite);
     write_back::tests(&mut suite);
+    reapplied::tests(&mut suite);
     restart::tests(&mut suite);
     decisions::tests(&mut suite);
     exactly_once::tests(&mut suite);
