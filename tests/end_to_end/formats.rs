@@ -14,6 +14,7 @@ use crate::support::suite::Suite;
 pub fn tests(suite: &mut Suite) {
     suite.on_both(read::recorded_pushes_are_known);
     suite.on_both(read::a_recorded_deferral_holds_nothing_up);
+    suite.on_control_plane(read::what_is_left_of_deferrals_is_removed);
     suite.on_both(read::recorded_documents_are_read_everywhere);
     suite.on_both(read::a_recorded_version_of_the_cache_is_the_current_one);
     suite.on_both(read::a_recorded_lease_is_taken_over);

@@ -75,6 +75,26 @@ pub(super) async fn a_recorded_deferral_holds_nothing_up(ground: Ground) {
     assert_eq!(code(&service, &push, &web).await, "already_restarted");
 }
 
+/// With the commands of docs/upgrading.md.
+pub(super) async fn what_is_left_of_deferrals_is_removed(ground: Ground) {
+    let web = workload_of(&ground, "Deployment");
+    restore(&ground, &web).await;
+    let docs = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/upgrading.md"));
+    let commands: Vec<&str> = docs.lines().filter(|line| line.ends_with(" pushroll.dev/deferred-")).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let arguments = command.strip_prefix("kubectl ").unwrap();
+        // The control plane is shared: in the test's own namespace.
+        let arguments: Vec<&str> = arguments.split(' ').filter(|argument| *argument != "-A").collect();
+        ground.kubectl(&arguments).await;
+    }
+    let metadata = ground.get(&web).await["metadata"].clone();
+    for kind in ["annotations", "labels"] {
+        assert!(metadata[kind]["pushroll.dev/deferred"].is_null(), "{metadata}");
+    }
+    assert_eq!(metadata["annotations"]["pushroll.dev/cooldown"], "1h");
+}
+
 /// The workloads that run `registry.example/NAMESPACE/sidecar:1` by the recorded documents.
 const SIDECARS: [&str; 2] = ["formats-before/deployment/web", "formats-before/statefulset/store"];
 
