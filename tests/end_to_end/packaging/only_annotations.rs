@@ -112,6 +112,8 @@ async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
             json!({"spec": {"revisionHistoryLimit": 3}}),
             json!({"metadata": {"annotations": {"pushroll.dev/cooldown": null}}}),
             json!({"metadata": {"annotations": {"pushroll.dev/restart": "false"}}}),
+            json!({"metadata": {"annotations": {"pushroll.dev/deferred": "{}"}}}),
+            json!({"metadata": {"labels": {"pushroll.dev/deferred": "true"}}}),
             json!({"metadata": {"annotations": {"autopilot.gke.io": "x"}}}),
             json!({"metadata": {"annotations": {"autopilot.gke.io.example.com/x": "y"}}}),
             json!({"metadata": {"annotations": {"x.autopilot.gke.io/x": "y"}}}),
@@ -142,7 +144,10 @@ async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
     }
     for workload in &workloads {
         assert!(restarted_for(&ground, workload, &pushes[0]).await, "{}", kubectl_name(workload));
-        assert_eq!(ground.get(workload).await["metadata"]["labels"]["pushroll.dev/deferred"], "true");
+        // What waits stands in a ConfigMap of pushroll's own.
+        let metadata = ground.get(workload).await["metadata"].clone();
+        assert_eq!(metadata["labels"], json!({"tier": "front"}), "{metadata}");
+        assert!(metadata["annotations"]["pushroll.dev/deferred"].is_null(), "{metadata}");
         ground.patch(workload, "owner", json!({"metadata": {"annotations": {"pushroll.dev/cooldown": null}}})).await;
     }
     for workload in &workloads {
