@@ -1,5 +1,6 @@
 //! What is in `deploy/`: rendered by kubectl, applied, and moved into namespaces of a test's own.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -24,15 +25,15 @@ pub(super) const CACHE: &str = "deployment-image-cache";
 /// The ConfigMap in which pushes wait, and its Lease.
 pub(super) const WAITING: &str = "pushroll-waiting";
 
-/// What kustomize makes of a directory of `deploy/`.
+/// What kustomize makes of a directory: one of `deploy/`, or an absolute one.
 pub(super) struct Manifests {
     pub(super) objects: Vec<Value>,
 }
 
 impl Manifests {
     pub(super) fn render(ground: &Ground, directory: &str) -> Self {
-        let directory = format!("{DEPLOY}/{directory}");
-        let yaml = run(ground.real().kubectl_as(ADMIN).args(["kustomize", &directory])).stdout;
+        let directory = Path::new(DEPLOY).join(directory);
+        let yaml = run(ground.real().kubectl_as(ADMIN).arg("kustomize").arg(directory)).stdout;
         let documents = serde_yaml_ng::Deserializer::from_str(&yaml);
         Self { objects: documents.map(|document| Value::deserialize(document).unwrap()).collect() }
     }

@@ -2,6 +2,7 @@
 //! workload, and whoever has its account can do no more.
 
 mod every_field;
+mod webhooks;
 
 use serde_json::{Value, json};
 
@@ -18,11 +19,19 @@ use crate::support::wait::eventually;
 pub fn tests(suite: &mut Suite) {
     suite.on_control_plane(the_account_may_change_annotations_and_nothing_else);
     suite.on_control_plane(every_field::the_account_may_change_no_other_field);
+    suite.on_control_plane(webhooks::what_a_webhook_notes_stops_no_restart);
+    suite.on_control_plane(webhooks::what_else_a_webhook_writes_stops_a_restart_until_it_is_there);
+    suite.on_control_plane(webhooks::a_patch_adds_a_prefix);
 }
 
 /// The account of a test's own, with its roles and its policy.
 async fn account(ground: &Ground) -> LoggedIn {
-    let mut manifests = Manifests::render(ground, "overlays/gke").moved(ground, &[(NAMESPACE, ground.namespace())]);
+    account_of(ground, Manifests::render(ground, "overlays/gke")).await
+}
+
+/// As [`account`], of these manifests.
+async fn account_of(ground: &Ground, manifests: Manifests) -> LoggedIn {
+    let mut manifests = manifests.moved(ground, &[(NAMESPACE, ground.namespace())]);
     let ours = format!("system:serviceaccount:{NAMESPACE}:pushroll");
     let user = format!("system:serviceaccount:{}:pushroll", ground.namespace());
     for object in &mut manifests.objects {
@@ -56,6 +65,13 @@ async fn refused(ground: &Ground, account: &LoggedIn, workload: &Value, patch: &
     kubectl.args(["patch", &kubectl_name(workload), "--type=merge", "--dry-run=server", "--patch", &patch.to_string()]);
     let output = tokio::task::spawn_blocking(move || kubectl.output().unwrap()).await.unwrap();
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Whether the workload's record holds this push.
+async fn restarted_for(ground: &Ground, workload: &Value, push: &PushMessage) -> bool {
+    let template = ground.get(workload).await["spec"]["template"]["metadata"]["annotations"].clone();
+    let record = template["pushroll.dev/pushes"].as_str().unwrap_or_default();
+    record.contains(&format!("\"message_id\":\"{}\"", push.id))
 }
 
 async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
@@ -96,6 +112,16 @@ async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
             json!({"spec": {"revisionHistoryLimit": 3}}),
             json!({"metadata": {"annotations": {"pushroll.dev/cooldown": null}}}),
             json!({"metadata": {"annotations": {"pushroll.dev/restart": "false"}}}),
+            json!({"metadata": {"annotations": {"pushroll.dev/deferred": "{}"}}}),
+            json!({"metadata": {"labels": {"pushroll.dev/deferred": "true"}}}),
+            json!({"metadata": {"annotations": {"autopilot.gke.io": "x"}}}),
+            json!({"metadata": {"annotations": {"autopilot.gke.io.example.com/x": "y"}}}),
+            json!({"metadata": {"annotations": {"x.autopilot.gke.io/x": "y"}}}),
+            json!({"metadata": {"annotations": {"autopilot.gke.io/x": "y", "team": "other"}}}),
+            json!({"metadata": {"labels": {"autopilot.gke.io/x": "y"}}}),
+            json!({"metadata": {"finalizers": ["autopilot.gke.io/x"]}}),
+            json!({"spec": {"template": {"metadata": {"annotations": {"autopilot.gke.io/x": "y"}}}}}),
+            json!({"spec": {"template": {"metadata": {"labels": {"autopilot.gke.io/x": "y"}}}}}),
             json!({"metadata": {"labels": {"tier": null}}}),
             json!({"metadata": {"finalizers": ["example.com/held"]}}),
             json!({"spec": {"template": {"metadata": {"finalizers": ["example.com/held"]}}}}),
@@ -116,17 +142,16 @@ async fn the_account_may_change_annotations_and_nothing_else(ground: Ground) {
         let outcome = answer.json()["outcome"].clone();
         assert_eq!((answer.status.as_u16(), outcome), (200, json!(expected)), "{}", answer.text());
     }
-    let restarted_for = async |workload: &Value, push: &PushMessage| {
-        let template = ground.get(workload).await["spec"]["template"]["metadata"]["annotations"].clone();
-        template["pushroll.dev/pushes"].as_str().unwrap().contains(&format!("\"message_id\":\"{}\"", push.id))
-    };
     for workload in &workloads {
-        assert!(restarted_for(workload, &pushes[0]).await, "{}", kubectl_name(workload));
-        assert_eq!(ground.get(workload).await["metadata"]["labels"]["pushroll.dev/deferred"], "true");
+        assert!(restarted_for(&ground, workload, &pushes[0]).await, "{}", kubectl_name(workload));
+        // What waits stands in a ConfigMap of pushroll's own.
+        let metadata = ground.get(workload).await["metadata"].clone();
+        assert_eq!(metadata["labels"], json!({"tier": "front"}), "{metadata}");
+        assert!(metadata["annotations"]["pushroll.dev/deferred"].is_null(), "{metadata}");
         ground.patch(workload, "owner", json!({"metadata": {"annotations": {"pushroll.dev/cooldown": null}}})).await;
     }
     for workload in &workloads {
-        let is_done = async || restarted_for(workload, &pushes[2]).await.then_some(());
+        let is_done = async || restarted_for(&ground, workload, &pushes[2]).await.then_some(());
         eventually("the newest of what waited is done", is_done).await;
         assert_eq!(ground.get(workload).await["metadata"]["labels"], json!({"tier": "front"}));
     }

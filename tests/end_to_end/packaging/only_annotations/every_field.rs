@@ -12,7 +12,7 @@ const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 /// Where in a workload the fields of a schema stand, and which of them the account may change. A `resourceVersion` is a
 /// precondition.
 const PLACES: [(&str, &str, &[&str]); 4] = [
-    ("/metadata", METADATA, &["annotations", "labels", "managedFields", "resourceVersion"]),
+    ("/metadata", METADATA, &["annotations", "managedFields", "resourceVersion"]),
     ("/spec/template", "io.k8s.api.core.v1.PodTemplateSpec", &["metadata", "spec"]),
     ("/spec/template/metadata", METADATA, &["annotations"]),
     ("/spec/template/spec", "io.k8s.api.core.v1.PodSpec", &[]),
