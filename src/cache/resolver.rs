@@ -141,7 +141,8 @@ impl Resolver {
         self.current.meets(loaded, need)
     }
 
-    /// To be called with every message's publish time: a prompt message shows that our clock agrees with Pub/Sub's.
+    /// To be called with the publish time of each message that Pub/Sub itself has delivered: a prompt one shows that our
+    /// clock agrees with Pub/Sub's.
     pub fn observe_publish_time(&self, published: Timestamp, received: Timestamp) {
         self.current.observe_publish_time(published, received);
     }

@@ -17,7 +17,7 @@ impl Deliveries {
         let received = self.received();
         let push =
             Push { image: image.clone(), digest: None, published: None, received: received.time, message_id: None };
-        let resolved = self.resolve(received, &Arc::new(push), Mode::DryRun).await;
+        let resolved = self.resolve(received, None, &Arc::new(push), Mode::DryRun).await;
         self.answer_with_pinned(image, resolved, Mode::DryRun)
     }
 

@@ -13,9 +13,8 @@ use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchCo
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
-use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
+use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics, Sender};
 use pushroll::index::Scope;
-use pushroll::rollout::restart::Mode;
 use pushroll::rollout::{Policy, PolicyArgs, Restarter, RolloutMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +68,7 @@ impl Replica {
         let (deliveries, body) = (Arc::clone(&self.deliveries), message.body());
         self.tasks.spawn(async move {
             let received = deliveries.received();
-            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap().answer;
+            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Sender::PubSub).await.unwrap().answer;
             answered(answer.status(Poison::Ack), answer).await;
         });
     }
