@@ -267,6 +267,8 @@ async fn publish_times_have_any_number_of_digits(ground: Ground) {
 
 async fn one_repository_has_one_name_however_it_is_written(ground: Ground) {
     let project = ground.namespace();
+    // The host does not count towards the 255 bytes of a path.
+    let long = format!("northamerica-northeast1-docker.pkg.dev/{project}/{:p<1$}", "", 254 - project.len());
     let cases = [
         // What the workload runs, and what is pushed.
         (format!("gcr.io/{project}/a:1"), format!("us-docker.pkg.dev/{project}/gcr.io/a:1")),
@@ -282,6 +284,8 @@ async fn one_repository_has_one_name_however_it_is_written(ground: Ground) {
         ),
         (format!("{project}/j"), format!("docker.io/{project}/j:latest")),
         (format!("docker.io/library/k-{project}:1"), format!("k-{project}:1")),
+        (format!("{long}:1"), format!("{long}:1")),
+        (format!("my_registry.example/{project}/l:1"), format!("my_registry.example/{project}/l:1")),
     ];
     for (number, (image, _)) in cases.iter().enumerate() {
         ground.create(&deployment(project, &format!("web-{number}"), image)).await;
