@@ -16,7 +16,9 @@ mod by_hand;
 mod first_receipt;
 mod message_key;
 mod metrics;
+pub mod others;
 mod own_pod;
+mod pinned;
 mod recent;
 mod sender;
 
@@ -248,8 +250,10 @@ impl Deliveries {
         self.resolver.wait_for(need, deadline).await
     }
 
+    /// The answer, which also names the workloads that run the image by digest alone: they are left as they are.
     fn answer(&self, image: ImageRef, resolved: Resolved, mode: Mode) -> Answer {
-        let Resolved { source, proven, results, unproven } = resolved;
+        let Resolved { source, proven, mut results, unproven } = resolved;
+        source.iter().for_each(|loaded| pinned::add(&mut results, &loaded.index, &image));
         let mut answer = Answer::of_workloads(image, results, mode);
         answer.source = source.as_deref().map(|loaded| Source::of(loaded, proven, self.resolver.failed_tiers()));
         if let Some(unproven) = unproven {

@@ -131,6 +131,16 @@ impl Resolver {
         tokio::join!(watch.run(shutdown.clone()), keep);
     }
 
+    /// The cluster that it scans.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The namespaces that it scans.
+    pub fn scope(&self) -> &Scope {
+        &self.config.scope
+    }
+
     /// The index as it is now: no lock, no call. `None` before the first.
     pub fn current(&self) -> Option<Arc<LoadedIndex>> {
         self.current.load()
