@@ -56,7 +56,7 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// Whether the cache is there, valid, fresh, within limits, mounted properly and writable (exit 3: it is not)
     Check(check::CheckArgs),
-    /// What a push of an image would do, workload by workload, and why
+    /// What a push of an image would do, workload by workload, and why; what else runs it
     Explain(explain::ExplainArgs),
     /// Restarts workloads now, as a person would: no push, no record
     Restart(restart::RestartArgs),

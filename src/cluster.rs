@@ -7,7 +7,7 @@
 //! gate             a limited number of calls at once, and none while the API server asks for a pause
 //! call_deadline    the deadline of a task's calls, and what the task waits for
 //! workloads        GET and PATCH of one workload; workload_object: its decoded form
-//! workload_lists   LIST of a kind; pages: a LIST, page by page
+//! workload_lists   LIST of a kind; pages: a LIST, page by page; other_lists: of kinds that are never restarted
 //! watch            list and watch of a kind; pulse: its signs of life; watched: its objects
 //! rollouts         GET of one workload, for how far its rollout is
 //! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
@@ -32,6 +32,7 @@ mod gate;
 mod leases;
 mod metrics;
 mod object_metadata;
+mod other_lists;
 mod pages;
 mod pods;
 mod pulse;
@@ -52,6 +53,7 @@ pub use error::ApiError;
 pub use gate::DEFAULT_CONCURRENCY;
 pub use leases::LeaseHolder;
 pub use metrics::{ClusterMetrics, Verb};
+pub use other_lists::{OtherKind, OtherObject};
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;

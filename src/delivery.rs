@@ -14,9 +14,13 @@ pub mod answer;
 mod args;
 mod by_hand;
 mod first_receipt;
+mod message_key;
 mod metrics;
+pub mod others;
 mod own_pod;
+mod pinned;
 mod recent;
+mod sender;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -38,9 +42,11 @@ use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
 pub use args::DeliveryArgs;
 use first_receipt::FirstReceipts;
+use message_key::MessageKey;
 pub use metrics::DeliveryMetrics;
 pub use own_pod::OwnPod;
 use recent::RecentAnswers;
+pub use sender::Sender;
 
 /// Handles deliveries.
 #[derive(Debug)]
@@ -108,15 +114,15 @@ impl Deliveries {
         received: Received,
         header: impl Fn(&str) -> Option<&'h str>,
         body: &[u8],
-        mode: Mode,
+        sender: Sender,
     ) -> Result<Delivered, EnvelopeError> {
         let message = event::envelope::decode(header, body)?;
-        if let Some(published) = message.published {
+        if let Some(published) = message.published.filter(|_| sender.vouches()) {
             self.resolver.observe_publish_time(published, received.time);
         }
         let mut answer = match event::artifact::decode(&message.data) {
             Err(not_for_us) => Answer::ignored(not_for_us),
-            Ok(image_push) => self.push(received, image_push, &message, mode).await,
+            Ok(image_push) => self.push(received, image_push, &message, sender).await,
         };
         answer.message_id = message.id;
         answer.published = message.published;
@@ -135,7 +141,7 @@ impl Deliveries {
         &self.metrics
     }
 
-    async fn push(&self, received: Received, pushed: ImagePush, message: &Message, mode: Mode) -> Answer {
+    async fn push(&self, received: Received, pushed: ImagePush, message: &Message, sender: Sender) -> Answer {
         let published = message.published.filter(|published| is_believable(*published, received.time));
         let push = Push {
             image: pushed.image.clone(),
@@ -146,8 +152,9 @@ impl Deliveries {
             clock_agrees: self.resolver.publisher_agrees(received.time),
             waiting_since: None,
         };
-        let resolved = self.resolve(received, &Arc::new(push), mode).await;
-        let mut answer = self.answer(pushed.image, resolved, mode);
+        let key = MessageKey::of(message, published).filter(|_| sender.vouches());
+        let resolved = self.resolve(received, key.as_ref(), &Arc::new(push), sender.mode()).await;
+        let mut answer = self.answer(pushed.image, resolved, sender.mode());
         answer.digest = pushed.digest;
         answer.warnings.extend(pushed.warning);
         if published.is_none() {
@@ -162,9 +169,9 @@ impl Deliveries {
 
     /// Restarts all workloads that run the image. The workload of this process comes last, when the others are done:
     /// its restart may end this process, and what is not done by then would wait for the next delivery.
-    async fn resolve(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
+    async fn resolve(&self, received: Received, key: Option<&MessageKey>, push: &Arc<Push>, mode: Mode) -> Resolved {
         let mut own = self.own(self.resolver.current().as_deref(), &push.image);
-        let mut resolved = self.resolve_others(received, push, mode).await;
+        let mut resolved = self.resolve_others(received, key, push, mode).await;
         own.extend(self.own(resolved.source.as_deref(), &push.image));
         own.sort_unstable();
         own.dedup();
@@ -189,10 +196,16 @@ impl Deliveries {
     }
 
     /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
-    async fn resolve_others(&self, received: Received, push: &Arc<Push>, mode: Mode) -> Resolved {
+    async fn resolve_others(
+        &self,
+        received: Received,
+        key: Option<&MessageKey>,
+        push: &Arc<Push>,
+        mode: Mode,
+    ) -> Resolved {
         let deadline = received.instant + self.config.hold;
-        let first = push.message_id.as_deref().map(|id| self.first_receipts.of(id, received.instant));
-        let proof = Need::Proof { received: first.unwrap_or(received.instant), published: push.time() };
+        let first_received = key.map_or(received.instant, |key| self.first_receipts.of(key, received.instant));
+        let proof = Need::Proof { received: first_received, published: push.time() };
         let current = self.resolver.current();
         let proven = self.resolver.meets(current.as_deref(), &proof);
         let hits = current.as_ref().map_or_else(Vec::new, |loaded| self.others(loaded, &push.image));
@@ -239,8 +252,10 @@ impl Deliveries {
         self.resolver.wait_for(need, deadline).await
     }
 
+    /// The answer, which also names the workloads that run the image by digest alone: they are left as they are.
     fn answer(&self, image: ImageRef, resolved: Resolved, mode: Mode) -> Answer {
-        let Resolved { source, proven, results, unproven } = resolved;
+        let Resolved { source, proven, mut results, unproven } = resolved;
+        source.iter().for_each(|loaded| pinned::add(&mut results, &loaded.index, &image));
         let mut answer = Answer::of_workloads(image, results, mode);
         answer.source = source.as_deref().map(|loaded| Source::of(loaded, proven, self.resolver.failed_tiers()));
         if let Some(unproven) = unproven {

@@ -131,6 +131,16 @@ impl Resolver {
         tokio::join!(watch.run(shutdown.clone()), keep);
     }
 
+    /// The cluster that it scans.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The namespaces that it scans.
+    pub fn scope(&self) -> &Scope {
+        &self.config.scope
+    }
+
     /// The index as it is now: no lock, no call. `None` before the first.
     pub fn current(&self) -> Option<Arc<LoadedIndex>> {
         self.current.load()
@@ -141,7 +151,8 @@ impl Resolver {
         self.current.meets(loaded, need)
     }
 
-    /// To be called with every message's publish time: a prompt message shows that our clock agrees with Pub/Sub's.
+    /// To be called with the publish time of each message that Pub/Sub itself has delivered: a prompt one shows that our
+    /// clock agrees with Pub/Sub's.
     pub fn observe_publish_time(&self, published: Timestamp, received: Timestamp) {
         self.current.observe_publish_time(published, received);
     }

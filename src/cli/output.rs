@@ -8,6 +8,7 @@ use tabwriter::TabWriter;
 
 use crate::check::Severity;
 use crate::delivery::answer::{Answer, Source};
+use crate::delivery::others::Other;
 use crate::rollout::Action;
 use crate::workload::WorkloadRef;
 
@@ -70,6 +71,16 @@ pub(super) fn answer_table(answer: &Answer) -> String {
             let action = style(workload.action(), workload.action().as_str());
             let kind = workload.kind.as_str().to_owned();
             [workload.namespace.to_string(), kind, workload.name.to_string(), action, workload.reason.clone()]
+        }),
+    )
+}
+
+/// What runs an image and is not restarted, with what becomes of it.
+pub(super) fn others_table(others: &[Other]) -> String {
+    table(
+        ["NAMESPACE", "KIND", "NAME", "REASON"],
+        others.iter().map(|other| {
+            [other.namespace.clone(), other.kind.as_str().to_owned(), other.name.clone(), other.reason.clone()]
         }),
     )
 }

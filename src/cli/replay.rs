@@ -16,7 +16,8 @@ use crate::image::{Digest, ImageRef};
 
 #[derive(Debug, Args)]
 #[command(after_help = "FILE is a whole push body ({\"message\": ...}), a payload of Artifact Registry \
-    ({\"action\": \"INSERT\", ...}), or a recording ({\"headers\": [...], \"body\": \"...\"}).")]
+    ({\"action\": \"INSERT\", ...}), either of these in a CloudEvent ({\"specversion\": \"1.0\", \"data\": ...}), or a \
+    recording ({\"headers\": [...], \"body\": \"...\"}).")]
 pub(super) struct ReplayArgs {
     /// The event; - for stdin
     #[arg(value_name = "FILE", required_unless_present = "image", conflicts_with = "image")]
@@ -98,7 +99,9 @@ fn read(file: &PathBuf) -> anyhow::Result<Event> {
     } else {
         bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     }
-    let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
+    // What editors of some systems begin a file with.
+    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let Ok(value) = serde_json::from_slice::<Value>(json) else {
         // As it is: what a service does with junk is a fair question, too.
         return Ok(Event { headers: Vec::new(), body: bytes });
     };

@@ -1,7 +1,7 @@
 //! An answer about workloads on the command line: how it is shown, and which exit code it is.
 
 use super::Answered;
-use super::output::{OutputFormat, answer_table, describe_source, print, print_json, print_names};
+use super::output::{OutputFormat, answer_table, describe_source, others_table, print, print_json, print_names};
 use crate::clock::Clock;
 use crate::delivery::answer::{Answer, Outcome};
 use crate::rollout::Action;
@@ -17,8 +17,16 @@ pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> 
     }
     match &answer.image {
         _ if !answer.workloads.is_empty() => print(&answer_table(answer))?,
-        Some(image) if !is_unknown(answer) => anstream::eprintln!("no workload runs {image}"),
+        Some(image) if !is_unknown(answer) => anstream::eprintln!("no workload{} runs {image}", by_what(answer)),
         _ => {}
+    }
+    let others = answer.others.as_deref().unwrap_or_default();
+    if !others.is_empty() {
+        print(&(String::from("\nNot restarted by a push:\n") + &others_table(others)))?;
+    }
+    for unseen in &answer.others_unseen {
+        let place = unseen.namespace.as_ref().map(|namespace| format!(" of {namespace}")).unwrap_or_default();
+        anstream::eprintln!("the {}s{place} were not looked at: {}", unseen.kind.as_str(), unseen.reason);
     }
     if let Some(source) = &answer.source {
         anstream::eprintln!("found {}", describe_source(source, Clock::system().now()));
@@ -33,9 +41,17 @@ pub(super) fn judge(answer: &Answer) -> anyhow::Result<Answered> {
     }
     Ok(match answer.workloads.iter().any(|workload| workload.action() == Action::Failed) {
         true => Answered::Failed,
-        false if answer.workloads.is_empty() => Answered::No,
+        false if answer.workloads.is_empty() && answer.others.as_ref().is_none_or(Vec::is_empty) => Answered::No,
         false => Answered::Yes,
     })
+}
+
+/// What is meant by a workload, where something else does run the image.
+fn by_what(answer: &Answer) -> &'static str {
+    match answer.others.as_deref() {
+        None | Some([]) => "",
+        Some(_) => " that a push restarts",
+    }
 }
 
 /// Whether it is not known who runs the image.

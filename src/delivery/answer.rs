@@ -8,6 +8,7 @@ mod tests;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::others::{Other, Unseen};
 use crate::cache::status::FailedTier;
 use crate::cache::{LoadedIndex, Tier};
 use crate::event::{NotForUs, NotForUsCode};
@@ -27,7 +28,7 @@ pub enum Outcome {
     Deferred,
     /// All restarts were done before, for this push or a newer one.
     Current,
-    /// Some workloads run the image, and none of them is to be restarted.
+    /// Some workloads run the image, by its tag or by a digest, and none of them is to be restarted.
     Skipped,
     /// No workload runs the image.
     NotInUse,
@@ -107,6 +108,12 @@ pub struct Answer {
     pub source: Option<Source>,
     /// What was done for each workload.
     pub workloads: Vec<WorkloadResult>,
+    /// What else runs the image and is not restarted, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub others: Option<Vec<Other>>,
+    /// Where that was not looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others_unseen: Vec<Unseen>,
     /// Anything else that a person should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -175,6 +182,8 @@ impl Answer {
             reason: None,
             source: None,
             workloads: Vec::new(),
+            others: None,
+            others_unseen: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::Answer;
-use super::{Deliveries, Resolved};
+use super::{Deliveries, Resolved, others};
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{ByHand, Code, Push, WorkloadResult};
+use crate::rollout::{ByHand, Push};
 
 impl Deliveries {
-    /// What a push of `image` would do now. Names the workloads that run it by digest, too: a push leaves them alone.
+    /// What a push of `image` would do now, and what else runs it.
     pub async fn explain(&self, image: &ImageRef) -> Answer {
         let received = self.received();
         let push = Push {
@@ -24,13 +24,19 @@ impl Deliveries {
             clock_agrees: false,
             waiting_since: None,
         };
-        let resolved = self.resolve(received, &Arc::new(push), Mode::DryRun).await;
-        self.answer_with_pinned(image, resolved, Mode::DryRun)
+        let push = Arc::new(push);
+        let (cluster, scope, deadline) =
+            (self.resolver.cluster(), self.resolver.scope(), received.instant + self.config.hold);
+        let (resolved, (others, unseen)) = tokio::join!(
+            self.resolve(received, None, &push, Mode::DryRun),
+            others::others(cluster, scope, image, deadline)
+        );
+        let answer = self.answer(image.clone(), resolved, Mode::DryRun);
+        Answer { others: Some(others), others_unseen: unseen, ..answer }
     }
 
     /// Restarts the workloads that run `image` now, as a person would: it looks at no push and writes no record. Nothing
-    /// is restarted before an index is proven for now. Names the workloads that run it by digest, too: they are left
-    /// alone.
+    /// is restarted before an index is proven for now.
     pub async fn restart(&self, image: &ImageRef, mode: Mode) -> Answer {
         let received = self.received();
         let need = Need::Proof { received: received.instant, published: received.time };
@@ -40,7 +46,7 @@ impl Deliveries {
                 let results =
                     self.restarter.restart_by_hand(loaded.index.followers(image), asked, mode, deadline).await;
                 let resolved = Resolved { source: Some(loaded), proven: true, results, unproven: None };
-                self.answer_with_pinned(image, resolved, mode)
+                self.answer(image.clone(), resolved, mode)
             }
             Err(unproven) => {
                 let reason = match &unproven {
@@ -53,21 +59,5 @@ impl Deliveries {
                 answer
             }
         }
-    }
-
-    /// The answer, with the workloads that run the image by digest.
-    fn answer_with_pinned(&self, image: &ImageRef, resolved: Resolved, mode: Mode) -> Answer {
-        let pinned =
-            resolved.source.as_ref().map_or(&[][..], |loaded| loaded.index.pinned(image)).iter().map(|pinned| {
-                let reason = format!("it runs {}: a digest does not move with a tag", pinned.image);
-                WorkloadResult::new(&pinned.workload, Code::PinnedByDigest, reason)
-            });
-        let pinned: Vec<_> = pinned.collect();
-        let mut answer = self.answer(image.clone(), resolved, mode);
-        let is_known = |result: &WorkloadResult| answer.workloads.iter().any(|w| w.workload() == result.workload());
-        let new: Vec<_> = pinned.into_iter().filter(|result| !is_known(result)).collect();
-        answer.workloads.extend(new);
-        answer.workloads.sort_by_key(WorkloadResult::workload);
-        answer
     }
 }

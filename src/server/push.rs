@@ -21,7 +21,7 @@ use super::listener::in_flight::{self, SMALL_BODY};
 use super::listener::{Connection, ConnectionPhase};
 use super::metrics::RefusedReason;
 use super::problem::Problem;
-use crate::delivery::{Delivered, Received};
+use crate::delivery::{Delivered, Received, Sender};
 use crate::rollout::Code;
 use crate::rollout::restart::Mode;
 
@@ -76,7 +76,7 @@ pub(super) async fn push(
         // The connection was closed for another one: nobody would get the answer. The next delivery does this push.
         return in_flight::too_many().into_response();
     }
-    deliver(app, received, parts.headers, body, Mode::Apply, Some(place)).await
+    deliver(app, received, parts.headers, body, Sender::PubSub, Some(place)).await
 }
 
 /// A push on the admin listener, which people call: only memory is limited there.
@@ -89,7 +89,7 @@ pub(super) async fn handle(
 ) -> Response {
     let received = app.deliveries.received();
     match read(&app, connection, body).await {
-        Ok(body) => deliver(app, received, headers, body, mode, None).await,
+        Ok(body) => deliver(app, received, headers, body, Sender::Person(mode), None).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -101,12 +101,12 @@ async fn deliver(
     received: Received,
     headers: HeaderMap,
     body: ReadBody,
-    mode: Mode,
+    sender: Sender,
     place: Option<OwnedSemaphorePermit>,
 ) -> Response {
     let delivery = async move {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let response = match app.deliveries.deliver(received, header, &body.bytes, mode).await {
+        let response = match app.deliveries.deliver(received, header, &body.bytes, sender).await {
             Ok(delivered) => respond(&app, delivered),
             Err(error) => {
                 tracing::warn!("not a delivery: {error}");

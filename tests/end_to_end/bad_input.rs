@@ -39,6 +39,7 @@ async fn works_as_ever(ground: &Ground, service: &Service) {
 }
 
 const METADATA: [(&str, &str); 1] = [("x-goog-pubsub-message-id", "1")];
+const BATCH: [(&str, &str); 1] = [("content-type", "application/cloudevents-batch+json")];
 const CLOUD_EVENT: [(&str, &str); 2] =
     [("ce-specversion", "1.0"), ("ce-type", "google.cloud.pubsub.topic.v1.messagePublished")];
 
@@ -75,10 +76,17 @@ async fn what_is_no_delivery_is_a_problem_that_says_where(ground: Ground) {
         (&[], message("\"data\":5"), "message"),
         (&[], message("\"data\":{\"action\":\"INSERT\"}"), "message"),
         (&[], message("\"data\":\"not base64!\""), "message.data"),
-        (&[], message("\"data\":\"e3-_\""), "message.data"),
+        (&[], message("\"data\":\"e3*_\""), "message.data"),
         (&[], message("\"data\":\"e\""), "message.data"),
         (&[], message("\"data\":\"e30=\\u0000\""), "message.data"),
-        (&[], message("\"messageId\":5"), "message"),
+        (&[], message("\"messageId\":true"), "message.messageId"),
+        (&[], message("\"messageId\":-5"), "message.messageId"),
+        (&[], b"{\"specversion\":\"1.0\",\"id\":{}}".to_vec(), "id: expected"),
+        (&[], b"{\"specversion\":\"1.0\",\"time\":\"yesterday\"}".to_vec(), "time: expected"),
+        (&[], b"{\"specversion\":\"1.0\",\"data_base64\":\"%\"}".to_vec(), "data_base64"),
+        (&[], b"{\"specversion\":\"1.0\",\"data\":{\"message\":{\"data\":\"%\"}}}".to_vec(), "message.data"),
+        (&BATCH, b"[]".to_vec(), "a batch of 0 CloudEvents"),
+        (&BATCH, b"[{\"specversion\":\"1.0\"},{\"specversion\":\"1.0\"}]".to_vec(), "a batch of 2 CloudEvents"),
         (&[], message(&format!("\"x\":1,\"{0}\":\"{0}\",\"data\":[\"{0}\"]", "x".repeat(100_000))), "message"),
         (&[], format!("\"{}\"", "x".repeat(100_000)).into_bytes(), "no JSON object"),
         (&[], message("\"messageId\":1e999999"), "message"),

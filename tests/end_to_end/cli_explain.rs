@@ -1,5 +1,7 @@
 //! `pushroll explain`: what a push would do, workload by workload, and why.
 
+mod others;
+
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{codes, daemon_set, deployment, digest, expected};
@@ -11,6 +13,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(explain_gives_each_workload_its_reason);
     suite.on_both(explain_looks_at_the_workloads_themselves);
     suite.on_both(explain_of_an_image_that_nobody_runs_says_no);
+    others::tests(suite);
 }
 
 async fn explain_gives_each_workload_its_reason(ground: Ground) {

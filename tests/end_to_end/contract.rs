@@ -84,7 +84,8 @@ fn of_listener(listener: &str) -> Value {
     paths.retain(|_, item| !item.as_object().unwrap().is_empty());
     assert!(!paths.is_empty(), "{listener}");
     if let Some(push) = paths.get_mut("/v1/push") {
-        push["post"]["requestBody"]["content"].as_object_mut().unwrap().remove("*/*").unwrap();
+        let content = push["post"]["requestBody"]["content"].as_object_mut().unwrap();
+        content.remove("*/*").unwrap();
     }
     contract
 }

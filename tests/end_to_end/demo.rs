@@ -185,7 +185,7 @@ async fn try_the_printed_curls(demo: &mut Demo) {
     let with_action = |answer: &Value, action: &str| {
         answer["workloads"].as_array().unwrap().iter().filter(|workload| workload["action"] == action).count()
     };
-    assert_eq!((with_action(push, "restarted"), with_action(push, "skipped")), (4, 1), "{push}");
+    assert_eq!((with_action(push, "restarted"), with_action(push, "skipped")), (4, 2), "{push}");
     assert_eq!(lookup["workloads"].as_array().unwrap().len(), 5, "{lookup}");
     assert!(explain["workloads"].as_array().unwrap().iter().any(|w| w["code"] == "pinned_by_digest"), "{explain}");
     assert_eq!((&status["ready"], &status["recent"][0]["outcome"]), (&json!(true), &json!("restarted")), "{status}");

@@ -1,9 +1,9 @@
 //! The event: every shape in which a message arrives at `POST /v1/push`, and what is read from it.
 
+mod shapes;
+
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{PushMessage, deployment, digest};
@@ -12,10 +12,12 @@ use crate::support::http::send;
 use crate::support::recorded::recordings;
 use crate::support::service::Service;
 use crate::support::suite::Suite;
+use shapes::{Headers, Shape, changed, hand_made_shapes, json_type, metadata, shapes, without};
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(every_recorded_push_is_answered_for_what_it_is);
     suite.on_both(a_push_in_any_shape_rolls_its_workload);
+    suite.on_both(a_hand_made_push_rolls_its_workload);
     suite.on_embedded(what_the_envelope_says_stands_in_the_answer);
     suite.on_embedded(publish_times_have_any_number_of_digits);
     suite.on_both(one_repository_has_one_name_however_it_is_written);
@@ -60,114 +62,6 @@ async fn every_recorded_push_is_answered_for_what_it_is(ground: Ground) {
     assert_eq!(ground.generation(&web).await, 2);
 }
 
-type Headers = Vec<(&'static str, String)>;
-
-/// A way to deliver a message: what it is called, its headers and its body.
-type Shape = (&'static str, fn(&PushMessage) -> (Headers, Vec<u8>));
-
-fn json_type() -> Headers {
-    vec![("content-type", "application/json".to_owned())]
-}
-
-/// The wrapped body after a change of its JSON.
-fn changed(message: &PushMessage, change: impl Fn(&mut Value)) -> Vec<u8> {
-    let mut body = serde_json::from_str(&message.body()).unwrap();
-    change(&mut body);
-    body.to_string().into_bytes()
-}
-
-fn without(message: &PushMessage, fields: &[&str]) -> Vec<u8> {
-    changed(message, |body| {
-        fields.iter().for_each(|field| drop(body["message"].as_object_mut().unwrap().remove(*field)))
-    })
-}
-
-fn metadata(message: &PushMessage) -> Headers {
-    vec![
-        ("x-goog-pubsub-subscription-name", "projects/p/subscriptions/s".to_owned()),
-        ("x-goog-pubsub-message-id", message.id.clone()),
-        ("x-goog-pubsub-publish-time", format!("{:.3}", message.published)),
-        ("x-goog-pubsub-ordering-key", "o".to_owned()),
-        ("an-attribute", "of the message".to_owned()),
-    ]
-}
-
-fn cloud_event(message: &PushMessage) -> Headers {
-    vec![
-        ("content-type", "application/json".to_owned()),
-        ("ce-id", message.id.clone()),
-        ("ce-source", "//pubsub.googleapis.com/projects/p/topics/gcr".to_owned()),
-        ("ce-specversion", "1.0".to_owned()),
-        ("ce-type", "google.cloud.pubsub.topic.v1.messagePublished".to_owned()),
-        ("ce-time", format!("{:.3}", message.published)),
-    ]
-}
-
-fn shapes() -> Vec<Shape> {
-    vec![
-        ("wrapped, both spellings", |m| (json_type(), m.body().into_bytes())),
-        ("wrapped, camel case alone", |m| (json_type(), without(m, &["message_id", "publish_time"]))),
-        ("wrapped, snake case alone", |m| (json_type(), without(m, &["messageId", "publishTime"]))),
-        ("wrapped, one spelling of each", |m| (json_type(), without(m, &["messageId", "publish_time"]))),
-        ("wrapped, slashes escaped, in base64 too", |m| {
-            let mut payload = m.payload();
-            payload["note"] = json!("?".repeat(40));
-            let data = STANDARD.encode(payload.to_string());
-            assert!(data.contains('/'), "{data}");
-            let body = changed(m, |body| body["message"]["data"] = json!(data));
-            (json_type(), String::from_utf8(body).unwrap().replace('/', "\\/").into_bytes())
-        }),
-        ("wrapped, base64 without padding", |m| {
-            let mut payload = m.payload().to_string();
-            payload.push_str(&" ".repeat(3 - payload.len() % 3 + 1));
-            assert_ne!(payload.len() % 3, 0, "there is padding to leave out");
-            let data = STANDARD_NO_PAD.encode(payload);
-            (json_type(), changed(m, |body| body["message"]["data"] = json!(data)))
-        }),
-        ("wrapped, no attributes", |m| (json_type(), without(m, &["attributes"]))),
-        ("wrapped, null attributes and no subscription", |m| {
-            let body = changed(m, |body| {
-                body["message"]["attributes"] = json!(null);
-                body.as_object_mut().unwrap().remove("subscription");
-            });
-            (json_type(), body)
-        }),
-        ("wrapped, fields that nobody knows", |m| {
-            let body = changed(m, |body| {
-                body["x"] = json!({"deep": [1, {"message": null}]});
-                body["message"]["y"] = json!([[["z"]]]);
-                body["message"]["orderingKey"] = json!("key");
-                body["message"]["attributes"] = json!({"ключ": "значение 🦀 \"q\" \\ \n <&> \u{2028}", "data": "e30="});
-                body["deliveryAttempt"] = json!(5);
-            });
-            (json_type(), body)
-        }),
-        ("wrapped, spread over lines", |m| {
-            let body: Value = serde_json::from_str(&m.body()).unwrap();
-            (json_type(), format!("\r\n {} \n", serde_json::to_string_pretty(&body).unwrap()).into_bytes())
-        }),
-        ("wrapped, no content type", |m| (Vec::new(), m.body().into_bytes())),
-        ("wrapped, another content type", |m| {
-            (vec![("content-type", "application/x-www-form-urlencoded".to_owned())], m.body().into_bytes())
-        }),
-        ("wrapped, no content type at all but a word", |m| {
-            (vec![("content-type", ";;; nonsense".to_owned())], m.body().into_bytes())
-        }),
-        ("unwrapped with metadata", |m| (metadata(m), m.payload().to_string().into_bytes())),
-        ("unwrapped with metadata and a form's content type", |m| {
-            let mut headers = metadata(m);
-            headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
-            (headers, m.payload().to_string().into_bytes())
-        }),
-        ("Eventarc", |m| (cloud_event(m), m.body().into_bytes())),
-        ("Eventarc, id and time in headers alone", |m| {
-            (cloud_event(m), without(m, &["messageId", "message_id", "publishTime", "publish_time"]))
-        }),
-        ("unwrapped without metadata", |m| (json_type(), m.payload().to_string().into_bytes())),
-        ("unwrapped without metadata, no content type", |m| (Vec::new(), m.payload().to_string().into_bytes())),
-    ]
-}
-
 async fn deliver(service: &Service, headers: &Headers, body: Vec<u8>) -> Value {
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = service.deliver(&headers, body).await;
@@ -176,14 +70,22 @@ async fn deliver(service: &Service, headers: &Headers, body: Vec<u8>) -> Value {
 }
 
 async fn a_push_in_any_shape_rolls_its_workload(ground: Ground) {
+    rolls_its_workload_in_each(&ground, shapes()).await;
+}
+
+async fn a_hand_made_push_rolls_its_workload(ground: Ground) {
+    rolls_its_workload_in_each(&ground, hand_made_shapes()).await;
+}
+
+async fn rolls_its_workload_in_each(ground: &Ground, shapes: Vec<Shape>) {
     let service = {
-        for number in 0..shapes().len() {
+        for number in 0..shapes.len() {
             let name = format!("web-{number}");
             ground.create(&deployment(ground.namespace(), &name, &ground.image(&name))).await;
         }
-        service_of(&ground).await
+        service_of(ground).await
     };
-    for (number, (shape, delivery)) in shapes().into_iter().enumerate() {
+    for (number, (shape, delivery)) in shapes.into_iter().enumerate() {
         let name = format!("web-{number}");
         let message = PushMessage::now(&ground.image(&name), 0xaa);
         let (headers, body) = delivery(&message);
@@ -267,6 +169,8 @@ async fn publish_times_have_any_number_of_digits(ground: Ground) {
 
 async fn one_repository_has_one_name_however_it_is_written(ground: Ground) {
     let project = ground.namespace();
+    // The host does not count towards the 255 bytes of a path.
+    let long = format!("northamerica-northeast1-docker.pkg.dev/{project}/{:p<1$}", "", 254 - project.len());
     let cases = [
         // What the workload runs, and what is pushed.
         (format!("gcr.io/{project}/a:1"), format!("us-docker.pkg.dev/{project}/gcr.io/a:1")),
@@ -282,6 +186,8 @@ async fn one_repository_has_one_name_however_it_is_written(ground: Ground) {
         ),
         (format!("{project}/j"), format!("docker.io/{project}/j:latest")),
         (format!("docker.io/library/k-{project}:1"), format!("k-{project}:1")),
+        (format!("{long}:1"), format!("{long}:1")),
+        (format!("my_registry.example/{project}/l:1"), format!("my_registry.example/{project}/l:1")),
     ];
     for (number, (image, _)) in cases.iter().enumerate() {
         ground.create(&deployment(project, &format!("web-{number}"), image)).await;

@@ -1,11 +1,12 @@
 //! The index: which spellings of an image are one image, what of a workload counts, and documents by hand.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::documents::{document, names};
-use crate::support::fixtures::{PushMessage, config_map, daemon_set, deployment, digest, stateful_set};
+use crate::support::fixtures::{PushMessage, config_map, daemon_set, deployment, digest, result_of, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::suite::Suite;
+use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(spellings_of_one_image_are_one_image);
@@ -120,9 +121,44 @@ async fn a_workload_pinned_by_digest_is_never_matched(ground: Ground) {
     assert_eq!(service.lookup(&another).await["workloads"], json!([]));
     for byte in [1, 2] {
         let answer = service.push(&PushMessage::now(&tagged, byte)).await.json();
-        assert_eq!(answer["outcome"], "not_in_use", "{answer}");
+        says_that_it_is_pinned(&answer);
+    }
+    let watching = ground.service().arguments(["--watch"]).start_ready().await;
+    watching.wait_for_status("the watch is live", |status| status["tiers"]["watch"]["live"] == true).await;
+    says_that_it_is_pinned(&watching.push(&PushMessage::now(&tagged, 3)).await.json());
+    assert_eq!((ground.generation(&pinned).await, ground.generation(&pinned_too).await), (1, 1));
+
+    // Beside one that follows the tag.
+    let web = deployment(ground.namespace(), "web", &tagged);
+    ground.create(&web).await;
+    for service in [&service, &watching] {
+        let answer = eventually("the new one is known", async || {
+            let answer = service.push(&PushMessage::now(&tagged, 4)).await.json();
+            Some(answer).filter(|answer| names(answer).len() == 3)
+        });
+        let answer = answer.await;
+        assert_eq!(
+            (names(&answer), result_of(&answer, &pinned)["code"].clone()),
+            (vec!["pinned".to_owned(), "pinned-too".to_owned(), "web".to_owned()], json!("pinned_by_digest"))
+        );
     }
     assert_eq!((ground.generation(&pinned).await, ground.generation(&pinned_too).await), (1, 1));
+}
+
+fn says_that_it_is_pinned(answer: &Value) {
+    assert_eq!(
+        (&answer["outcome"], names(answer)),
+        (&json!("skipped"), vec!["pinned".to_owned(), "pinned-too".to_owned()]),
+        "{answer}"
+    );
+    for workload in answer["workloads"].as_array().unwrap() {
+        assert_eq!(
+            (&workload["action"], &workload["code"]),
+            (&json!("skipped"), &json!("pinned_by_digest")),
+            "{answer}"
+        );
+        assert!(workload["reason"].as_str().unwrap().contains("sha256:"), "{answer}");
+    }
 }
 
 async fn a_document_by_hand_is_followed_on_the_mount(ground: Ground) {

@@ -34,6 +34,7 @@ mod document_size;
 mod doors;
 mod events;
 mod exactly_once;
+mod first_receipts;
 mod floods;
 mod foreign_documents;
 mod forgiven_documents;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     api_cost::tests(&mut suite);
     api_busy::tests(&mut suite);
+    first_receipts::tests(&mut suite);
     floods::tests(&mut suite);
     auth::tests(&mut suite);
     conformance::tests(&mut suite);

@@ -43,6 +43,7 @@ pub(super) fn fill_in(resource: &ResourceType, object: &mut Value) {
             defaults(spec, &[("revisionHistoryLimit", json!(10))]);
             fill_in_strategy(child(spec, "updateStrategy"), &[("maxSurge", json!(0)), ("maxUnavailable", json!(1))]);
         }
+        "ReplicaSet" => defaults(child(object, "spec"), &[("replicas", json!(1))]),
         "Pod" => {
             fill_in_pod(child(object, "spec"));
             defaults(child(object, "spec"), &[("enableServiceLinks", json!(true))]);

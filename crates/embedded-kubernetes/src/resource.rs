@@ -1,6 +1,8 @@
 //! The kinds that are served, each a row of one table.
 
-use k8s_openapi::api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, events::v1 as events};
+use k8s_openapi::api::{
+    apps::v1 as apps, batch::v1 as batch, coordination::v1 as coordination, core::v1 as core, events::v1 as events,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -75,6 +77,15 @@ static STATEFUL_SETS: ResourceType =
 static DAEMON_SETS: ResourceType =
     ResourceType { plural: "daemonsets", kind: "DaemonSet", decode: through::<apps::DaemonSet>, ..WORKLOAD };
 
+static REPLICA_SETS: ResourceType =
+    ResourceType { plural: "replicasets", kind: "ReplicaSet", decode: through::<apps::ReplicaSet>, ..WORKLOAD };
+
+static CRON_JOBS: ResourceType =
+    ResourceType { group: "batch", plural: "cronjobs", kind: "CronJob", decode: through::<batch::CronJob>, ..WORKLOAD };
+
+static JOBS: ResourceType =
+    ResourceType { group: "batch", plural: "jobs", kind: "Job", decode: through::<batch::Job>, ..WORKLOAD };
+
 static PODS: ResourceType = ResourceType {
     plural: "pods",
     kind: "Pod",
@@ -106,8 +117,19 @@ static LEASES: ResourceType = ResourceType {
     ..PLAIN
 };
 
-static ALL: [&ResourceType; 8] =
-    [&DEPLOYMENTS, &STATEFUL_SETS, &DAEMON_SETS, &CONFIG_MAPS, &NAMESPACES, &PODS, &EVENTS, &LEASES];
+static ALL: [&ResourceType; 11] = [
+    &DEPLOYMENTS,
+    &STATEFUL_SETS,
+    &DAEMON_SETS,
+    &REPLICA_SETS,
+    &CRON_JOBS,
+    &JOBS,
+    &CONFIG_MAPS,
+    &NAMESPACES,
+    &PODS,
+    &EVENTS,
+    &LEASES,
+];
 
 /// The kind behind a path.
 pub(super) fn find(group: &str, version: &str, plural: &str) -> Option<&'static ResourceType> {
@@ -175,7 +197,7 @@ impl ResourceType {
         qualified(self.kind, self.group)
     }
 
-    /// Whether pods come of it: Deployment, StatefulSet, DaemonSet.
+    /// Whether pods come of it for as long as it exists: Deployment, StatefulSet, DaemonSet, ReplicaSet.
     pub(super) fn is_workload(&self) -> bool {
         self.group == "apps"
     }

@@ -10,6 +10,8 @@
 mod digest;
 mod normal;
 #[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -18,8 +20,12 @@ use std::str::FromStr;
 use crate::excerpt::{QUOTED_CHARACTERS, excerpt};
 pub use digest::{Digest, DigestError};
 
-/// Longest repository name, host included (`distribution/reference`: `RepositoryNameTotalLengthMax`).
-const NAME_BYTES_MAX: usize = 255;
+/// Longest path (`distribution/reference`: `RepositoryNameTotalLengthMax`, which since its version 0.6 does not count the
+/// host).
+const PATH_BYTES_MAX: usize = 255;
+/// Longest host: far longer than any that can be reached. The grammar has no limit, but a host goes into answers and log
+/// lines.
+const HOST_BYTES_MAX: usize = 4096;
 /// Longest tag (`distribution/reference`: `[\w][\w.-]{0,127}`).
 const TAG_BYTES_MAX: usize = 128;
 
@@ -166,12 +172,15 @@ fn parts(text: &str) -> Result<Parts<'_>, &'static str> {
     if let Some(tag) = tag {
         check_tag(tag)?;
     }
-    if name.len() > NAME_BYTES_MAX {
-        return Err("its name is longer than 255 bytes");
-    }
     let (host, path) = normal::split_host(name);
     if let Some(host) = host {
+        if host.len() > HOST_BYTES_MAX {
+            return Err("its host is longer than 4096 bytes");
+        }
         normal::check_host(host)?;
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Err("its path is longer than 255 bytes");
     }
     normal::check_path(path)?;
     Ok(Parts { host, path, tag, digest })

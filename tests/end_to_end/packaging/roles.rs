@@ -25,6 +25,9 @@ type Thing = (&'static str, &'static [&'static str]);
 
 const LISTS: [&str; 3] = ["list daemonsets.apps", "list deployments.apps", "list statefulsets.apps"];
 
+/// What `explain` tries besides and does without: no role has it.
+const OPTIONAL: [&str; 3] = ["list cronjobs.batch", "list jobs.batch", "list replicasets.apps"];
+
 const READER: [Thing; 7] = [
     ("check", &["get configmaps"]),
     ("check --deep", &["get configmaps", LISTS[0], LISTS[1], LISTS[2]]),
@@ -66,7 +69,9 @@ async fn each_permission_is_needed_and_enough(ground: Ground, role: &str, things
         alone.ask_for(thing).await.unwrap_or_else(|ran| panic!("{thing}: {ran:?}"));
     }
     let told: BTreeSet<_> = permissions.iter().map(Permission::told).collect();
-    assert_eq!(used(&alone.roles.ground, &alone.account.user), told, "what was asked for, and what is permitted");
+    let asked = used(&alone.roles.ground, &alone.account.user);
+    let asked = asked.into_iter().filter(|permission| !OPTIONAL.contains(&permission.as_str())).collect();
+    assert_eq!(told, asked, "what is permitted, and what was asked for");
     for permission in &permissions {
         alone.roles.take(permission).await;
         let mut missed = 0;

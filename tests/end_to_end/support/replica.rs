@@ -13,9 +13,8 @@ use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchCo
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
-use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
+use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics, Sender};
 use pushroll::index::Scope;
-use pushroll::rollout::restart::Mode;
 use pushroll::rollout::waiting::Waiting;
 use pushroll::rollout::{DueRestarts, Policy, PolicyArgs, RestartConfig, Restarter, RolloutMetrics};
 use tokio::task::JoinSet;
@@ -79,7 +78,7 @@ impl Replica {
         let (deliveries, body) = (Arc::clone(&self.deliveries), message.body());
         self.tasks.spawn(async move {
             let received = deliveries.received();
-            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Mode::Apply).await.unwrap().answer;
+            let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Sender::PubSub).await.unwrap().answer;
             answered(answer.status(Poison::Ack), answer).await;
         });
     }

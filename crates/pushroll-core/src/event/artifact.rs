@@ -78,6 +78,8 @@ pub fn decode(data: &[u8]) -> Result<ImagePush, NotForUs> {
         return Err(not_for_us(Empty, "the message has no payload".into()));
     }
     let text = std::str::from_utf8(data)
+        // What editors of some systems begin a file with.
+        .map(|text| text.trim_ascii_start().strip_prefix('\u{feff}').unwrap_or(text))
         .map_err(|error| not_for_us(NotJson, format!("the payload is not UTF-8 at byte {}", error.valid_up_to())))?;
     // A derived struct reads an array as well, field by field: not what anyone means.
     if text.trim_ascii_start().starts_with('[') {

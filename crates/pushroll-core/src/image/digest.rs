@@ -52,7 +52,8 @@ pub(super) fn problem(text: &str) -> Option<&'static str> {
         return Some("expected ALGORITHM:HEX, such as sha256:...");
     };
     // However it is written: it is kept in lower case, and then read back.
-    let known = [("sha256", 64), ("sha512", 128)].into_iter().find(|(name, _)| algorithm.eq_ignore_ascii_case(name));
+    let known = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+    let known = known.into_iter().find(|(name, _)| algorithm.eq_ignore_ascii_case(name));
     let algorithm_is_plain =
         !algorithm.is_empty() && algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b));
     if !algorithm_is_plain {
@@ -62,7 +63,7 @@ pub(super) fn problem(text: &str) -> Option<&'static str> {
     } else if algorithm.len() > ALGORITHM_BYTES_MAX {
         Some("its algorithm is longer than 32 characters")
     } else if known.is_some_and(|(_, length)| hex.len() != length) {
-        Some("its length is not that of its algorithm (sha256: 64, sha512: 128 hexadecimal digits)")
+        Some("its length is not that of its algorithm (sha256: 64, sha384: 96, sha512: 128 hexadecimal digits)")
     } else if !(32..=256).contains(&hex.len()) {
         Some("it has fewer than 32 or more than 256 hexadecimal digits")
     } else {

@@ -32,7 +32,12 @@ fn is_host(first_segment: &str) -> bool {
         || first_segment.bytes().any(|b| b.is_ascii_uppercase())
 }
 
+/// A host name or an address, and a port. A part of a path will do as well: the reference library reads a first segment
+/// that is no host name, such as `my_registry.example`, as part of the path, and runtimes pull from it.
 pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
+    if check_path(host).is_ok() {
+        return Ok(());
+    }
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, "")) => (address, None),

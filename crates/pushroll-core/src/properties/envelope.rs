@@ -67,6 +67,19 @@ fn message_is_the_same_in_each_envelope(message: &Message) {
     let again = decode(eventarc, wrapped.as_bytes()).unwrap();
     assert_eq!(again, Message { shape: Shape::Eventarc, ..message.clone() });
 
+    let data_base64 = STANDARD.encode(&wrapped);
+    let data: serde_json::Value = serde_json::from_str(&wrapped).unwrap();
+    for structured in [
+        json!({"specversion": "1.0", "data": data}),
+        json!({"specversion": "1.0", "data": wrapped}),
+        json!({"specversion": "1.0", "data_base64": data_base64}),
+    ] {
+        for body in [structured.to_string(), format!("[{structured}]"), format!("\u{feff}{structured}")] {
+            let again = decode(|_| None, body.as_bytes()).unwrap();
+            assert_eq!(again, Message { shape: Shape::Eventarc, ..message.clone() });
+        }
+    }
+
     let header = |name: &str| match name {
         MESSAGE_ID_HEADER => message.id.as_deref(),
         PUBLISH_TIME_HEADER => published.as_deref(),

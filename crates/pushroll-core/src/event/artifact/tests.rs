@@ -17,6 +17,12 @@ fn a_tagged_insert_is_a_push() {
 }
 
 #[test]
+fn a_byte_order_mark_is_skipped() {
+    assert!(decode("\u{feff}{\"action\":\"INSERT\",\"tag\":\"a:1\"}".as_bytes()).is_ok());
+    assert_eq!(code("\u{feff}"), NotForUsCode::NotJson);
+}
+
+#[test]
 fn a_digest_that_cannot_be_read_does_not_lose_the_push() {
     let push = decode(br#"{"action":"INSERT","tag":"a:1","digest":"a@sha256:zz"}"#).unwrap();
     assert_eq!((push.image.as_written(), push.digest), ("a:1", None));
