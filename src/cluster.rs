@@ -52,6 +52,7 @@ pub use error::ApiError;
 pub use gate::DEFAULT_CONCURRENCY;
 pub use leases::LeaseHolder;
 pub use metrics::{ClusterMetrics, Verb};
+pub use pages::PAGE_ITEMS;
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;

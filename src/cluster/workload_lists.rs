@@ -1,5 +1,5 @@
-//! LIST of the workloads of a kind, page by page, decoded to what an index needs and no more: some 6 KB of JSON for a
-//! Deployment, half of which is `managedFields`, become a few names.
+//! LIST of the workloads of a kind, page by page. For an index, some 6 KB of JSON for a Deployment, half of which is
+//! `managedFields`, are decoded to a few names; for restarts, to what a decision looks at.
 
 use std::borrow::Cow;
 
@@ -51,6 +51,10 @@ fn collection(kind: WorkloadKind, namespace: Option<&str>) -> String {
     }
 }
 
+fn reference(kind: WorkloadKind, object: &WorkloadObject) -> WorkloadRef {
+    WorkloadRef::new(object.metadata.namespace.as_str(), kind, object.metadata.name.as_str())
+}
+
 impl Cluster {
     /// LIST of the workloads of a kind that have a label, in one namespace or in all, in one page: they must be few. The
     /// API server answers from its memory (`resourceVersion=0`), which may be somewhat old.
@@ -65,11 +69,26 @@ impl Cluster {
         let uri = format!("{}?labelSelector={selector}&resourceVersion=0", collection(kind, namespace));
         let list: Page<WorkloadObject> =
             self.call_for(Call { verb: Verb::List, resource: kind.into(), uri, body: None }).await?;
-        let named = list.items.into_iter().map(|object| {
-            let WorkloadObject { metadata, .. } = &object;
-            (WorkloadRef::new(metadata.namespace.as_str(), kind, metadata.name.as_str()), object)
-        });
-        Ok(named.collect())
+        Ok(list.items.into_iter().map(|object| (reference(kind, &object), object)).collect())
+    }
+
+    /// A consistent LIST of a kind (`resourceVersion` unset: as fresh as a GET of each workload that was made when the
+    /// LIST began), in one namespace or in all. `each` is called for every workload, page by page.
+    ///
+    /// # Errors
+    /// As of a call. `each` was called for the pages before.
+    pub async fn list_workloads(
+        &self,
+        kind: WorkloadKind,
+        namespace: Option<&str>,
+        mut each: impl FnMut(WorkloadRef, WorkloadObject),
+    ) -> Result<(), ApiError> {
+        self.each_page(kind.into(), &collection(kind, namespace), None, |page| {
+            let page: Page<WorkloadObject> = serde_json::from_slice(page)?;
+            page.items.into_iter().for_each(|object| each(reference(kind, &object), object));
+            Ok(page.metadata)
+        })
+        .await
     }
 
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),

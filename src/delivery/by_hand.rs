@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::Answer;
-use super::{Deliveries, Resolved};
+use super::{Deliveries, Receipt, Resolved};
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{ByHand, Code, Push, WorkloadResult};
+use crate::rollout::{ByHand, Code, Known, Push, WorkloadResult};
 
 impl Deliveries {
     /// What a push of `image` would do now. Names the workloads that run it by digest, too: a push leaves them alone.
@@ -17,7 +17,7 @@ impl Deliveries {
         let received = self.received();
         let push =
             Push { image: image.clone(), digest: None, published: None, received: received.time, message_id: None };
-        let resolved = self.resolve(received, None, &Arc::new(push), Mode::DryRun).await;
+        let resolved = self.resolve(&Receipt::only(received), &Arc::new(push), Mode::DryRun).await;
         self.answer_with_pinned(image, resolved, Mode::DryRun)
     }
 
@@ -30,8 +30,9 @@ impl Deliveries {
         match self.wait_for(need, received.instant + self.config.hold).await {
             Ok(loaded) => {
                 let (asked, deadline) = (ByHand::Image(image.clone()), Instant::now() + self.config.hold);
-                let results =
-                    self.restarter.restart_by_hand(loaded.index.followers(image), asked, mode, deadline).await;
+                let (workloads, known) =
+                    (loaded.index.followers(image), Known { index: Some(&loaded.index), done: None });
+                let results = self.restarter.restart_by_hand(workloads, asked, mode, deadline, known).await;
                 let resolved = Resolved { source: Some(loaded), proven: true, results, unproven: None };
                 self.answer_with_pinned(image, resolved, mode)
             }

@@ -113,6 +113,11 @@ impl Code {
         }
     }
 
+    /// Whether our own record on the workload says it: once written, that stays true, wherever it was seen.
+    pub(super) fn is_recorded(self) -> bool {
+        matches!(self, Self::AlreadyRestarted | Self::NewerPushDone)
+    }
+
     /// Whether the next delivery of the push may succeed where this one failed.
     pub fn is_transient_failure(self) -> bool {
         self.action() == Action::Failed && !matches!(self, Self::Denied | Self::NotFound)

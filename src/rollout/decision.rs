@@ -14,6 +14,7 @@ use super::deferred::{DeferredPushes, Waiting};
 use super::field_owners::TemplateOwners;
 use super::policy::Policy;
 use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
+use super::workload_result::ALREADY_RESTARTED;
 use super::{Code, Leave, Push, RESTARTED_AT_ANNOTATION, Warning, WorkloadResult};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
@@ -213,7 +214,7 @@ fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Leave {
 fn done_before(recorded: &RecordedPush, push: &Push, owners: &TemplateOwners<'_>, one_waits: bool) -> Option<Leave> {
     if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
         if order == done {
-            return Some(Leave::new(Code::AlreadyRestarted, "it was restarted for this push before"));
+            return Some(Leave::new(Code::AlreadyRestarted, ALREADY_RESTARTED));
         }
         if order < done {
             let reason = format!("it was restarted for a newer push, published {published:.3}");

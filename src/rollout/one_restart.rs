@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! run                 the policy on its namespace; for a push, wait for its turn; wait for a permit
-//!   patch_watched     decide from the object that a watch has delivered, and PATCH; or
+//!   without_a_look    decide from an object that is at hand, and PATCH; or
 //!   look_and_decide   GET, decide, PATCH; after a conflict again
 //!     patch, defer    the two writes
 //! ```
 //!
-//! A result that is no restart rests on a fresh look, never on a watched object. A restart may rest on either, because
-//! the resourceVersion is the precondition of the PATCH.
+//! An object is at hand from a LIST that was made for this delivery, which is a fresh look, or from a watch. A result
+//! that is no restart rests on a fresh look, or on our own record of the push, wherever that was seen. A restart may rest
+//! on either, because the resourceVersion is the precondition of the PATCH.
 
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub(super) struct OneRestart<'a> {
     pub(super) workload: &'a WorkloadRef,
     pub(super) cause: &'a Cause,
     pub(super) mode: Mode,
+    /// The workload as a LIST that was made for this delivery has shown it.
+    pub(super) listed: Option<&'a WorkloadObject>,
 }
 
 impl OneRestart<'_> {
@@ -59,7 +62,7 @@ impl OneRestart<'_> {
         let newer = newer.as_ref();
 
         let _permit = self.context.permit().await;
-        let decided = match self.patch_watched(newer).await {
+        let decided = match self.without_a_look(newer).await {
             Some(decided) => decided,
             None => retry_on_conflict(self.context.attempts(), || self.look_and_decide(newer)).await,
         };
@@ -79,17 +82,35 @@ impl OneRestart<'_> {
         result
     }
 
-    /// Restarts the workload from the object that a watch has delivered, which saves the GET. `None`: a fresh look is
-    /// needed, because there is no such object, or it has changed since, or it is not to be restarted.
-    async fn patch_watched<'c>(
+    /// Decides from an object that is at hand, which saves the GET. `None`: a fresh look is needed, because there is no
+    /// such object, or it has changed since, or a watched one gives no reason to leave the workload for good.
+    async fn without_a_look<'c>(
         &'c self,
         newer: Option<&'c Cause>,
     ) -> Option<Result<(WorkloadResult, &'c Cause), ApiError>> {
-        let object = self.context.cluster.watched().get(self.workload).filter(|_| self.mode == Mode::Apply)?;
-        let (Decision::Restart(restart), cause) = self.decide(&object, newer) else { return None };
-        match self.patch(&object, cause, restart).await {
-            Err(ApiError::Conflict(_)) => None,
-            patched => Some(patched.map(|result| (result, cause))),
+        if let Some(listed) = self.listed {
+            return self.carry_out(listed, newer, |_| true).await;
+        }
+        let watched = self.context.cluster.watched().get(self.workload).filter(|_| self.mode == Mode::Apply)?;
+        self.carry_out(&watched, newer, Code::is_recorded).await
+    }
+
+    /// Carries out what is decided from `object`: a restart, or what `is_final` of the codes that leave the workload.
+    async fn carry_out<'c>(
+        &'c self,
+        object: &WorkloadObject,
+        newer: Option<&'c Cause>,
+        is_final: impl Fn(Code) -> bool,
+    ) -> Option<Result<(WorkloadResult, &'c Cause), ApiError>> {
+        let (decision, cause) = self.decide(object, newer);
+        match decision {
+            Decision::Leave(leave) if is_final(leave.code) => Some(Ok((leave.result(self.workload), cause))),
+            Decision::Restart(restart) if self.mode == Mode::DryRun => Some(Ok((restart.result(self.workload), cause))),
+            Decision::Restart(restart) => match self.patch(object, cause, restart).await {
+                Err(ApiError::Conflict(_)) => None,
+                patched => Some(patched.map(|result| (result, cause))),
+            },
+            Decision::Leave(_) | Decision::Defer(_) => None,
         }
     }
 
