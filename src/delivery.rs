@@ -34,7 +34,7 @@ use crate::event::{self, EnvelopeError, ImagePush, Message};
 use crate::image::ImageRef;
 use crate::rollout::record::is_believable;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, Code, Known, Push, Restarter, WorkloadResult};
+use crate::rollout::{Action, Code, KnownBefore, Push, Restarter, WorkloadResult};
 use crate::telemetry::Serialized;
 use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
@@ -178,7 +178,7 @@ impl Deliveries {
             own.iter().map(waits).collect()
         } else {
             let deadline = receipt.received.instant + self.config.hold;
-            let known = Known { done: Some(&receipt.done), index: None };
+            let known = KnownBefore { done: Some(&receipt.done), index: None };
             let mut of_own = self.restarter.restart_all(&own, push, mode, deadline, known).await;
             let restarted = of_own.iter_mut().filter(|result| result.action() == Action::Restarted);
             restarted.for_each(|result| result.reason.push_str("; it is pushroll itself and comes last"));
@@ -196,7 +196,7 @@ impl Deliveries {
         let current = self.resolver.current();
         let proven = self.resolver.meets(current.as_deref(), &proof);
         let hits = current.as_ref().map_or_else(Vec::new, |loaded| self.others(loaded, &push.image));
-        let known = Known { index: current.as_ref().map(|loaded| &loaded.index), done: Some(&receipt.done) };
+        let known = KnownBefore { index: current.as_ref().map(|loaded| &loaded.index), done: Some(&receipt.done) };
         self.metrics.count_lookup(current.as_ref().map(|loaded| loaded.tier));
 
         if proven || (self.config.allow_stale && current.is_some()) {
@@ -212,7 +212,7 @@ impl Deliveries {
                 // Both are sorted: an index keeps its workloads so.
                 let mut missed = self.others(&loaded, &push.image);
                 missed.retain(|workload| hits.binary_search(workload).is_err());
-                let known = Known { index: Some(&loaded.index), ..known };
+                let known = KnownBefore { index: Some(&loaded.index), ..known };
                 results.extend(self.restarter.restart_all(&missed, push, mode, deadline, known).await);
                 results.sort_by_cached_key(WorkloadResult::workload);
                 let proven = matches!(need, Need::Proof { .. }) || self.resolver.meets(Some(&loaded), &proof);

@@ -54,7 +54,7 @@ pub use decision::by_hand::ByHand;
 pub use metrics::RolloutMetrics;
 pub use policy::Policy;
 pub use push::{Push, PushOrder};
-pub use restart::{Known, Restarter};
+pub use restart::{KnownBefore, Restarter};
 pub use seen_done::SeenDone;
 pub use workload_result::{Leave, Warning, WorkloadResult};
 

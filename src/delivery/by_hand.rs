@@ -9,7 +9,7 @@ use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{ByHand, Code, Known, Push, WorkloadResult};
+use crate::rollout::{ByHand, Code, KnownBefore, Push, WorkloadResult};
 
 impl Deliveries {
     /// What a push of `image` would do now. Names the workloads that run it by digest, too: a push leaves them alone.
@@ -31,7 +31,7 @@ impl Deliveries {
             Ok(loaded) => {
                 let (asked, deadline) = (ByHand::Image(image.clone()), Instant::now() + self.config.hold);
                 let (workloads, known) =
-                    (loaded.index.followers(image), Known { index: Some(&loaded.index), done: None });
+                    (loaded.index.followers(image), KnownBefore { index: Some(&loaded.index), done: None });
                 let results = self.restarter.restart_by_hand(workloads, asked, mode, deadline, known).await;
                 let resolved = Resolved { source: Some(loaded), proven: true, results, unproven: None };
                 self.answer_with_pinned(image, resolved, mode)

@@ -113,8 +113,8 @@ impl Code {
         }
     }
 
-    /// Whether our own record on the workload says it: once written, that stays true, wherever it was seen.
-    pub(super) fn is_recorded(self) -> bool {
+    /// Whether our own record of the push gives this. Once it is written it stays true, however old the look is.
+    pub(super) fn is_of_record(self) -> bool {
         matches!(self, Self::AlreadyRestarted | Self::NewerPushDone)
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn sort<'a>(
         }
         let watched = context.cluster.watched().get(workload).filter(|_| mode == Mode::Apply);
         match watched.map(|object| cause.decide(workload, &object, context)) {
-            Some(Decision::Leave(leave)) if leave.code.is_recorded() => sorted.recorded.push(leave.result(workload)),
+            Some(Decision::Leave(leave)) if leave.code.is_of_record() => sorted.recorded.push(leave.result(workload)),
             Some(Decision::Restart(_)) => sorted.need_no_look.push(workload),
             _ => sorted.need_look.push(workload),
         }

@@ -39,8 +39,8 @@ pub(super) struct OneRestart<'a> {
     pub(super) workload: &'a WorkloadRef,
     pub(super) cause: &'a Cause,
     pub(super) mode: Mode,
-    /// The workload as a LIST that was made for this delivery has shown it.
-    pub(super) listed: Option<&'a WorkloadObject>,
+    /// The workload as a LIST has shown it that began after the push came.
+    pub(super) looked_at: Option<&'a Arc<WorkloadObject>>,
 }
 
 impl OneRestart<'_> {
@@ -88,11 +88,11 @@ impl OneRestart<'_> {
         &'c self,
         newer: Option<&'c Cause>,
     ) -> Option<Result<(WorkloadResult, &'c Cause), ApiError>> {
-        if let Some(listed) = self.listed {
-            return self.carry_out(listed, newer, |_| true).await;
+        if let Some(object) = self.looked_at {
+            return self.carry_out(object, newer, |_| true).await;
         }
         let watched = self.context.cluster.watched().get(self.workload).filter(|_| self.mode == Mode::Apply)?;
-        self.carry_out(&watched, newer, Code::is_recorded).await
+        self.carry_out(&watched, newer, Code::is_of_record).await
     }
 
     /// Carries out what is decided from `object`: a restart, or what `is_final` of the codes that leave the workload.

@@ -30,7 +30,7 @@ pub struct Restarter(pub(super) Arc<RestartContext>);
 
 /// What may spare looks at the workloads. Nothing by default.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
+pub struct KnownBefore<'a> {
     /// The index that names them: its size says where a LIST is cheaper than GETs.
     pub index: Option<&'a Index>,
     /// What was done at earlier deliveries of the same message.
@@ -67,7 +67,7 @@ impl Restarter {
         push: &Arc<Push>,
         mode: Mode,
         deadline: Instant,
-        known: Known<'_>,
+        known: KnownBefore<'_>,
     ) -> Vec<WorkloadResult> {
         self.restart_each(workloads, &Cause::Push(Arc::clone(push)), mode, deadline, known).await
     }
@@ -79,7 +79,7 @@ impl Restarter {
         asked: ByHand,
         mode: Mode,
         deadline: Instant,
-        known: Known<'_>,
+        known: KnownBefore<'_>,
     ) -> Vec<WorkloadResult> {
         self.restart_each(workloads, &Cause::ByHand(Arc::new(asked)), mode, deadline, known).await
     }
@@ -90,7 +90,7 @@ impl Restarter {
         cause: &Cause,
         mode: Mode,
         deadline: Instant,
-        known: Known<'_>,
+        known: KnownBefore<'_>,
     ) -> Vec<WorkloadResult> {
         let mut results = Vec::with_capacity(workloads.len());
         let mut open = Vec::with_capacity(workloads.len());
@@ -116,11 +116,7 @@ impl Restarter {
         }
         open.into_iter().for_each(|workload| restarts.begin(workload, None));
 
-        if mode == Mode::Apply {
-            results.iter().for_each(|done| self.0.metrics.count_restart(done.kind, done.action()));
-        }
         results.extend(restarts.ended().await);
-        results.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         // A task that panicked has no result. Its workload must not be left out of the answer.
         if results.len() < workloads.len() {
             let has_none = |workload: &&WorkloadRef| !results.iter().any(|result| result.workload() == **workload);
@@ -128,8 +124,11 @@ impl Restarter {
             let missing: Vec<_> =
                 missing.map(|workload| WorkloadResult::new(workload, Code::ApiError, "an internal error")).collect();
             results.extend(missing);
-            results.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         }
+        if mode == Mode::Apply {
+            results.iter().for_each(|result| self.0.metrics.count_restart(result.kind, result.action()));
+        }
+        results.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         results
     }
 }
@@ -137,19 +136,15 @@ impl Restarter {
 impl Restarts<'_> {
     /// Begins with one workload, from the object that a LIST has shown, if there is one. Workloads are worked on in the
     /// order in which they were begun.
-    fn begin(&mut self, workload: &WorkloadRef, listed: Option<WorkloadObject>) {
+    fn begin(&mut self, workload: &WorkloadRef, looked_at: Option<WorkloadObject>) {
         let (context, cause, workload) = (Arc::clone(self.context), self.cause.clone(), workload.clone());
-        let (mode, deadline) = (self.mode, self.deadline);
+        let (mode, deadline, looked_at) = (self.mode, self.deadline, looked_at.map(Arc::new));
         self.tasks.spawn(async move {
-            let listed = listed.as_ref();
-            let restart = OneRestart { context: &context, workload: &workload, cause: &cause, mode, listed };
-            let result = cluster::within(deadline, restart.run())
+            let looked_at = looked_at.as_ref();
+            let restart = OneRestart { context: &context, workload: &workload, cause: &cause, mode, looked_at };
+            cluster::within(deadline, restart.run())
                 .await
-                .unwrap_or_else(|out_of_time| WorkloadResult::new(&workload, Code::TimedOut, out_of_time.to_string()));
-            if mode == Mode::Apply {
-                context.metrics.count_restart(workload.kind, result.action());
-            }
-            result
+                .unwrap_or_else(|out_of_time| WorkloadResult::new(&workload, Code::TimedOut, out_of_time.to_string()))
         });
     }
 
