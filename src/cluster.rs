@@ -54,6 +54,7 @@ pub use gate::DEFAULT_CONCURRENCY;
 pub use leases::LeaseHolder;
 pub use metrics::{ClusterMetrics, Verb};
 pub use other_lists::{OtherKind, OtherObject};
+pub use pages::PAGE_ITEMS;
 pub use pods::PodObject;
 pub use pulse::Pulse;
 pub use request::Cluster;

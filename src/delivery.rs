@@ -13,20 +13,20 @@
 pub mod answer;
 mod args;
 mod by_hand;
+mod done_by_message;
 mod first_receipt;
 mod message_key;
 mod metrics;
 pub mod others;
 mod own_pod;
 mod pinned;
+mod receipt;
 mod recent;
 mod sender;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
-
-use jiff::Timestamp;
 
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
@@ -36,15 +36,17 @@ use crate::event::{self, EnvelopeError, ImagePush, Message};
 use crate::image::ImageRef;
 use crate::rollout::record::is_believable;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, Code, Push, Restarter, WorkloadResult};
+use crate::rollout::{Action, Code, KnownBefore, Push, Restarter, WorkloadResult};
 use crate::telemetry::Serialized;
 use crate::workload::WorkloadRef;
 use answer::{Answer, AnswerCode, Outcome, Source};
 pub use args::DeliveryArgs;
-use first_receipt::FirstReceipts;
+use done_by_message::PushKey;
 use message_key::MessageKey;
 pub use metrics::DeliveryMetrics;
 pub use own_pod::OwnPod;
+pub use receipt::Received;
+use receipt::{Receipt, Receipts};
 use recent::RecentAnswers;
 pub use sender::Sender;
 
@@ -58,7 +60,7 @@ pub struct Deliveries {
     restarter: Restarter,
     metrics: DeliveryMetrics,
     recent: RecentAnswers,
-    first_receipts: FirstReceipts,
+    receipts: Receipts,
 }
 
 /// An answer, and its JSON as it was logged.
@@ -68,13 +70,6 @@ pub struct Delivered {
     pub answer: Answer,
     /// The same, serialised.
     pub json: Serialized,
-}
-
-/// When a delivery came, by both kinds of clock.
-#[derive(Debug, Clone, Copy)]
-pub struct Received {
-    instant: Instant,
-    time: Timestamp,
 }
 
 /// What was done for the workloads of a push.
@@ -96,8 +91,8 @@ impl Deliveries {
         restarter: Restarter,
         metrics: DeliveryMetrics,
     ) -> Self {
-        let (recent, first_receipts) = (RecentAnswers::default(), FirstReceipts::default());
-        Self { config, own_pod, clock, resolver, restarter, metrics, recent, first_receipts }
+        let (recent, receipts) = (RecentAnswers::default(), Receipts::default());
+        Self { config, own_pod, clock, resolver, restarter, metrics, recent, receipts }
     }
 
     /// To be called when a delivery arrives, before its body is read.
@@ -153,8 +148,10 @@ impl Deliveries {
             waiting_since: None,
         };
         let key = MessageKey::of(message, published).filter(|_| sender.vouches());
-        let resolved = self.resolve(received, key.as_ref(), &Arc::new(push), sender.mode()).await;
+        let receipt = self.receipts.received(received, key.map(|key| PushKey::of(key, &pushed.image)));
+        let resolved = self.resolve(&receipt, &Arc::new(push), sender.mode()).await;
         let mut answer = self.answer(pushed.image, resolved, sender.mode());
+        self.receipts.answered(receipt, &answer);
         answer.digest = pushed.digest;
         answer.warnings.extend(pushed.warning);
         if published.is_none() {
@@ -169,9 +166,9 @@ impl Deliveries {
 
     /// Restarts all workloads that run the image. The workload of this process comes last, when the others are done:
     /// its restart may end this process, and what is not done by then would wait for the next delivery.
-    async fn resolve(&self, received: Received, key: Option<&MessageKey>, push: &Arc<Push>, mode: Mode) -> Resolved {
+    async fn resolve(&self, receipt: &Receipt, push: &Arc<Push>, mode: Mode) -> Resolved {
         let mut own = self.own(self.resolver.current().as_deref(), &push.image);
-        let mut resolved = self.resolve_others(received, key, push, mode).await;
+        let mut resolved = self.resolve_others(receipt, push, mode).await;
         own.extend(self.own(resolved.source.as_deref(), &push.image));
         own.sort_unstable();
         own.dedup();
@@ -184,48 +181,44 @@ impl Deliveries {
             let waits = |workload| WorkloadResult::new(workload, Code::OthersFirst, reason);
             own.iter().map(waits).collect()
         } else {
-            let deadline = received.instant + self.config.hold;
-            let mut of_own = self.restarter.restart_all(&own, push, mode, deadline).await;
+            let deadline = receipt.received.instant + self.config.hold;
+            let known = KnownBefore { done: Some(&receipt.done), index: None };
+            let mut of_own = self.restarter.restart_all(&own, push, mode, deadline, known).await;
             let restarted = of_own.iter_mut().filter(|result| result.action() == Action::Restarted);
             restarted.for_each(|result| result.reason.push_str("; it is pushroll itself and comes last"));
             of_own
         };
         resolved.results.extend(of_own);
-        resolved.results.sort_by_key(WorkloadResult::workload);
+        resolved.results.sort_by_cached_key(WorkloadResult::workload);
         resolved
     }
 
     /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
-    async fn resolve_others(
-        &self,
-        received: Received,
-        key: Option<&MessageKey>,
-        push: &Arc<Push>,
-        mode: Mode,
-    ) -> Resolved {
-        let deadline = received.instant + self.config.hold;
-        let first_received = key.map_or(received.instant, |key| self.first_receipts.of(key, received.instant));
-        let proof = Need::Proof { received: first_received, published: push.time() };
+    async fn resolve_others(&self, receipt: &Receipt, push: &Arc<Push>, mode: Mode) -> Resolved {
+        let deadline = receipt.received.instant + self.config.hold;
+        let proof = Need::Proof { received: receipt.first, published: push.time() };
         let current = self.resolver.current();
         let proven = self.resolver.meets(current.as_deref(), &proof);
         let hits = current.as_ref().map_or_else(Vec::new, |loaded| self.others(loaded, &push.image));
+        let known = KnownBefore { index: current.as_ref().map(|loaded| &loaded.index), done: Some(&receipt.done) };
         self.metrics.count_lookup(current.as_ref().map(|loaded| loaded.tier));
 
         if proven || (self.config.allow_stale && current.is_some()) {
-            let results = self.restarter.restart_all(&hits, push, mode, deadline).await;
+            let results = self.restarter.restart_all(&hits, push, mode, deadline, known).await;
             return Resolved { source: current, proven, results, unproven: None };
         }
         let need = if self.config.allow_stale { Need::Any } else { proof };
-        let (mut results, waited) =
-            tokio::join!(self.restarter.restart_all(&hits, push, mode, deadline), self.wait_for(need, deadline));
+        let restarts = self.restarter.restart_all(&hits, push, mode, deadline, known);
+        let (mut results, waited) = tokio::join!(restarts, self.wait_for(need, deadline));
         match waited {
             Err(unproven) => Resolved { source: current, proven: false, results, unproven: Some(unproven) },
             Ok(loaded) => {
                 // Both are sorted: an index keeps its workloads so.
                 let mut missed = self.others(&loaded, &push.image);
                 missed.retain(|workload| hits.binary_search(workload).is_err());
-                results.extend(self.restarter.restart_all(&missed, push, mode, deadline).await);
-                results.sort_by_key(WorkloadResult::workload);
+                let known = KnownBefore { index: Some(&loaded.index), ..known };
+                results.extend(self.restarter.restart_all(&missed, push, mode, deadline, known).await);
+                results.sort_by_cached_key(WorkloadResult::workload);
                 let proven = matches!(need, Need::Proof { .. }) || self.resolver.meets(Some(&loaded), &proof);
                 Resolved { source: Some(loaded), proven, results, unproven: None }
             }

@@ -1,7 +1,10 @@
 //! The restart: which of the workloads that an index names are restarted for a push, each exactly once.
 //!
 //! ```text
-//! restart         many workloads, within a deadline
+//! restart         many workloads, within a deadline: what is not known to be done
+//!   seen_done       what was done at earlier deliveries of the message
+//!   looks           which of very many workloads need a look, and one LIST in place of many GETs
+//!     listings        pure: where that is cheaper
 //! one_restart     one workload from top to bottom: GET ─► decide ─► PATCH with the resourceVersion as precondition
 //!   turns           pushes at the same time: two restarts at most
 //!   cause           a push, or a person
@@ -31,6 +34,8 @@ mod due;
 mod events;
 mod field_owners;
 pub mod follow;
+mod listings;
+mod looks;
 mod metrics;
 mod one_restart;
 mod one_result;
@@ -40,6 +45,7 @@ mod push;
 pub mod record;
 pub mod restart;
 mod restarted_at;
+mod seen_done;
 pub mod selector;
 mod turns;
 pub mod waiting;
@@ -53,7 +59,8 @@ pub use due::DueRestarts;
 pub use metrics::RolloutMetrics;
 pub use policy::Policy;
 pub use push::{Push, PushOrder};
-pub use restart::Restarter;
+pub use restart::{KnownBefore, Restarter};
+pub use seen_done::SeenDone;
 pub use workload_result::{Leave, Warning, WorkloadResult};
 
 /// The field manager of restarts for pushes. Never a name that begins with `kubectl`: Flux strips those fields.

@@ -54,7 +54,7 @@ pub fn measure() {
 }
 
 /// The server's peak of memory, in MB.
-fn peak(service: &Service) -> f64 {
+pub fn peak(service: &Service) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.process_id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3

@@ -1,10 +1,12 @@
 //! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
 //! the same machine. docs/benchmarks.md has the commands and what was measured.
 //!
-//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push`; without a name, all of them.
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout`; without a name, all of them.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod cluster;
 mod documents;
+mod fanout;
 mod flood;
 mod lookup;
 mod push;
@@ -29,13 +31,14 @@ mod support {
 
 use std::process::ExitCode;
 
-const MEASUREMENTS: [(&str, fn()); 6] = [
+const MEASUREMENTS: [(&str, fn()); 7] = [
     ("lookup", lookup::measure),
     ("start", start::measure),
     ("reload", reload::measure),
     ("rebuild", rebuild::measure),
     ("flood", flood::measure),
     ("push", push::measure),
+    ("fanout", fanout::measure),
 ];
 
 fn main() -> ExitCode {

@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
+use crate::cluster::{client, create_all, deployment, post, run, testbed};
 use crate::statistics::{median, print_ratios, ratio, took};
 use crate::support::control_plane::{ADMIN, ControlPlane};
 
 const DEPLOYMENTS: usize = 10_000;
 const NAMESPACES: usize = 20;
-const CONCURRENCY: usize = 32;
 const PAGE_ITEMS: usize = 500;
 const RUNS: usize = 7;
 
@@ -48,70 +46,17 @@ pub fn measure() {
     println!("  peak memory of rebuild (VmHWM): {:.1} MB; target: at most 64 MB", peak as f64 / 1e3);
 }
 
-fn testbed() -> Option<PathBuf> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/build");
-    let output = Command::new(script).stderr(Stdio::inherit()).output().ok()?;
-    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
-}
-
-/// Some 4 KB each, as a cluster's Deployments are: labels, environment, probes.
-fn deployment(number: usize) -> Value {
-    let name = format!("service-{number:05}");
-    let labels = json!({"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "shop", "team": "payments"});
-    let environment: Vec<Value> =
-        (0..12).map(|n| json!({"name": format!("SETTING_{n}"), "value": format!("value-{n}-of-{name}")})).collect();
-    let probe = json!({"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "labels": labels, "annotations": {"team.example/owner": "payments@acme.example"}},
-        "spec": {"replicas": 0, "selector": {"matchLabels": {"app.kubernetes.io/name": name}}, "template": {
-            "metadata": {"labels": labels},
-            "spec": {"containers": [{
-                "name": "main", "image": format!("us-docker.pkg.dev/acme-production/shop-services/{name}:1.{number}"),
-                "env": environment, "ports": [{"containerPort": 8080}],
-                "livenessProbe": probe, "readinessProbe": probe,
-                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-            }]},
-        }},
-    })
-}
-
-async fn client(plane: &ControlPlane) -> kube::Client {
-    let kubeconfig = kube::config::Kubeconfig::read_from(plane.kubeconfig(ADMIN)).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
-    kube::Client::try_from(config).unwrap()
-}
-
-async fn post(client: &kube::Client, path: String, body: &Value) {
-    let request = http::Request::post(path).header("content-type", "application/json");
-    let _: Value = client.request(request.body(body.to_string().into_bytes()).unwrap()).await.unwrap();
-}
-
 async fn create(plane: &ControlPlane) {
     let client = client(plane).await;
     for namespace in 0..NAMESPACES {
         let name = format!("team-{namespace:02}");
         post(&client, "/api/v1/namespaces".to_owned(), &json!({"metadata": {"name": name}})).await;
     }
-    let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let mut workers = JoinSet::new();
-    for _ in 0..CONCURRENCY {
-        let (client, next) = (client.clone(), Arc::clone(&next));
-        workers.spawn(async move {
-            loop {
-                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if number >= DEPLOYMENTS {
-                    return;
-                }
-                let namespace = number % NAMESPACES;
-                let path = format!("/apis/apps/v1/namespaces/team-{namespace:02}/deployments");
-                post(&client, path, &deployment(number)).await;
-            }
-        });
-    }
-    while let Some(worker) = workers.join_next().await {
-        worker.unwrap();
-    }
+    let manifest = |number| {
+        let image = format!("us-docker.pkg.dev/acme-production/shop-services/service-{number:05}:1.{number}");
+        deployment(&format!("team-{:02}", number % NAMESPACES), number, &image)
+    };
+    create_all(&client, (0..DEPLOYMENTS).map(manifest)).await;
 }
 
 /// The LISTs of a scan, page by page: curl cannot follow a `continue` token, so it is told all of them.
@@ -141,11 +86,6 @@ fn curl_config(plane: &ControlPlane, directory: &Path, pages: &[String]) -> Path
     let authority = plane.certificate_authority();
     std::fs::write(&path, format!("silent\nfail\ncacert = {:?}\n{header}\n{urls}", authority)).unwrap();
     path
-}
-
-fn run(command: &mut Command) {
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).status().unwrap();
-    assert!(status.success(), "{command:?}: {status}");
 }
 
 /// Rebuilds, and gives the peak of its memory in kB.

@@ -26,7 +26,7 @@ use crate::image::ImageRef;
 use crate::rollout::PolicyArgs;
 use crate::rollout::follow::{Ending, Rollout, follow};
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, ByHand, Restarter, RolloutMetrics};
+use crate::rollout::{Action, ByHand, KnownBefore, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
 
 /// A year. A longer wait is as good as endless, and might be more than the clock can count to.
@@ -117,7 +117,9 @@ async fn by_name(
     let cluster = Cluster::new(global.connect().await?, Clock::system(), ClusterMetrics::default());
     let restarter = Restarter::new(cluster.clone(), args.by_hand(CONCURRENCY), None, RolloutMetrics::default());
     let once: Vec<WorkloadRef> = workloads.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let results = restarter.restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT).await;
+    let results = restarter
+        .restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT, KnownBefore::default())
+        .await;
     Ok((Answer::of_workloads(None, results, mode), cluster))
 }
 

@@ -9,7 +9,7 @@ use super::metrics::{Resource, Verb};
 use super::request::{Call, Cluster};
 
 /// Items of one page of a LIST, as in client-go's pager.
-const PAGE_ITEMS: usize = 500;
+pub const PAGE_ITEMS: usize = 500;
 
 /// A page of a LIST.
 #[derive(Deserialize)]

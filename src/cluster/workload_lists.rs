@@ -1,5 +1,5 @@
-//! LIST of the workloads of a kind, page by page, decoded to what an index needs and no more: some 6 KB of JSON for a
-//! Deployment, half of which is `managedFields`, become a few names.
+//! LIST of the workloads of a kind, page by page. For an index, some 6 KB of JSON for a Deployment, half of which is
+//! `managedFields`, are decoded to a few names; for restarts, to what a decision looks at.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::error::ApiError;
 
 use super::pages::Page;
 use super::request::Cluster;
-use super::workload_object::PodSpec;
+use super::workload_object::{PodSpec, WorkloadObject};
 use super::workloads::{Spec, Template};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -51,7 +51,30 @@ fn collection(kind: WorkloadKind, namespace: Option<&str>) -> String {
     }
 }
 
+fn reference(kind: WorkloadKind, object: &WorkloadObject) -> WorkloadRef {
+    WorkloadRef::new(object.metadata.namespace.as_str(), kind, object.metadata.name.as_str())
+}
+
 impl Cluster {
+    /// A consistent LIST of a kind (`resourceVersion` unset: as fresh as a GET of each workload that was made when the
+    /// LIST began), in one namespace or in all. `each` is called for every workload, page by page.
+    ///
+    /// # Errors
+    /// As of a call. `each` was called for the pages before.
+    pub async fn list_workloads(
+        &self,
+        kind: WorkloadKind,
+        namespace: Option<&str>,
+        mut each: impl FnMut(WorkloadRef, WorkloadObject),
+    ) -> Result<(), ApiError> {
+        self.each_page(kind.into(), &collection(kind, namespace), None, |page| {
+            let page: Page<WorkloadObject> = serde_json::from_slice(page)?;
+            page.items.into_iter().for_each(|object| each(reference(kind, &object), object));
+            Ok(page.metadata)
+        })
+        .await
+    }
+
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),
     /// in one namespace or in all, page by page. `each` is called for every workload with each of its images. It is
     /// called with `None` at the start, and again when the LIST starts anew.

@@ -189,7 +189,7 @@ impl Answer {
     }
 
     /// Whether the next delivery may succeed where this one failed.
-    fn is_left_to_the_next_delivery(&self) -> bool {
+    pub(super) fn is_left_to_the_next_delivery(&self) -> bool {
         self.code == Some(AnswerCode::NotProven)
             || self.workloads.iter().any(|workload| workload.code.is_transient_failure())
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::Answer;
-use super::{Deliveries, Resolved, others};
+use super::{Deliveries, Receipt, Resolved, others};
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{ByHand, Push};
+use crate::rollout::{ByHand, KnownBefore, Push};
 
 impl Deliveries {
     /// What a push of `image` would do now, and what else runs it.
@@ -24,11 +24,11 @@ impl Deliveries {
             clock_agrees: false,
             waiting_since: None,
         };
-        let push = Arc::new(push);
+        let (push, receipt) = (Arc::new(push), Receipt::only(received));
         let (cluster, scope, deadline) =
             (self.resolver.cluster(), self.resolver.scope(), received.instant + self.config.hold);
         let (resolved, (others, unseen)) = tokio::join!(
-            self.resolve(received, None, &push, Mode::DryRun),
+            self.resolve(&receipt, &push, Mode::DryRun),
             others::others(cluster, scope, image, deadline)
         );
         let answer = self.answer(image.clone(), resolved, Mode::DryRun);
@@ -43,8 +43,9 @@ impl Deliveries {
         match self.wait_for(need, received.instant + self.config.hold).await {
             Ok(loaded) => {
                 let (asked, deadline) = (ByHand::Image(image.clone()), Instant::now() + self.config.hold);
-                let results =
-                    self.restarter.restart_by_hand(loaded.index.followers(image), asked, mode, deadline).await;
+                let (workloads, known) =
+                    (loaded.index.followers(image), KnownBefore { index: Some(&loaded.index), done: None });
+                let results = self.restarter.restart_by_hand(workloads, asked, mode, deadline, known).await;
                 let resolved = Resolved { source: Some(loaded), proven: true, results, unproven: None };
                 self.answer(image.clone(), resolved, mode)
             }

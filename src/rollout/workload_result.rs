@@ -6,6 +6,9 @@ use serde::{Serialize, Serializer};
 use super::code::{Action, Code};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
+/// The reason of [`Code::AlreadyRestarted`].
+pub(super) const ALREADY_RESTARTED: &str = "it was restarted for this push before";
+
 /// What came of one workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadResult {
@@ -76,6 +79,11 @@ impl WorkloadResult {
     /// What was done.
     pub fn action(&self) -> Action {
         self.code.action()
+    }
+
+    /// Orders results as [`WorkloadRef`] orders workloads.
+    pub(super) fn order(&self) -> (&str, WorkloadKind, &str) {
+        (&self.namespace, self.kind, &self.name)
     }
 
     /// The workload.

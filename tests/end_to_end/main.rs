@@ -34,6 +34,7 @@ mod document_size;
 mod doors;
 mod events;
 mod exactly_once;
+mod fanout;
 mod first_receipts;
 mod floods;
 mod foreign_documents;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
     restart::tests(&mut suite);
     decisions::tests(&mut suite);
     exactly_once::tests(&mut suite);
+    fanout::tests(&mut suite);
     contention::tests(&mut suite);
     crashes::tests(&mut suite);
     interleavings::tests(&mut suite);

@@ -166,8 +166,7 @@ async fn what_is_not_restarted_rests_on_a_fresh_look(ground: Ground) {
     let before = service.api_calls().len();
     let again = push(&service, &message, "current").await;
     assert_eq!(result_of(&again, &web)["code"], "already_restarted");
-    // Our record on the watched object says enough.
-    assert_eq!(workload_calls(&service, before), ["get deployments"]);
+    assert_eq!(workload_calls(&service, before), ["get deployments"], "our own record is proof wherever it is seen");
     assert_eq!(ground.generation(&web).await, 2);
 }
 

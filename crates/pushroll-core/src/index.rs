@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::image::{ImageRef, ImageRefError};
-use crate::workload::WorkloadRef;
+use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// Image references to the workloads that run them.
 #[derive(Debug, Default)]
@@ -89,6 +89,17 @@ impl Index {
     /// How many different workloads there are.
     pub fn workloads(&self) -> usize {
         self.workloads
+    }
+
+    /// How many different workloads of each kind each namespace has. It goes through all entries.
+    pub fn collections(&self) -> HashMap<(&str, WorkloadKind), usize> {
+        let pinned = self.pinned.values().flatten().map(|pinned| &pinned.workload);
+        let distinct: HashSet<&WorkloadRef> = self.by_tag.values().flatten().chain(pinned).collect();
+        let mut collections = HashMap::new();
+        for workload in distinct {
+            *collections.entry((&*workload.namespace, workload.kind)).or_default() += 1;
+        }
+        collections
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cluster::WorkloadObject;
 use crate::rollout::field_owners::TemplateOwners;
 use crate::rollout::record::{Record, RecordedPush};
 use crate::rollout::waiting::KeptRecord;
+use crate::rollout::workload_result::ALREADY_RESTARTED;
 use crate::rollout::{Code, Leave, Push, restarted_at};
 
 /// Whether the record says that this push, a newer one, or the same digest has been rolled out. The digest says nothing
@@ -19,7 +20,7 @@ pub(super) fn done_before(
 ) -> Option<Leave> {
     if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
         if order == done {
-            return Some(Leave::new(Code::AlreadyRestarted, "it was restarted for this push before"));
+            return Some(Leave::new(Code::AlreadyRestarted, ALREADY_RESTARTED));
         }
         if order < done {
             let reason = format!("it was restarted for a newer push, published {published:.3}");
