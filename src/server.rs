@@ -82,6 +82,10 @@ pub async fn serve(
         restarter.run_deferred(deferred_poll, || resolver.watch_is_live(), end).await;
     });
 
+    let of_unseen = Arc::clone(&app);
+    lifecycle
+        .background("unseen parts", |end| async move { of_unseen.deliveries.run_unseen(deferred_poll, end).await });
+
     let acceptor = |listener, router, max_connections, drain_timeout| Acceptor {
         listener,
         router,

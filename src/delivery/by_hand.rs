@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Deliveries;
 use super::answer::Answer;
-use super::{Deliveries, Resolved};
+use super::resolved::Resolved;
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
@@ -32,7 +33,8 @@ impl Deliveries {
                 let (asked, deadline) = (ByHand::Image(image.clone()), Instant::now() + self.config.hold);
                 let results =
                     self.restarter.restart_by_hand(loaded.index.followers(image), asked, mode, deadline).await;
-                let resolved = Resolved { source: Some(loaded), proven: true, results, unproven: None };
+                let unseen = self.resolver.unproven_parts(&loaded, &need);
+                let resolved = Resolved { unseen, ..Resolved::new(Some(loaded), true, results, None) };
                 self.answer_with_pinned(image, resolved, mode)
             }
             Err(unproven) => {
@@ -40,7 +42,7 @@ impl Deliveries {
                     Unproven::Failed(reason) => reason.to_string(),
                     Unproven::TimedOut => format!("the cluster was not scanned within {:?}", self.config.hold),
                 };
-                let resolved = Resolved { source: None, proven: false, results: Vec::new(), unproven: Some(unproven) };
+                let resolved = Resolved::new(None, false, Vec::new(), Some(unproven));
                 let mut answer = self.answer(image.clone(), resolved, mode);
                 answer.reason = Some(format!("who runs the image is not known, and nothing was restarted: {reason}"));
                 answer

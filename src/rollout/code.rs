@@ -28,6 +28,8 @@ pub enum Code {
     Named,
     /// Deferred: we have restarted it less than its `pushroll.dev/cooldown` ago.
     Cooldown,
+    /// Deferred: we are not permitted to see its kind in its namespace.
+    Unseen,
     /// Current: it was restarted for this very push before.
     AlreadyRestarted,
     /// Current: it was restarted for a newer push of the image.
@@ -92,7 +94,7 @@ impl Code {
     pub fn action(self) -> Action {
         match self {
             Self::RunsImage | Self::Named => Action::Restarted,
-            Self::Cooldown => Action::Deferred,
+            Self::Cooldown | Self::Unseen => Action::Deferred,
             Self::AlreadyRestarted | Self::NewerPushDone | Self::SameDigest | Self::RestartedByOther => Action::Current,
             Self::OptedOut
             | Self::OutOfScope
@@ -131,6 +133,7 @@ mod tests {
             (Code::RunsImage, "runs_image", Restarted, false),
             (Code::Named, "named", Restarted, false),
             (Code::Cooldown, "cooldown", Deferred, false),
+            (Code::Unseen, "unseen", Deferred, false),
             (Code::AlreadyRestarted, "already_restarted", Current, false),
             (Code::NewerPushDone, "newer_push_done", Current, false),
             (Code::SameDigest, "same_digest", Current, false),

@@ -17,7 +17,9 @@ use crate::rollout::{Restarter, RolloutMetrics};
 
 /// Nothing runs yet.
 pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -> (Arc<App>, Restarter, ServerMetrics) {
-    let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, policy, .. } = config;
+    let ServeConfig {
+        auth, config_map, mount, own_pod, cache, delivery, public, cluster, policy, unseen_pushes, ..
+    } = config;
     let concurrency = cluster.concurrency;
     let clock_margin = policy.clock_margin;
 
@@ -44,8 +46,15 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
     let resolver = Arc::new(Resolver::new(resolver_config, cluster.clone(), cache_metrics));
     let restarter = Restarter::new(cluster, policy.policy(), clock_margin, concurrency, rollout_metrics);
     let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
-    let deliveries =
-        Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter.clone(), delivery_metrics);
+    let deliveries = Deliveries::new(
+        delivery,
+        own_pod,
+        clock,
+        Arc::clone(&resolver),
+        restarter.clone(),
+        unseen_pushes,
+        delivery_metrics,
+    );
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
     let app = App {
         deliveries,

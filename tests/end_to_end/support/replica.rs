@@ -13,6 +13,7 @@ use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchCo
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
+use pushroll::delivery::unseen_pushes::KeepsNoPushes;
 use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use pushroll::index::Scope;
 use pushroll::rollout::restart::Mode;
@@ -52,8 +53,8 @@ impl Replica {
         let policy = Policy { scope, ..Policy::everything() };
         let restarter = Restarter::new(cluster, policy, margin, 16, RolloutMetrics::default());
         let args = DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() };
-        let deliveries =
-            Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), DeliveryMetrics::default());
+        let (unseen, metrics) = (Arc::new(KeepsNoPushes), DeliveryMetrics::default());
+        let deliveries = Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), unseen, metrics);
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
         tasks.spawn(async move { index.run(CancellationToken::new()).await });
