@@ -23,7 +23,11 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
 /// As [`duration`] reads it; for defaults, which are whole milliseconds.
 pub(crate) fn written_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
-    if milliseconds.is_multiple_of(1000) { format!("{}s", milliseconds / 1000) } else { format!("{milliseconds}ms") }
+    match milliseconds {
+        1.. if milliseconds.is_multiple_of(60_000) => format!("{}m", milliseconds / 60_000),
+        _ if milliseconds.is_multiple_of(1000) => format!("{}s", milliseconds / 1000),
+        _ => format!("{milliseconds}ms"),
+    }
 }
 
 /// The name of a namespace, an RFC 1123 label. An empty one is refused: it could be taken for all namespaces, or none.
@@ -60,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_as_the_same() {
-        for milliseconds in [0, 1, 250, 999, 1000, 1500, 8000, 3_600_000] {
+        for milliseconds in [0, 1, 250, 999, 1000, 1500, 8000, 600_000, 3_600_000] {
             let value = Duration::from_millis(milliseconds);
             assert_eq!(duration(&written_duration(value)), Ok(value));
         }

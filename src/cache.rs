@@ -11,6 +11,7 @@
 //! configmap_tier  reads and writes the ConfigMap; compares the mount with it; notifies the pods that mount it
 //!
 //! current       the index in memory, the status of each tier, and what the index proves
+//! unseen        the parts of the scope whose LIST is forbidden, and since when
 //! ```
 //!
 //! Each part uses only what stands below it. All tiers report to `current`; lookups read it without a lock.
@@ -36,6 +37,7 @@ pub mod resolver;
 mod rounds;
 pub mod scan;
 pub mod status;
+pub mod unseen;
 pub mod watch;
 mod watch_life;
 
@@ -43,5 +45,6 @@ pub use args::CacheArgs;
 pub use loaded_index::{LoadedIndex, Tier};
 pub use metrics::CacheMetrics;
 pub use resolver::{Resolver, ResolverConfig};
+pub use unseen::UnseenPart;
 pub use watch::WatchConfig;
 pub use watch_life::WatchLife;

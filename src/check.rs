@@ -25,7 +25,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     findings.extend(access_findings(&facts.access));
     // A document that cannot be read at all is a finding already.
     let compared = facts.scanned.as_ref().filter(|_| facts.read.document.is_ok());
-    findings.extend(compared.map(difference::finding));
+    findings.extend(compared.into_iter().flat_map(difference::findings));
     findings
 }
 

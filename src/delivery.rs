@@ -22,7 +22,10 @@ mod own_pod;
 mod pinned;
 mod receipt;
 mod recent;
+mod resolved;
 mod sender;
+mod unseen;
+pub mod unseen_pushes;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -39,7 +42,7 @@ use crate::rollout::restart::Mode;
 use crate::rollout::{Action, Code, KnownBefore, Push, Restarter, WorkloadResult};
 use crate::telemetry::Serialized;
 use crate::workload::WorkloadRef;
-use answer::{Answer, AnswerCode, Outcome, Source};
+use answer::{Answer, Outcome};
 pub use args::DeliveryArgs;
 use done_by_message::PushKey;
 use message_key::MessageKey;
@@ -48,7 +51,9 @@ pub use own_pod::OwnPod;
 pub use receipt::Received;
 use receipt::{Receipt, Receipts};
 use recent::RecentAnswers;
+use resolved::Resolved;
 pub use sender::Sender;
+use unseen_pushes::UnseenPushes;
 
 /// Handles deliveries.
 #[derive(Debug)]
@@ -58,6 +63,7 @@ pub struct Deliveries {
     clock: Clock,
     resolver: Arc<Resolver>,
     restarter: Restarter,
+    unseen_pushes: Arc<dyn UnseenPushes>,
     metrics: DeliveryMetrics,
     recent: RecentAnswers,
     receipts: Receipts,
@@ -72,27 +78,20 @@ pub struct Delivered {
     pub json: Serialized,
 }
 
-/// What was done for the workloads of a push.
-struct Resolved {
-    source: Option<Arc<LoadedIndex>>,
-    proven: bool,
-    results: Vec<WorkloadResult>,
-    unproven: Option<Unproven>,
-}
-
 impl Deliveries {
     /// Handles deliveries with this chain and this restarter. `own_pod` is the pod that this process runs in, if any:
-    /// its workload is restarted last.
+    /// its workload is restarted last. `unseen_pushes` keeps the pushes for parts of the scope that cannot be seen.
     pub fn new(
         config: DeliveryArgs,
         own_pod: Option<OwnPod>,
         clock: Clock,
         resolver: Arc<Resolver>,
         restarter: Restarter,
+        unseen_pushes: Arc<dyn UnseenPushes>,
         metrics: DeliveryMetrics,
     ) -> Self {
         let (recent, receipts) = (RecentAnswers::default(), Receipts::default());
-        Self { config, own_pod, clock, resolver, restarter, metrics, recent, receipts }
+        Self { config, own_pod, clock, resolver, restarter, unseen_pushes, metrics, recent, receipts }
     }
 
     /// To be called when a delivery arrives, before its body is read.
@@ -168,7 +167,8 @@ impl Deliveries {
     /// its restart may end this process, and what is not done by then would wait for the next delivery.
     async fn resolve(&self, receipt: &Receipt, push: &Arc<Push>, mode: Mode) -> Resolved {
         let mut own = self.own(self.resolver.current().as_deref(), &push.image);
-        let mut resolved = self.resolve_others(receipt, push, mode).await;
+        let (mut resolved, proof) = self.resolve_others(receipt, push, mode).await;
+        self.keep_for_unseen(&mut resolved, &proof, push, mode).await;
         own.extend(self.own(resolved.source.as_deref(), &push.image));
         own.sort_unstable();
         own.dedup();
@@ -189,12 +189,13 @@ impl Deliveries {
             of_own
         };
         resolved.results.extend(of_own);
+        resolved.leave_to_kept_push();
         resolved.results.sort_by_cached_key(WorkloadResult::workload);
         resolved
     }
 
     /// Restarts what the index names and, unless that index is proven, what a proven one names besides.
-    async fn resolve_others(&self, receipt: &Receipt, push: &Arc<Push>, mode: Mode) -> Resolved {
+    async fn resolve_others(&self, receipt: &Receipt, push: &Arc<Push>, mode: Mode) -> (Resolved, Need) {
         let deadline = receipt.received.instant + self.config.hold;
         let proof = Need::Proof { received: receipt.first, published: push.time() };
         let current = self.resolver.current();
@@ -205,13 +206,13 @@ impl Deliveries {
 
         if proven || (self.config.allow_stale && current.is_some()) {
             let results = self.restarter.restart_all(&hits, push, mode, deadline, known).await;
-            return Resolved { source: current, proven, results, unproven: None };
+            return (Resolved::new(current, proven, results, None), proof);
         }
         let need = if self.config.allow_stale { Need::Any } else { proof };
         let restarts = self.restarter.restart_all(&hits, push, mode, deadline, known);
         let (mut results, waited) = tokio::join!(restarts, self.wait_for(need, deadline));
-        match waited {
-            Err(unproven) => Resolved { source: current, proven: false, results, unproven: Some(unproven) },
+        let resolved = match waited {
+            Err(unproven) => Resolved::new(current, false, results, Some(unproven)),
             Ok(loaded) => {
                 // Both are sorted: an index keeps its workloads so.
                 let mut missed = self.others(&loaded, &push.image);
@@ -220,9 +221,10 @@ impl Deliveries {
                 results.extend(self.restarter.restart_all(&missed, push, mode, deadline, known).await);
                 results.sort_by_cached_key(WorkloadResult::workload);
                 let proven = matches!(need, Need::Proof { .. }) || self.resolver.meets(Some(&loaded), &proof);
-                Resolved { source: Some(loaded), proven, results, unproven: None }
+                Resolved::new(Some(loaded), proven, results, None)
             }
-        }
+        };
+        (resolved, proof)
     }
 
     /// The workloads that run the image, without this process's own.
@@ -247,29 +249,10 @@ impl Deliveries {
 
     /// The answer, which also names the workloads that run the image by digest alone: they are left as they are.
     fn answer(&self, image: ImageRef, resolved: Resolved, mode: Mode) -> Answer {
-        let Resolved { source, proven, mut results, unproven } = resolved;
-        source.iter().for_each(|loaded| pinned::add(&mut results, &loaded.index, &image));
-        let mut answer = Answer::of_workloads(image, results, mode);
-        answer.source = source.as_deref().map(|loaded| Source::of(loaded, proven, self.resolver.failed_tiers()));
-        if let Some(unproven) = unproven {
-            answer.outcome = Outcome::Failed;
-            answer.code = Some(AnswerCode::NotProven);
-            answer.reason = Some(match unproven {
-                Unproven::Failed(reason) => format!("who else runs the image is not known: {reason}"),
-                Unproven::TimedOut => format!(
-                    "who else runs the image was not known within {:?}: the cluster is being scanned, and the next \
-                     delivery finishes the job",
-                    self.config.hold
-                ),
-            });
-        } else if !proven {
-            answer.warnings.push(
-                "--allow-stale: the index is not proven for this push, and a workload that is younger than it may have \
-                 been missed"
-                    .to_owned(),
-            );
-        }
-        answer
+        let mut resolved = resolved;
+        let index = resolved.source.as_ref().map(|loaded| &loaded.index);
+        index.into_iter().for_each(|index| pinned::add(&mut resolved.results, index, &image));
+        resolved.into_answer(image, mode, self.resolver.failed_tiers(), self.config.hold)
     }
 
     /// Logs, counts and remembers an answer.

@@ -79,6 +79,10 @@ pub async fn serve(
     }
     lifecycle.background("pushes that wait", |end| async move { due_restarts.run(end).await });
 
+    let of_unseen = Arc::clone(&app);
+    lifecycle
+        .background("unseen parts", |end| async move { of_unseen.deliveries.run_unseen(deferred_poll, end).await });
+
     let acceptor = |listener, router, max_connections, drain_timeout| Acceptor {
         listener,
         router,

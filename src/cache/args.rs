@@ -38,6 +38,15 @@ pub struct CacheArgs {
     /// Follow the workloads by list and watch: no scan for a push, and no GET before a restart
     #[arg(long, env = "PUSHROLL_WATCH", value_parser = FalseyValueParser::new())]
     pub watch: bool,
+    /// How long a part of the scope may be forbidden and hold up the pushes; later they are answered for the others
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = written_duration(Self::default().unseen_grace),
+        value_parser = duration,
+        env = "PUSHROLL_UNSEEN_GRACE"
+    )]
+    pub unseen_grace: Duration,
     /// [`WatchConfig::request`]. No flag sets it; tests do.
     #[arg(skip = WatchConfig::REQUEST)]
     pub watch_request: Duration,
@@ -54,6 +63,7 @@ impl Default for CacheArgs {
             refresh_interval: None,
             refresh_mounts: false,
             watch: false,
+            unseen_grace: Duration::from_secs(600),
             watch_request: WatchConfig::REQUEST,
             watch_patience: WatchConfig::PATIENCE,
         }

@@ -3,6 +3,7 @@
 //! Several replicas and `pushroll rebuild` write it. The precondition of each write is the resourceVersion that was read,
 //! and of two scans the newer one stays.
 
+mod compare;
 mod error;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::off_worker::off_worker;
 use crate::cluster::{ApiError, Attempts, CONFIG_MAP_BYTES_MAX, Cluster, ConfigMapObject};
 use crate::index::document::stored::{Stored, gzip_key};
-use crate::index::document::{Document, DocumentError, Head, Images};
+use crate::index::document::{Document, Head, Images};
 
 pub use error::{ReadError, WriteError};
 
@@ -22,8 +23,6 @@ pub use error::{ReadError, WriteError};
 pub(super) const FIELD_MANAGER: &str = "pushroll";
 /// A document with the same images is written again when its head is this much older: only the time in it changes.
 pub const HEAD_REFRESH: Duration = Duration::from_secs(300);
-/// No scan takes longer than this.
-const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 /// Few: other writers that are ahead of us write what we want written.
 pub(super) const ATTEMPTS: u32 = 5;
 
@@ -245,49 +244,6 @@ impl CacheConfigMap {
             let json = stored.and_then(|object| self.stored(object)).and_then(|stored| stored.into_json().ok());
             json.map_or(Ok(Written::Changed), |json| self.compare_json(&json, head, images))
         })
-    }
-
-    fn compare_json(&self, json: &[u8], head: &Head, images: &Images) -> Result<Written, WriteError> {
-        let (stored_head, is_incomplete) = match Document::decode(json) {
-            Ok(document) => (document.head, document.is_incomplete),
-            Err(error @ DocumentError::TooNew { .. }) => {
-                return Err(WriteError::TooNew { config_map: self.to_string(), reason: error.to_string() });
-            }
-            Err(_) => return Ok(Written::Changed),
-        };
-        let (old, new) = (stored_head.scope.as_ref(), head.scope.as_ref());
-        if old.zip(new).is_some_and(|(old, new)| old.covers(new) && !new.covers(old)) {
-            return Err(WriteError::Narrower(self.to_string()));
-        }
-        // It proves nothing: what was seen now is worth more.
-        if is_incomplete {
-            return Ok(Written::Changed);
-        }
-        if old == new && is_newer(&stored_head, head) {
-            return Ok(Written::NewerKept);
-        }
-        if Document::images(json).as_ref() != Some(images) {
-            return Ok(Written::Changed);
-        }
-        let head_is_recent = old == new
-            && match (stored_head.as_of, head.as_of) {
-                (Some(stored), Some(new)) => {
-                    stored <= new && stored.checked_add(HEAD_REFRESH).is_ok_and(|due| new < due)
-                }
-                (_, new) => new.is_none(),
-            };
-        Ok(if head_is_recent { Written::Unchanged } else { Written::HeadRenewed })
-    }
-}
-
-/// Whether the stored scan began after ours. A time long after ours comes from a clock that was wrong: it must not keep
-/// every scan out until then.
-fn is_newer(stored: &Head, ours: &Head) -> bool {
-    match (stored.as_of, ours.as_of) {
-        (Some(stored), Some(ours)) => {
-            stored > ours && ours.checked_add(SCAN_DURATION_MAX).is_ok_and(|latest| stored <= latest)
-        }
-        (_, None) | (None, _) => false,
     }
 }
 

@@ -6,15 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::capacity;
 use super::configmap::{CacheConfigMap, Written};
 use super::current::CurrentIndex;
 use super::loaded_index::Tier;
 use super::mount_lag::{KUBELET_DELAY_MAX, MountLag};
 use super::mount_refresh::{MountRefreshStatus, MountRefresher};
+use super::off_worker::off_worker;
+use super::scan::{Scan, keep_unseen};
 use super::status::TierStatus;
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
 use crate::index::document::{Head, Images};
+use crate::index::{Part, Scope};
 
 #[derive(Debug)]
 pub(super) struct ConfigMapTier {
@@ -90,13 +95,39 @@ impl ConfigMapTier {
             refresher.notify(resource_version);
         }
         let status = TierStatus {
-            as_of: head.as_of,
+            as_of: head.newest(),
             document_bytes: Some(write_back.document_bytes),
             warnings: capacity::warning(write_back.values_bytes).into_iter().collect(),
             ..TierStatus::default()
         };
         self.current.tier_written(Tier::ConfigMap, status);
         Ok(write_back.written)
+    }
+
+    /// As [`Self::write_back`], with what a scan of `scope` has found. The entries of parts that it was not permitted to see
+    /// are added to its images from what is `stored`.
+    pub(super) async fn write_scan(
+        &self,
+        scan: &mut Scan,
+        scope: &Scope,
+        stored: Option<ConfigMapObject>,
+    ) -> Result<Written, Arc<str>> {
+        let document = stored.as_ref().and_then(|object| self.config_map.stored(object));
+        let head = off_worker(|| scan.keep_unseen(scope, document));
+        self.write_back(&head, &scan.images, stored).await
+    }
+
+    /// As [`keep_unseen`], over this ConfigMap's object.
+    pub(super) fn keep_unseen(
+        &self,
+        images: &mut Images,
+        as_of: Option<Timestamp>,
+        scope: &Scope,
+        unseen: &[Part],
+        stored: Option<&ConfigMapObject>,
+    ) -> Head {
+        let stored = stored.and_then(|object| self.config_map.stored(object));
+        off_worker(|| keep_unseen(images, as_of, scope, unseen, stored))
     }
 
     fn write_failed(&self, error: String) -> Arc<str> {
@@ -139,13 +170,13 @@ mod tests {
     use crate::cache::CacheMetrics;
     use crate::clock::Clock;
     use crate::cluster::ClusterMetrics;
-    use crate::index::Scope;
     use embedded_kubernetes::EmbeddedKubernetes;
 
     #[tokio::test]
     async fn what_was_written_is_read_and_need_not_be_written_again() {
         let (metrics, margin) = (CacheMetrics::default(), Duration::from_secs(10));
-        let current = CurrentIndex::new(Scope::AllNamespaces, Clock::system(), Arc::default(), margin, metrics);
+        let scope = Scope::AllNamespaces;
+        let current = CurrentIndex::new(scope, Clock::system(), Arc::default(), margin, Duration::ZERO, metrics);
         let current = Arc::new(current);
         let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), ClusterMetrics::default());
         let cache =
@@ -153,7 +184,7 @@ mod tests {
         let tier = ConfigMapTier::new(cache, cluster, Arc::clone(&current), false);
         assert!(tier.read().await.unwrap().is_none());
         assert!(current.tiers().configmap.error.is_some(), "there is none");
-        let head = Head { as_of: Some("2026-11-20T10:00:00Z".parse().unwrap()), scope: Some(Scope::AllNamespaces) };
+        let head = Head::whole("2026-11-20T10:00:00Z".parse().ok(), Scope::AllNamespaces);
         let images = Images::from([("web".into(), Default::default())]);
         assert_eq!(tier.write_back(&head, &images, None).await, Ok(Written::Changed));
         assert!(current.load().is_none() && current.failed_tiers().is_empty());

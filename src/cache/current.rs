@@ -2,8 +2,8 @@
 //!
 //! The tiers report here what they have loaded, or why they have nothing. A new index takes the place of the one in
 //! memory unless it is older. A caller that waits for a better index subscribes to [`CurrentIndex::changes`] and asks
-//! [`CurrentIndex::meets`] at each change; so an index in several parts, each with its own freshness, can be kept here
-//! without a change for its callers.
+//! [`CurrentIndex::meets`] at each change. Where a part of the scope could not be seen, a new index keeps the entries of
+//! that part from the index before.
 //!
 //! It must not know how a tier comes by its index.
 
@@ -21,12 +21,13 @@ use tokio::sync::watch;
 use super::loaded_index::{LoadedIndex, Tier};
 use super::metrics::{CacheMetrics, ReloadResult};
 use super::off_worker::off_worker;
-use super::proof::Need;
+use super::proof::{Judge, Need};
 use super::status::{FailedTier, TierStatus, TierStatuses, Tiers};
+use super::unseen::{UnseenPart, UnseenParts};
 use super::watch_life::WatchLife;
 use crate::clock::{Clock, Clocks, PublisherClock, ServerClock};
-use crate::index::document::{Document, Head};
-use crate::index::{Index, Scope};
+use crate::index::document::{Document, PartAsOf};
+use crate::index::{Index, IndexBuilder, Part, Scope};
 
 /// The index in memory, and all that says how good it is.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(super) struct CurrentIndex {
     scope: Scope,
     index: ArcSwapOption<LoadedIndex>,
     tiers: TierStatuses,
+    unseen: UnseenParts,
     mounted: Mutex<Option<MountedDocument>>,
     changed: watch::Sender<()>,
     clock: Clock,
@@ -51,19 +53,29 @@ pub(super) struct MountedDocument {
     pub(super) since: Instant,
 }
 
+/// An index, and the parts of our scope that it has from an index before.
+#[derive(Debug)]
+pub(super) struct CompletedIndex {
+    index: Index,
+    unseen: Vec<PartAsOf>,
+}
+
 impl CurrentIndex {
-    /// Without an index. Clocks that are further apart than `clock_margin` are not compared.
+    /// Without an index. Clocks that are further apart than `clock_margin` are not compared. A part that cannot be seen
+    /// for `unseen_grace` holds up no push any more.
     pub(super) fn new(
         scope: Scope,
         clock: Clock,
         server_clock: Arc<ServerClock>,
         clock_margin: Duration,
+        unseen_grace: Duration,
         metrics: CacheMetrics,
     ) -> Self {
         Self {
             scope,
             index: ArcSwapOption::empty(),
             tiers: TierStatuses::default(),
+            unseen: UnseenParts::new(unseen_grace, clock, metrics.unseen_parts.clone()),
             mounted: Mutex::default(),
             changed: watch::Sender::new(()),
             clock,
@@ -83,8 +95,22 @@ impl CurrentIndex {
 
     /// Whether `loaded` is enough for `need`.
     pub(super) fn meets(&self, loaded: Option<&LoadedIndex>, need: &Need) -> bool {
+        self.judge().is_met(need, loaded)
+    }
+
+    /// The parts of our scope that `loaded` has not seen and that are not proven for `need` by their own time.
+    pub(super) fn unproven_parts(&self, loaded: &LoadedIndex, need: &Need) -> Vec<UnseenPart> {
+        self.judge().unproven_parts(need, loaded).map(|part| self.unseen.show(part)).collect()
+    }
+
+    fn judge(&self) -> Judge<'_> {
         let clocks = Clocks { now: self.clock.now(), server: &self.server_clock, margin: self.clock_margin };
-        need.is_met_by(loaded, clocks, &self.publisher_clock)
+        Judge { clocks, publisher: &self.publisher_clock, unseen: &self.unseen }
+    }
+
+    /// The parts of our scope that cannot be seen now.
+    pub(super) fn unseen(&self) -> &UnseenParts {
+        &self.unseen
     }
 
     /// Wakes whenever a tier has loaded an index, even one that did not take the place of another.
@@ -127,24 +153,35 @@ impl CurrentIndex {
     /// A tier has read a document of `bytes`. A document that names no scope, or that may lack a workload,
     /// is not taken to cover ours.
     pub(super) fn document_loaded(&self, tier: Tier, bytes: usize, document: Document) {
-        let Head { as_of, scope } = document.head;
-        let covers_scope = scope.map(|scope| scope.covers(&self.scope));
+        let head = document.head;
+        let covers_scope = head.covered_scope().map(|scope| scope.covers(&self.scope));
+        let (as_of, unseen) = head.of_scope(&self.scope);
+        let is_any_seen = unseen.len() < self.scope.parts().len();
         let status = TierStatus { document_bytes: Some(bytes), warnings: document.warnings, ..TierStatus::default() };
-        let mut loaded = self.loaded(tier, document.index, as_of);
-        loaded.covers_scope = covers_scope == Some(true) && !document.is_incomplete;
+        let mut loaded = self.loaded(tier, CompletedIndex { index: document.index, unseen }, as_of);
+        loaded.covers_scope = covers_scope == Some(true) && !document.is_incomplete && is_any_seen;
         loaded.is_narrower = covers_scope == Some(false);
         self.offer(status, loaded);
     }
 
+    /// The index of a tier that was not permitted to see these parts: what the index in memory has of them is added.
+    pub(super) fn complete(&self, mut index: IndexBuilder, unseen: &[Part]) -> CompletedIndex {
+        let before = self.load().filter(|_| !unseen.is_empty());
+        before.iter().for_each(|before| index.add_parts_of(&before.index, unseen));
+        let as_of = |part| before.as_ref().and_then(|before| before.part_as_of(part));
+        let unseen = unseen.iter().map(|part| PartAsOf { as_of: as_of(part), part: part.clone() }).collect();
+        CompletedIndex { index: index.build(), unseen }
+    }
+
     /// A scan that began then has found this.
-    pub(super) fn scanned(&self, index: Index, as_of: Option<Timestamp>, began: Instant) -> Arc<LoadedIndex> {
+    pub(super) fn scanned(&self, index: CompletedIndex, as_of: Option<Timestamp>, began: Instant) -> Arc<LoadedIndex> {
         let mut loaded = self.loaded(Tier::Scan, index, as_of);
         loaded.scan_began = Some(began);
         self.offer(TierStatus::default(), loaded)
     }
 
     /// The watch has made this index, which is current for as long as `life` is live.
-    pub(super) fn watched(&self, index: Index, as_of: Option<Timestamp>, life: &Arc<WatchLife>) {
+    pub(super) fn watched(&self, index: CompletedIndex, as_of: Option<Timestamp>, life: &Arc<WatchLife>) {
         let mut loaded = self.loaded(Tier::Watch, index, as_of);
         loaded.watch = Some(Arc::clone(life));
         self.offer(TierStatus::default(), loaded);
@@ -190,7 +227,8 @@ impl CurrentIndex {
     }
 
     /// An index of ours: it covers our scope.
-    fn loaded(&self, tier: Tier, index: Index, as_of: Option<Timestamp>) -> LoadedIndex {
+    fn loaded(&self, tier: Tier, index: CompletedIndex, as_of: Option<Timestamp>) -> LoadedIndex {
+        let CompletedIndex { index, unseen } = index;
         LoadedIndex {
             index,
             tier,
@@ -200,6 +238,7 @@ impl CurrentIndex {
             scan_began: None,
             loaded_at: self.clock.now(),
             watch: None,
+            unseen,
         }
     }
 

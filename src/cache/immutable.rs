@@ -72,6 +72,11 @@ impl Versions {
         Ok(())
     }
 
+    /// The document of the current version.
+    pub fn current_document(&self) -> Option<Stored> {
+        self.known.first().and_then(|current| self.cache.stored(current))
+    }
+
     /// Makes what a scan has found the current version, and creates it unless it exists. A newer scan stays.
     ///
     /// # Errors
@@ -238,7 +243,8 @@ fn version_left(name: &str, written: Written, bytes: usize) -> CurrentVersion {
 
 /// `NAME-HASH`; the hash is of the document without its time.
 fn version_name(cache: &str, head: &Head, images: &Images) -> String {
-    let timeless = Head { as_of: None, scope: head.scope.clone() };
+    // Nor of the parts that could not be seen: what was known of them is among the images.
+    let timeless = Head { scope: head.covered_scope(), ..Head::default() };
     let hash = digest(&SHA256, Document::encode(&timeless, images).as_bytes());
     let hash = hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}"));
     format!("{cache}-{}", hash.collect::<String>())

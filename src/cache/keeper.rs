@@ -13,7 +13,6 @@ use super::configmap_tier::ConfigMapTier;
 use super::watch::Watch;
 use crate::cluster::{ApiError, Cluster, LeaseHolder};
 use crate::index::Scope;
-use crate::index::document::Head;
 
 /// For how long a replica that has written holds the Lease.
 const LEASE: Duration = Duration::from_secs(15);
@@ -61,18 +60,19 @@ impl Keeper {
 
     /// Writes what the watch sees, if the ConfigMap does not have it. `Some`: look again after that time.
     async fn write(&mut self) -> Option<Duration> {
-        let life = self.watch.life();
+        let (life, unseen) = self.watch.life();
         if !life.is_live() {
             // The next index of the watch wakes the loop.
             return None;
         }
         let Ok(stored) = self.config_map.read().await else { return Some(RETRY) };
-        let head = Head { as_of: life.as_of(), scope: Some(self.scope.clone()) };
-        let images = self.watch.images().await?;
+        let as_of = life.as_of();
+        let mut images = self.watch.images().await?;
         // A watch that breaks forgets its objects: they may be missing from these images.
         if !life.is_live() {
             return None;
         }
+        let head = self.config_map.keep_unseen(&mut images, as_of, &self.scope, &unseen, stored.as_ref());
         match self.config_map.compare(stored.as_ref(), &head, &images) {
             // A scan or another replica has written. What the watch sees may be newer than its `as_of` says; the next
             // watch request tells.

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::watch_life::WatchLife;
-use crate::index::Index;
+use crate::index::document::PartAsOf;
+use crate::index::{Index, Part};
 
 /// An `as_of` that lies further ahead of our clock than this is ignored.
 const FUTURE: SignedDuration = SignedDuration::from_secs(60);
@@ -35,7 +36,7 @@ pub struct LoadedIndex {
     pub tier: Tier,
     /// It misses nothing that existed at this time by the API server's clock; `None` where that is not known.
     pub as_of: Option<Timestamp>,
-    /// Whether it has seen every namespace in our scope.
+    /// Whether it has seen every part of our scope but those of [`Self::unseen`].
     pub covers_scope: bool,
     /// Whether its document names a scope that is smaller than ours; a hand-made document names none.
     pub is_narrower: bool,
@@ -45,6 +46,8 @@ pub struct LoadedIndex {
     pub loaded_at: Timestamp,
     /// The watch that it was made from.
     pub watch: Option<Arc<WatchLife>>,
+    /// The parts of our scope that it has not seen. Its entries of them come from an index before, as of their own time.
+    pub unseen: Vec<PartAsOf>,
 }
 
 impl Tier {
@@ -70,6 +73,19 @@ impl LoadedIndex {
         match &self.watch {
             Some(watch) if watch.is_live() => watch.as_of(),
             _ => self.as_of,
+        }
+    }
+
+    /// Whether it has not seen this part of our scope.
+    pub fn lacks(&self, part: &Part) -> bool {
+        !self.covers_scope || self.unseen.iter().any(|unseen| unseen.part == *part)
+    }
+
+    /// The time as of which its entries of one part of our scope are complete.
+    pub(super) fn part_as_of(&self, part: &Part) -> Option<Timestamp> {
+        match self.unseen.iter().find(|unseen| unseen.part == *part) {
+            Some(unseen) => unseen.as_of,
+            None => self.as_of().filter(|_| self.covers_scope),
         }
     }
 

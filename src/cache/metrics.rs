@@ -17,6 +17,7 @@ pub struct CacheMetrics {
     pub(super) index_workloads: Gauge,
     index_as_of: Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>,
     pub(super) watch_live: Gauge,
+    pub(super) unseen_parts: Gauge,
     reloads: Family<[(&'static str, &'static str); 2], Counter>,
     pub(super) cache_document_bytes: Gauge,
 }
@@ -46,6 +47,11 @@ impl CacheMetrics {
             "watch_live",
             "Whether the watch is trusted now, so that no push scans (0 without --watch)",
             self.watch_live.clone(),
+        );
+        registry.register(
+            "unseen_parts",
+            "Parts of the scope (a kind in a namespace) that cannot be seen: the permission is missing",
+            self.unseen_parts.clone(),
         );
         registry.register("reloads", "Indexes loaded, by tier and result", self.reloads.clone());
         registry.register(

@@ -116,7 +116,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let margin = Duration::from_secs(10);
         let metrics = CacheMetrics::default();
-        let current = CurrentIndex::new(Scope::AllNamespaces, Clock::system(), Arc::default(), margin, metrics);
+        let scope = Scope::AllNamespaces;
+        let current = CurrentIndex::new(scope, Clock::system(), Arc::default(), margin, Duration::ZERO, metrics);
         let current = Arc::new(current);
         let reader = MountReader::new(directory.path(), ["cache.json"]);
         let poller = MountPoller::new(reader, Duration::from_secs(1), Arc::clone(&current));

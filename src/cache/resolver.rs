@@ -1,6 +1,7 @@
 //! Starts the parts that keep the index, and answers for them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -19,11 +20,17 @@ use super::mount_refresh::MountRefreshStatus;
 use super::proof::Need;
 use super::rounds::Rounds;
 use super::status::{FailedTier, Tiers};
+use super::unseen::UnseenPart;
 use super::watch::{Watch, WatchConfig};
-use crate::cluster::Cluster;
-use crate::index::Scope;
+use crate::cluster::{ApiError, Cluster};
+use crate::index::document::PartAsOf;
+use crate::index::{Part, Scope};
+use crate::workload::WorkloadRef;
 
 pub use super::rounds::Unproven;
+
+/// Parts that could not be seen and are looked for at once: a call each.
+const PARTS_LOOKED_AT: usize = 9;
 
 /// How the index is kept.
 #[derive(Debug, Clone)]
@@ -68,13 +75,16 @@ pub struct Resolver {
     poller: MountPoller,
     watch: Option<Arc<Watch>>,
     rounds: Rounds,
+    /// Counts the parts that were looked for because they could not be seen.
+    looks: AtomicUsize,
 }
 
 impl Resolver {
     /// A resolver without an index; [`Resolver::load_mount`] and [`Resolver::run`] get it one.
     pub fn new(config: ResolverConfig, cluster: Cluster, metrics: CacheMetrics) -> Self {
         let (scope, server_clock) = (config.scope.clone(), Arc::clone(cluster.server_clock()));
-        let current = CurrentIndex::new(scope, cluster.clock(), server_clock, config.clock_margin, metrics);
+        let (margin, grace) = (config.clock_margin, config.cache.unseen_grace);
+        let current = CurrentIndex::new(scope, cluster.clock(), server_clock, margin, grace, metrics);
         let current = Arc::new(current);
         let poller = MountPoller::new(config.mount.clone(), config.cache.mount_poll, Arc::clone(&current));
         let new_watch = |watch| Arc::new(Watch::new(watch, cluster.clone(), Arc::clone(&current)));
@@ -92,7 +102,7 @@ impl Resolver {
             watch.clone(),
             config.write_back,
         );
-        Self { config, cluster, current, config_map, poller, watch, rounds }
+        Self { config, cluster, current, config_map, poller, watch, rounds, looks: AtomicUsize::new(0) }
     }
 
     /// Looks at the mount once, before anything else.
@@ -182,7 +192,7 @@ impl Resolver {
     pub fn tiers(&self) -> Tiers {
         let mut tiers = self.current.tiers();
         if let Some(watch) = &self.watch {
-            let life = watch.life();
+            let (life, _) = watch.life();
             tiers.watch.live = Some(life.is_live());
             tiers.watch.as_of = life.as_of().filter(|_| life.is_live()).or(tiers.watch.as_of);
         }
@@ -192,6 +202,58 @@ impl Resolver {
     /// The tiers that give no index now, and why.
     pub fn failed_tiers(&self) -> Vec<FailedTier> {
         self.current.failed_tiers()
+    }
+
+    /// The parts of our scope that cannot be seen now, and why.
+    pub fn unseen_parts(&self) -> Vec<UnseenPart> {
+        self.current.unseen().all()
+    }
+
+    /// The parts of our scope that `loaded` has not seen and that are not proven for `need` by their own time. Where
+    /// there are any although `loaded` meets the need, `--unseen-grace` is over.
+    pub fn unproven_parts(&self, loaded: &LoadedIndex, need: &Need) -> Vec<UnseenPart> {
+        self.current.unproven_parts(loaded, need)
+    }
+
+    /// Whether `part` is one of our scope, and `loaded` has seen it.
+    pub fn sees(&self, loaded: &LoadedIndex, part: &Part) -> bool {
+        self.config.scope.parts().contains(part) && !loaded.lacks(part)
+    }
+
+    /// Looks whether a part that could not be seen can be seen again, and scans if so. Of many parts it looks at some, each
+    /// time at others.
+    pub async fn look_for_unseen_parts(&self, deadline: Instant) {
+        let unseen = self.current.unseen().all();
+        let first = self.looks.fetch_add(PARTS_LOOKED_AT, Ordering::Relaxed);
+        for UnseenPart { part, .. } in
+            unseen.iter().cycle().skip(first % unseen.len().max(1)).take(PARTS_LOOKED_AT.min(unseen.len()))
+        {
+            match self.cluster.try_list(part.kind, part.namespace.as_deref()).await {
+                Err(ApiError::Forbidden(_)) => {}
+                // The next look tries again.
+                Err(_) => return,
+                Ok(()) => {
+                    // The status of the tier shows a failure.
+                    let _ = self.rounds.wait_for(Need::ScanSince(Instant::now()), deadline).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The part of our scope that a workload belongs to, where it cannot be seen and holds up no push any more. To be
+    /// called for a workload that is forbidden: an index may be proven without a scan, and then nobody knows yet.
+    pub async fn excused_part_of(&self, workload: &WorkloadRef) -> Option<UnseenPart> {
+        let part = self.config.scope.parts().into_iter().find(|part| part.has(workload))?;
+        let unseen = self.current.unseen();
+        if !unseen.has(&part)
+            && let Err(error @ ApiError::Forbidden(_)) =
+                self.cluster.try_list(part.kind, part.namespace.as_deref()).await
+        {
+            unseen.part_listed(&part, Some(error.to_string()));
+        }
+        let as_of = self.current.load().and_then(|loaded| loaded.part_as_of(&part));
+        unseen.is_excused(&part).then(|| unseen.show(&PartAsOf { part, as_of }))
     }
 
     /// How notifying the pods that mount the ConfigMap went; `None` where that is off.
@@ -206,13 +268,13 @@ impl Resolver {
 
     /// Whether there is a watch, and it is trusted now.
     pub fn watch_is_live(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.life().is_live())
+        self.watch.as_ref().is_some_and(|watch| watch.life().0.is_live())
     }
 
     /// To be called before the metrics are shown: those of the watch change without an event.
     pub fn export_watch(&self) {
         if let Some(watch) = &self.watch {
-            self.current.export_watch(&watch.life());
+            self.current.export_watch(&watch.life().0);
         }
     }
 }

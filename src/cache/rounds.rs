@@ -4,6 +4,9 @@
 //! rounds begin at least an interval apart, so that pushes of images that no workload runs cost the API server a bounded
 //! number of calls, whatever their rate. A round begins only while a need is open that the current index does not meet.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +22,9 @@ use super::loaded_index::{LoadedIndex, Tier};
 use super::off_worker::off_worker;
 use super::proof::Need;
 use super::scan;
+use super::unseen::describe;
 use super::watch::Watch;
+use crate::arguments::written_duration;
 use crate::cluster::{ApiError, Cluster};
 use crate::index::document;
 
@@ -65,7 +70,7 @@ struct OpenNeed<'a> {
 #[derive(Debug, Clone, Default)]
 struct RoundReport {
     began: Option<Instant>,
-    /// Why it gave no index.
+    /// Why it gave no index, or one that lacks a part of the scope.
     error: Option<Arc<str>>,
     /// What it has scanned. Whoever waits for the scan takes it from here: a document may have replaced it as the
     /// current index meanwhile, and proves less.
@@ -211,22 +216,37 @@ impl Rounds {
             self.last_round.send_replace(report);
             return;
         }
-        let scan = match scan::scan(&self.cluster, self.current.scope(), self.current.clock_margin()).await {
+        let mut scan = match scan::scan(&self.cluster, self.current.scope(), self.current.clock_margin()).await {
             Ok(scan) => scan,
             Err(error) => {
+                if !error.forbidden.is_empty() {
+                    self.current.unseen().scope_listed(&error.forbidden);
+                }
                 self.current.tier_failed(Tier::Scan, error.to_string());
                 self.last_round.send_replace(failed(error.to_string()));
                 return;
             }
         };
-        let index = off_worker(|| document::index_of(&scan.images));
-        let scanned = Some(self.current.scanned(index, scan.head.as_of, scan.began));
+        self.current.unseen().scope_listed(&scan.forbidden);
+        let unseen = scan.unseen();
+        if let Some(watch) = &self.watch {
+            watch.retry_but(&unseen);
+        }
+        let index = off_worker(|| self.current.complete(document::builder_of(&scan.images), &unseen));
+        let scanned = Some(self.current.scanned(index, scan.as_of, scan.began));
+        let error = (!unseen.is_empty()).then(|| self.why_unseen().into());
         // Whoever waits for the index need not wait for the write.
-        self.last_round.send_replace(RoundReport { scanned, ..report });
+        self.last_round.send_replace(RoundReport { scanned, error, ..report });
         if self.write_back {
-            let result = self.config_map.write_back(&scan.head, &scan.images, stored).await;
+            let result = self.config_map.write_scan(&mut scan, self.current.scope(), stored).await;
             self.last_write.send_replace(Some(RoundWrite { scan_began: scan.began, result }));
         }
+    }
+
+    /// For those whose need the scan does not meet: the grace is not over.
+    fn why_unseen(&self) -> String {
+        let (why, grace) = (describe(&self.current.unseen().all()), written_duration(self.current.unseen().grace()));
+        format!("{why}; pushes wait for that for {grace} (--unseen-grace)")
     }
 
     fn open(&self, need: Need) -> OpenNeed<'_> {
@@ -254,39 +274,5 @@ impl Drop for OpenNeed<'_> {
             // Nothing waits for the scan any more: it need not stay in memory beside the current index.
             self.rounds.last_round.send_modify(|report| report.scanned = None);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::CacheMetrics;
-    use crate::cache::configmap::CacheConfigMap;
-    use crate::clock::Clock;
-    use crate::cluster::ClusterMetrics;
-    use crate::index::Scope;
-    use crate::index::document::Document;
-    use embedded_kubernetes::EmbeddedKubernetes;
-
-    #[tokio::test]
-    async fn a_document_of_any_tier_wakes_who_waits() {
-        let (metrics, margin) = (CacheMetrics::default(), Duration::from_secs(10));
-        let current = CurrentIndex::new(Scope::AllNamespaces, Clock::system(), Arc::default(), margin, metrics);
-        let current = Arc::new(current);
-        let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), ClusterMetrics::default());
-        let cache = CacheConfigMap { namespace: "a".to_owned(), name: "b".to_owned(), key: "cache.json".to_owned() };
-        let config_map = Arc::new(ConfigMapTier::new(cache, cluster.clone(), Arc::clone(&current), false));
-        let rounds = Rounds::new(cluster, Arc::clone(&current), config_map, None, false);
-        // No round is run.
-        let load = async {
-            assert!(rounds.has_unmet_need());
-            current.document_loaded(Tier::Mount, 10, Document::decode(b"{\"images\": {}}").unwrap());
-        };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let (loaded, ()) = tokio::join!(rounds.wait_for(Need::Any, deadline), load);
-        assert_eq!(loaded.unwrap().tier, Tier::Mount);
-        assert!(!rounds.has_unmet_need() && rounds.needs.lock().open.is_empty());
-        let in_time = rounds.wait_for(Need::ScanSince(Instant::now()), Instant::now());
-        assert!(matches!(in_time.await, Err(Unproven::TimedOut)));
     }
 }

@@ -1,12 +1,15 @@
-//! The scan: which workloads run which images, from a LIST of every kind. It is complete, or an error.
+//! The scan: which workloads run which images, from a LIST of each part of the scope. It has all that we are permitted
+//! to see, or is an error.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::unseen::ForbiddenPart;
 use crate::cluster::{ApiError, Cluster};
-use crate::index::Scope;
+use crate::index::document::stored::Stored;
 use crate::index::document::{Head, Images};
+use crate::index::{Part, Scope};
 use crate::workload::WorkloadKind;
 
 /// What a scan has found, and when it began.
@@ -14,10 +17,12 @@ use crate::workload::WorkloadKind;
 pub struct Scan {
     /// Image references as they are written, with the workloads that run them.
     pub images: Images,
-    /// The namespaces that it has seen, and a time by the API server's clock just before it began.
-    pub head: Head,
+    /// A time by the API server's clock just before it began.
+    pub as_of: Option<Timestamp>,
     /// When it began.
     pub began: Instant,
+    /// The parts of the scope that it was not permitted to see; not all of them.
+    pub forbidden: Vec<ForbiddenPart>,
 }
 
 /// Why there is no scan.
@@ -29,39 +34,101 @@ pub struct ScanError {
     /// What the API server answered.
     #[source]
     pub source: ApiError,
+    /// Every part of the scope, where each of them was forbidden.
+    pub forbidden: Vec<ForbiddenPart>,
 }
 
-/// Lists every kind in every namespace of `scope`.
+/// What of one kind was listed.
+#[derive(Default)]
+struct Listed {
+    images: Images,
+    forbidden: Vec<(Part, ApiError)>,
+}
+
+/// Lists each part of `scope`. A part that is forbidden is left out, unless all are.
 ///
 /// `as_of` is the API server's time of its last answer before the first LIST, so a caller makes a call just before (the
 /// GET of the ConfigMap). It is unknown where there was no such answer, or where the API server's clock was further than
 /// `clock_margin` from ours.
 ///
 /// # Errors
-/// The first LIST that failed.
+/// The first LIST that failed otherwise; or the first of all, where each was forbidden.
 pub async fn scan(cluster: &Cluster, scope: &Scope, clock_margin: Duration) -> Result<Scan, ScanError> {
     let as_of: Option<Timestamp> = cluster.server_clock().passed(clock_margin);
     let began = Instant::now();
     let [deployments, stateful_sets, daemon_sets] = WorkloadKind::ALL.map(|kind| list(cluster, kind, scope));
-    let (mut images, stateful_sets, daemon_sets) = tokio::try_join!(deployments, stateful_sets, daemon_sets)?;
-    for (image, workloads) in stateful_sets.into_iter().chain(daemon_sets) {
-        images.entry(image).or_default().extend(workloads);
+    let (mut all, stateful_sets, daemon_sets) = tokio::try_join!(deployments, stateful_sets, daemon_sets)?;
+    for listed in [stateful_sets, daemon_sets] {
+        for (image, workloads) in listed.images {
+            all.images.entry(image).or_default().extend(workloads);
+        }
+        all.forbidden.extend(listed.forbidden);
     }
-    Ok(Scan { images, head: Head { as_of, scope: Some(scope.clone()) }, began })
+    let reason = |(part, error): &(Part, ApiError)| ForbiddenPart { part: part.clone(), reason: error.to_string() };
+    let forbidden = all.forbidden.iter().map(reason).collect::<Vec<_>>();
+    if forbidden.len() == scope.parts().len()
+        && let Some((part, source)) = all.forbidden.into_iter().next()
+    {
+        let namespace = part.namespace.map(String::from);
+        return Err(ScanError { kind: part.kind, namespace, source, forbidden });
+    }
+    Ok(Scan { images: all.images, as_of, began, forbidden })
 }
 
-async fn list(cluster: &Cluster, kind: WorkloadKind, scope: &Scope) -> Result<Images, ScanError> {
-    let mut images = Images::new();
+async fn list(cluster: &Cluster, kind: WorkloadKind, scope: &Scope) -> Result<Listed, ScanError> {
+    let mut all = Listed::default();
     for namespace in scope.namespaces() {
         let mut found: Vec<(Box<str>, crate::workload::WorkloadRef)> = Vec::new();
         let listed = cluster.list_images(kind, namespace, |item| match item {
             None => found.clear(),
             Some((image, workload)) => found.push((image.into(), workload)),
         });
-        listed.await.map_err(|source| ScanError { kind, namespace: namespace.map(str::to_owned), source })?;
+        match listed.await {
+            Ok(()) => {}
+            Err(error @ ApiError::Forbidden(_)) => {
+                all.forbidden.push((Part::new(kind, namespace), error));
+                continue;
+            }
+            Err(source) => {
+                let namespace = namespace.map(str::to_owned);
+                return Err(ScanError { kind, namespace, source, forbidden: Vec::new() });
+            }
+        }
         for (image, workload) in found {
-            images.entry(image).or_default().insert(workload);
+            all.images.entry(image).or_default().insert(workload);
         }
     }
-    Ok(images)
+    Ok(all)
+}
+
+impl Scan {
+    /// The parts that it was not permitted to see.
+    pub fn unseen(&self) -> Vec<Part> {
+        self.forbidden.iter().map(|forbidden| forbidden.part.clone()).collect()
+    }
+
+    /// As [`keep_unseen`], of what a scan of `scope` has found.
+    pub fn keep_unseen(&mut self, scope: &Scope, stored: Option<Stored>) -> Head {
+        let unseen = self.unseen();
+        keep_unseen(&mut self.images, self.as_of, scope, &unseen, stored)
+    }
+}
+
+/// The head of a document of `images`, which were seen at `as_of`. What the stored document lists of the parts that could
+/// not be seen is added to the images, as of its own time.
+pub fn keep_unseen(
+    images: &mut Images,
+    as_of: Option<Timestamp>,
+    scope: &Scope,
+    unseen: &[Part],
+    stored: Option<Stored>,
+) -> Head {
+    if unseen.is_empty() {
+        return Head::whole(as_of, scope.clone());
+    }
+    let (kept, times) = stored.unwrap_or_else(|| Stored::Plain(Vec::new())).of_parts(unseen);
+    for (image, workloads) in kept {
+        images.entry(image).or_default().extend(workloads);
+    }
+    Head::partial(as_of, scope, &times)
 }

@@ -1,9 +1,12 @@
 //! The watch: an index that follows the cluster, event by event. While it is live it counts as proven.
 //!
 //! ```text
-//! follow    one for each kind and namespace: LIST, then events, into WatchedWorkloads; again when it breaks or hangs
+//! follow    one for each part of the scope: LIST, then events, into WatchedWorkloads; again when it breaks or hangs
 //! rebuild   a new index when the images of a workload have changed
 //! ```
+//!
+//! A part whose LIST is forbidden cannot be seen, by a scan neither. The index does not depend on it: its entries are kept
+//! from the index before. A part that may be listed and not watched is seen by scans, and the watch is not live.
 //!
 //! What a live watch does not prove: a watch that hangs is trusted until its patience is over, an API server may report a
 //! change a moment after it was made, and the index follows a moment later. Pods take longer than these moments to be
@@ -11,10 +14,12 @@
 //! a push in that same time. And an API server whose own watch cache has fallen behind etcd looks like one where nothing
 //! happens.
 
+mod config;
 mod pauses;
+mod source;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -22,27 +27,16 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use config::WatchConfig;
 use pauses::Pauses;
+use source::Source;
 
 use super::current::CurrentIndex;
 use super::loaded_index::Tier;
 use super::watch_life::WatchLife;
 use crate::cluster::{ApiError, Cluster, Pulse, WatchEvent, WatchedWorkloads};
+use crate::index::Part;
 use crate::index::document::{self, Images};
-use crate::workload::WorkloadKind;
-
-/// How the watch is set up.
-#[derive(Debug, Clone)]
-pub struct WatchConfig {
-    /// How long one watch request lasts, in whole seconds. Its end is the sign of life of a watch without events.
-    pub request: Duration,
-    /// For how long a watch without a sign of life is trusted.
-    pub patience: Duration,
-    /// Whether to keep the labels of workloads in memory: a decision looks at them only with `--selector`.
-    pub keep_labels: bool,
-    /// The name of this replica in the Lease by which replicas take turns at writing the ConfigMap.
-    pub identity: String,
-}
 
 /// The pause after each new index is four times as long as the index took, so that this takes a fifth of a processor; but
 /// it is never longer than this.
@@ -65,50 +59,44 @@ pub struct Watch {
     version: watch::Sender<u64>,
 }
 
-/// One list and watch.
-#[derive(Debug)]
-struct Source {
-    kind: WorkloadKind,
-    namespace: Option<String>,
-    pulse: Arc<Pulse>,
-    /// The last LIST that was whole, as [`Pulse::listing`] counts them.
-    listed: AtomicU64,
+/// Why a list and watch ended.
+struct Broken {
+    error: ApiError,
+    /// Whether its LIST was whole.
+    is_listed: bool,
 }
-
-// === impl WatchConfig ===
-
-impl WatchConfig {
-    /// [`Self::request`] of `serve --watch`.
-    pub const REQUEST: Duration = Duration::from_secs(8);
-    /// [`Self::patience`] of `serve --watch`: a watch that hangs is noticed within this time.
-    pub const PATIENCE: Duration = Duration::from_secs(15);
-
-    /// As `serve --watch` has it.
-    pub fn new(identity: String) -> Self {
-        Self { request: Self::REQUEST, patience: Self::PATIENCE, keep_labels: true, identity }
-    }
-}
-
-// === impl Watch ===
 
 impl Watch {
-    /// A watch of every kind in every namespace of the scope; [`Watch::run`] begins it.
+    /// A watch of every part of the scope; [`Watch::run`] begins it.
     pub(super) fn new(config: WatchConfig, cluster: Cluster, current: Arc<CurrentIndex>) -> Self {
-        let source = |(kind, namespace): (WorkloadKind, Option<&str>)| {
-            let pulse = Arc::new(Pulse::new(config.patience));
-            Source { kind, namespace: namespace.map(str::to_owned), pulse, listed: AtomicU64::new(0) }
-        };
-        let of_kind = |kind| current.scope().namespaces().into_iter().map(move |namespace| (kind, namespace));
-        let sources = WorkloadKind::ALL.into_iter().flat_map(of_kind).map(source).collect();
+        let sources = current.scope().parts().into_iter().map(|part| Source::new(part, config.patience)).collect();
         let (has_begun, version) = (watch::Sender::new(false), watch::Sender::new(0));
         let (workloads, changed) = (cluster.watched(), Notify::new());
         Self { config, cluster, current, sources, workloads, changed, has_begun, version }
     }
 
-    /// What an index that is made now would rest on.
-    pub(super) fn life(&self) -> WatchLife {
-        let pulses = self.sources.iter().map(|source| (Arc::clone(&source.pulse), source.pulse.listing()));
-        WatchLife { pulses: pulses.collect() }
+    /// What an index that is made now would rest on, and the parts that it would not see.
+    pub(super) fn life(&self) -> (WatchLife, Vec<Part>) {
+        self.life_of(|source| source.pulse.listing())
+    }
+
+    /// As [`Self::life`], resting on the LISTs of these numbers.
+    fn life_of(&self, listing: impl Fn(&Source) -> u64) -> (WatchLife, Vec<Part>) {
+        let (mut pulses, mut unseen) = (Vec::new(), Vec::new());
+        for source in &self.sources {
+            if source.is_forbidden() {
+                unseen.push(source.part.clone());
+            } else {
+                pulses.push((Arc::clone(&source.pulse), listing(source)));
+            }
+        }
+        (WatchLife { pulses }, unseen)
+    }
+
+    /// A scan has seen all parts but these: what waits for a permission to LIST another one tries again.
+    pub(super) fn retry_but(&self, unseen: &[Part]) {
+        let sources = self.sources.iter().filter(|source| source.is_forbidden() && !unseen.contains(&source.part));
+        sources.for_each(Source::retry_now);
     }
 
     /// Which replica this is.
@@ -148,30 +136,43 @@ impl Watch {
     async fn follow(&self, source: &Source) {
         let mut pauses = Pauses::default();
         loop {
-            let error = self.follow_until_broken(source, &mut pauses).await;
+            let Broken { error, is_listed } = self.follow_until_broken(source, &mut pauses).await;
             source.pulse.broken();
+            let Part { kind, namespace } = &source.part;
             // The next LIST brings all objects again: they must not be in memory twice.
-            self.workloads.replace(source.kind, source.namespace.as_deref(), []);
-            let namespace = source.namespace.as_deref().unwrap_or("all namespaces");
-            let error_of_watch = format!("the watch of {} of {namespace}: {error}", source.kind.plural());
-            self.current.tier_failed(Tier::Watch, error_of_watch);
-            self.has_begun.send_replace(true);
-            tokio::time::sleep(pauses.after(&error)).await;
+            self.workloads.replace(*kind, namespace.as_deref(), []);
+            let is_unseen = !is_listed && matches!(error, ApiError::Forbidden(_));
+            source.set_forbidden(is_unseen);
+            if is_unseen {
+                self.current.unseen().part_listed(&source.part, Some(error.to_string()));
+            }
+            if is_unseen && !self.sources.iter().all(Source::is_forbidden) {
+                // The index can be made without it.
+                self.changed.notify_one();
+            } else {
+                let namespace = namespace.as_deref().unwrap_or("all namespaces");
+                let error = format!("the watch of {} of {namespace}: {error}", kind.plural());
+                self.current.tier_failed(Tier::Watch, error);
+                self.has_begun.send_replace(true);
+            }
+            source.pause(pauses.after(&error)).await;
         }
     }
 
-    async fn follow_until_broken(&self, source: &Source, pauses: &mut Pauses) -> ApiError {
-        let Source { kind, namespace, pulse, listed: last_listed } = source;
+    async fn follow_until_broken(&self, source: &Source, pauses: &mut Pauses) -> Broken {
+        let Source { part: Part { kind, namespace }, pulse, listed: last_listed, .. } = source;
         let namespace = namespace.as_deref();
         let WatchConfig { request, keep_labels, .. } = self.config;
         let margin = self.current.clock_margin();
         let mut events = self.cluster.watch_workloads(*kind, namespace, pulse, request, margin, keep_labels);
-        let (mut listed, mut interrupted) = (Vec::new(), None);
+        let (mut listed, mut interrupted, mut is_listed) = (Vec::new(), None, false);
+        let broken = |error, is_listed| Broken { error, is_listed };
         loop {
             let event = tokio::select! {
                 biased;
                 () = self.hangs(pulse) => {
-                    return interrupted.take().unwrap_or(ApiError::TimedOut(self.config.patience));
+                    let error = interrupted.take().unwrap_or(ApiError::TimedOut(self.config.patience));
+                    return broken(error, is_listed);
                 }
                 () = pulse.caught_up() => {
                     pauses.reset();
@@ -185,9 +186,11 @@ impl Watch {
                     listed.push((workload, object));
                 }
                 Some(Ok(WatchEvent::ListDone)) => {
-                    interrupted = None;
+                    (interrupted, is_listed) = (None, true);
                     self.workloads.replace(*kind, namespace, std::mem::take(&mut listed));
                     last_listed.store(pulse.listing(), Ordering::Release);
+                    source.set_forbidden(false);
+                    self.current.unseen().part_listed(&source.part, None);
                     self.changed.notify_one();
                 }
                 Some(Ok(WatchEvent::Applied(workload, object))) => {
@@ -208,8 +211,8 @@ impl Watch {
                         () = tokio::time::sleep(pauses.next()) => {}
                     }
                 }
-                Some(Err(error)) => return error,
-                None => return ApiError::Unreachable("it ended".to_owned()),
+                Some(Err(error)) => return broken(error, is_listed),
+                None => return broken(ApiError::Unreachable("it ended".to_owned()), is_listed),
             }
         }
     }
@@ -225,14 +228,12 @@ impl Watch {
     }
 
     /// Makes a new index whenever the images of a workload have changed, but not while a watch is broken: the objects of
-    /// its kind are forgotten then.
+    /// its part are forgotten then.
     async fn rebuild_on_change(&self) {
         loop {
             self.changed.notified().await;
             let began = Instant::now();
-            let listed = self.sources.iter().map(|source| source.listed.load(Ordering::Acquire));
-            let pulses = self.sources.iter().map(|source| Arc::clone(&source.pulse));
-            let life = WatchLife { pulses: pulses.zip(listed).collect() };
+            let (life, unseen) = self.life_of(|source| source.listed.load(Ordering::Acquire));
             if !life.is_unbroken() {
                 continue;
             }
@@ -240,8 +241,9 @@ impl Watch {
             // An index that is made from now on has all that these watches have reported.
             let caught_up: Vec<_> =
                 life.pulses.iter().filter(|(pulse, listing)| pulse.is_caught_up(*listing)).collect();
-            let workloads = Arc::clone(&self.workloads);
-            let built = tokio::task::spawn_blocking(move || document::index_of(&images_of(&workloads))).await;
+            let (workloads, current) = (Arc::clone(&self.workloads), Arc::clone(&self.current));
+            let build = move || current.complete(document::builder_of(&images_of(&workloads)), &unseen);
+            let built = tokio::task::spawn_blocking(build).await;
             let index = match built {
                 Ok(index) => index,
                 Err(failed) => {

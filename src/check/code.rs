@@ -32,6 +32,8 @@ pub enum Code {
     FromTheFuture,
     /// It covers fewer namespaces than it should.
     Narrower,
+    /// A part of its scope could not be seen when it was written, or cannot be compared.
+    PartUnseen,
     /// It takes less than half of what a ConfigMap holds.
     Fits,
     /// It takes half of it or more.

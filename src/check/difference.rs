@@ -6,12 +6,18 @@ use serde::Serialize;
 
 use super::code::Code;
 use super::finding::Finding;
+use crate::cache::UnseenPart;
+use crate::cache::unseen::describe;
 use crate::index::Scope;
 use crate::index::document::Images;
 use crate::workload::WorkloadRef;
 
 /// How many workloads are named for each kind of difference.
 const NAMES_MAX: usize = 5;
+
+/// For a part of the scope that cannot be seen.
+pub(super) const PART_UNSEEN_REMEDY: &str =
+    "grant `list` there, or leave the namespace out of --namespaces; then `pushroll rebuild`";
 
 /// Where the document and the cluster differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -31,6 +37,8 @@ pub struct Scanned {
     pub difference: Option<Difference>,
     /// What the ConfigMap's values would take after a rebuild.
     pub next_bytes: usize,
+    /// The parts of the scope that could not be compared.
+    pub unseen: Vec<UnseenPart>,
 }
 
 /// Some workloads.
@@ -92,7 +100,15 @@ fn by_workload(images: &Images) -> BTreeMap<&WorkloadRef, BTreeSet<&str>> {
     workloads
 }
 
-pub(super) fn finding(scanned: &Scanned) -> Finding {
+pub(super) fn findings(scanned: &Scanned) -> Vec<Finding> {
+    let unseen = || {
+        let reason = format!("{}: what the document lists of them cannot be compared", describe(&scanned.unseen));
+        Finding::error(Code::PartUnseen, reason).remedy(PART_UNSEEN_REMEDY)
+    };
+    std::iter::once(finding(scanned)).chain((!scanned.unseen.is_empty()).then(unseen)).collect()
+}
+
+fn finding(scanned: &Scanned) -> Finding {
     let differs = |how: &str| {
         let reason = format!("the document differs from the cluster: {how}");
         Finding::error(Code::Differs, reason).remedy("`pushroll rebuild` writes what runs")
@@ -109,7 +125,8 @@ pub(super) fn finding(scanned: &Scanned) -> Finding {
     .flatten()
     .collect();
     if differences.is_empty() {
-        Finding::ok(Code::Same, "the document lists what runs in the cluster".to_owned())
+        let seen = if scanned.unseen.is_empty() { "runs" } else { "can be seen" };
+        Finding::ok(Code::Same, format!("the document lists what {seen} in the cluster"))
     } else {
         differs(&differences.join("; "))
     }

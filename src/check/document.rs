@@ -5,14 +5,15 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::code::Code;
+use super::difference::PART_UNSEEN_REMEDY;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::cache::capacity::{self, Level};
 use crate::cache::configmap::ReadError;
 use crate::cluster::ConfigMapObject;
-use crate::index::Scope;
 use crate::index::document::stored::Stored;
 use crate::index::document::{Document, DocumentError};
+use crate::index::{Part, Scope};
 
 /// All annotations of an object together (Kubernetes: `TotalAnnotationSizeLimitB`).
 const ANNOTATIONS_BYTES_MAX: usize = 262_144;
@@ -32,6 +33,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
             findings.extend(left_out(document));
             findings.push(age(facts, document));
             findings.extend(narrower(facts, document));
+            findings.extend(unseen(facts, document));
         }
     }
     findings.extend(size(facts));
@@ -67,11 +69,11 @@ fn valid(facts: &Facts, document: &Document) -> Finding {
         Some(Stored::Gzip(_)) => "compressed",
         Some(Stored::Plain(_)) | None => "plain",
     };
-    let seen = match &document.head.scope {
+    let seen = match document.head.covered_scope() {
         None => "a scope it does not name".to_owned(),
         Some(Scope::AllNamespaces) => "all namespaces".to_owned(),
         Some(Scope::Namespaces(namespaces)) => {
-            format!("the namespaces {}", namespaces.iter().cloned().collect::<Vec<_>>().join(", "))
+            format!("the namespaces {}", namespaces.into_iter().collect::<Vec<_>>().join(", "))
         }
     };
     let (images, workloads) = (document.index.images(), document.index.workloads());
@@ -96,7 +98,7 @@ fn left_out(document: &Document) -> Option<Finding> {
 /// With `--max-age` an unknown age is an error: else such a document would never be too old.
 pub(super) fn age(facts: &Facts, document: &Document) -> Finding {
     let unknown = if facts.max_age.is_some() { Severity::Error } else { Severity::Warning };
-    let Some(as_of) = document.head.as_of else {
+    let Some(as_of) = document.head.newest() else {
         let reason = "the document does not say when it was true: no push can rely on it alone".to_owned();
         return Finding::new(unknown, Code::UnknownAge, reason).remedy("`pushroll rebuild` writes one that says it");
     };
@@ -119,10 +121,28 @@ pub(super) fn age(facts: &Facts, document: &Document) -> Finding {
 
 fn narrower(facts: &Facts, document: &Document) -> Option<Finding> {
     let wanted = facts.scope.as_ref()?;
-    let has = document.head.scope.as_ref()?;
+    let has = document.head.covered_scope()?;
     let reason = "the document covers fewer namespaces than --namespaces names".to_owned();
     let finding = || Finding::error(Code::Narrower, reason).remedy("`pushroll rebuild` with the same --namespaces");
     (!has.covers(wanted)).then(finding)
+}
+
+/// With `--max-age` a part that is older, or was never seen, is an error.
+fn unseen(facts: &Facts, document: &Document) -> Option<Finding> {
+    let unseen: Vec<_> = document.head.unseen().collect();
+    let oldest = unseen.iter().map(|part| part.as_of).min()?;
+    let is_too_old = |max_age| {
+        oldest.is_none_or(|as_of| {
+            facts.now.duration_since(as_of) > SignedDuration::try_from(max_age).unwrap_or(SignedDuration::MAX)
+        })
+    };
+    let severity = if facts.max_age.is_some_and(is_too_old) { Severity::Error } else { Severity::Warning };
+    let names = Part::describe(unseen.iter().map(|part| &part.part));
+    let known = oldest.map_or("nothing is known of some of them".to_owned(), |as_of| {
+        format!("what it lists of them is as of {as_of} or later")
+    });
+    let reason = format!("{names} could not be seen when the document was written: {known}");
+    Some(Finding::new(severity, Code::PartUnseen, reason).remedy(PART_UNSEEN_REMEDY))
 }
 
 /// The size of the ConfigMap now or after the next rebuild, whichever is larger.

@@ -85,8 +85,8 @@ fn behind(facts: &Facts, directory: &str, file: &MountedFile, document: &Documen
     if is_plain(file) {
         return subpath(directory, "it shows another document than the ConfigMap");
     }
-    let stored_as_of = facts.read.document.as_ref().ok().and_then(|document| document.head.as_of);
-    let older = stored_as_of.zip(document.head.as_of).map(|(stored, mounted)| stored.duration_since(mounted));
+    let stored_as_of = facts.read.document.as_ref().ok().and_then(|document| document.head.newest());
+    let older = stored_as_of.zip(document.head.newest()).map(|(stored, mounted)| stored.duration_since(mounted));
     let older = older.filter(SignedDuration::is_positive);
     let by = match older {
         Some(older) => format!("{} s older than the ConfigMap's", older.as_secs()),

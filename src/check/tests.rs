@@ -53,7 +53,7 @@ fn a_document_that_cannot_be_compared_differs() {
         scope: None,
         mount: None,
         access: Vec::new(),
-        scanned: Some(Scanned { difference: None, next_bytes: 0 }),
+        scanned: Some(Scanned { difference: None, next_bytes: 0, unseen: Vec::new() }),
     };
     let codes = |facts: &Facts| findings(facts).into_iter().map(|finding| finding.code).collect::<Vec<_>>();
     let found = codes(&facts(Ok(Document::decode(text).unwrap())));

@@ -10,6 +10,7 @@ use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json, style_severity, table};
 use super::{Answered, GlobalArgs};
 use crate::arguments::{namespace_name, positive_duration};
+use crate::cache::UnseenPart;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::scan;
 use crate::check::{Difference, Facts, Finding, Mount, Scanned, Severity, findings, worst};
@@ -83,7 +84,7 @@ async fn gather(
     // The times are compared with the API server's own clock, so its distance from ours does not matter.
     let now = cluster.server_clock().passed(Duration::MAX).unwrap_or_else(|| cluster.clock().now());
     let asked = (!args.namespaces.is_empty()).then(|| Scope::of(&args.namespaces));
-    let scope_of_document = read.document.as_ref().ok().and_then(|document| document.head.scope.clone());
+    let scope_of_document = read.document.as_ref().ok().and_then(|document| document.head.covered_scope());
     let scope = asked.clone().or(scope_of_document).unwrap_or(Scope::AllNamespaces);
     let mut access = Vec::new();
     for needed in needed(config_map, read.object.as_ref(), &scope) {
@@ -133,9 +134,11 @@ async fn look_deep(
     object: Option<&ConfigMapObject>,
     stored: Option<&Stored>,
 ) -> anyhow::Result<Scanned> {
-    let found = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let mut found = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let head = found.keep_unseen(scope, stored.cloned());
     let listed = stored.cloned().and_then(Stored::images);
     let difference = listed.map(|listed| Difference::between(&listed, &found.images, scope));
-    let next = Stored::of(Document::encode(&found.head, &found.images)).len();
-    Ok(Scanned { difference, next_bytes: next + config_map.other_values_bytes(object) })
+    let next = Stored::of(Document::encode(&head, &found.images)).len();
+    let unseen = found.forbidden.into_iter().map(UnseenPart::from).collect();
+    Ok(Scanned { difference, next_bytes: next + config_map.other_values_bytes(object), unseen })
 }

@@ -12,6 +12,8 @@ use crate::cache::status::FailedTier;
 use crate::cache::{CacheArgs, CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
+use crate::delivery::answer::Source;
+use crate::delivery::unseen_pushes::KeepsNoPushes;
 use crate::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use crate::index::Scope;
 use crate::index::document::LEFT_OUT;
@@ -34,7 +36,8 @@ pub(super) async fn resolver(
 ) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
     let client = global.connect().await?;
     let (config_map, mount) = (global.config_map(&client), global.mount());
-    let args = CacheArgs { rebuild_interval: Duration::ZERO, ..CacheArgs::default() };
+    // A person does not wait for a role to be applied again.
+    let args = CacheArgs { rebuild_interval: Duration::ZERO, unseen_grace: Duration::ZERO, ..CacheArgs::default() };
     let config =
         ResolverConfig { write_back: false, ..ResolverConfig::new(&args, scope, config_map, mount, clock_margin) };
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
@@ -51,7 +54,8 @@ pub(super) async fn deliveries(
     let config = DeliveryArgs { hold: SCAN_LIMIT, ..DeliveryArgs::default() };
     let restarter = Restarter::new(cluster.clone(), args.by_hand(CONCURRENCY), None, RolloutMetrics::default());
     let metrics = DeliveryMetrics::default();
-    let deliveries = Deliveries::new(config, None, Clock::system(), Arc::clone(&resolver), restarter, metrics);
+    let (chain, unseen_pushes) = (Arc::clone(&resolver), Arc::new(KeepsNoPushes));
+    let deliveries = Deliveries::new(config, None, Clock::system(), chain, restarter, unseen_pushes, metrics);
     Ok((resolver, deliveries, cluster))
 }
 
@@ -67,12 +71,12 @@ pub(super) async fn with_running<T>(resolver: &Resolver, command: impl Future<Ou
 }
 
 /// The first index of the chain: the ConfigMap, a scan of `scope` (and the mount, should it come to life meanwhile);
-/// and the tiers that gave none. The mount gave none when this is called, for this reason.
+/// and what the answer rests on. The mount gave no index when this is called, for this reason.
 pub(super) async fn first_index(
     global: &GlobalArgs,
     scope: Scope,
     unmounted: String,
-) -> anyhow::Result<(Arc<LoadedIndex>, Vec<FailedTier>)> {
+) -> anyhow::Result<(Arc<LoadedIndex>, Source)> {
     let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
     let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
     if found.tier == Tier::ConfigMap {
@@ -84,5 +88,6 @@ pub(super) async fn first_index(
     let unmounted = FailedTier { tier: Tier::Mount, reason: unmounted };
     // Nobody expects a mount on the machine of a person.
     let failed = global.expected_mount().map(|_| unmounted).into_iter().chain(others).collect();
-    Ok((found, failed))
+    let source = Source::of(&found, false, failed, resolver.unproven_parts(&found, &Need::Any));
+    Ok((found, source))
 }

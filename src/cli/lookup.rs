@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::cluster_commands::first_index;
-use super::output::{OutputFormat, describe_source, print, print_json, print_names, table};
+use super::output::{OutputFormat, describe_source, name_unseen, of_those_seen, print, print_json, print_names, table};
 use super::{Answered, GlobalArgs};
 use crate::arguments::namespace_name;
-use crate::cache::Tier;
+use crate::cache::{Tier, UnseenPart};
 use crate::clock::Clock;
 use crate::delivery::answer::Source;
 use crate::error_chain::with_causes;
@@ -55,9 +55,10 @@ fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswe
         image: image.as_written().to_owned(),
         source: Source {
             tier: Tier::Mount,
-            as_of: looked_up.head.as_of,
+            as_of: looked_up.head.newest(),
             authoritative: false,
             failed_tiers: Vec::new(),
+            unseen_parts: looked_up.head.unseen().cloned().map(UnseenPart::from).collect(),
         },
         workloads: looked_up.workloads,
     })
@@ -65,12 +66,8 @@ fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswe
 
 async fn in_cluster(global: &GlobalArgs, args: &LookupArgs, unmounted: String) -> anyhow::Result<LookupAnswer> {
     global.init_logging(super::QUIET);
-    let (loaded, failed_tiers) = first_index(global, Scope::of(&args.namespaces), unmounted).await?;
-    Ok(LookupAnswer {
-        image: args.image.as_written().to_owned(),
-        source: Source::of(&loaded, false, failed_tiers),
-        workloads: loaded.index.lookup(&args.image),
-    })
+    let (loaded, source) = first_index(global, Scope::of(&args.namespaces), unmounted).await?;
+    Ok(LookupAnswer { image: args.image.as_written().to_owned(), source, workloads: loaded.index.lookup(&args.image) })
 }
 
 fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow::Result<()> {
@@ -80,7 +77,7 @@ fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow
         OutputFormat::Table => {
             let source = describe_source(&answer.source, Clock::system().now());
             if answer.workloads.is_empty() {
-                anstream::eprintln!("no workload runs {image} ({source})");
+                anstream::eprintln!("no workload{} runs {image} ({source})", of_those_seen(&answer.source));
             } else {
                 print(&table(
                     ["NAMESPACE", "KIND", "NAME"],
@@ -90,5 +87,6 @@ fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow
             }
         }
     }
+    name_unseen(&answer.source);
     Ok(())
 }

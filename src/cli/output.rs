@@ -6,6 +6,7 @@ use anstyle::AnsiColor::{self, Cyan, Green, Red, Yellow};
 use serde::Serialize;
 use tabwriter::TabWriter;
 
+use crate::cache::unseen::describe;
 use crate::check::Severity;
 use crate::delivery::answer::{Answer, Source};
 use crate::delivery::others::Other;
@@ -125,6 +126,18 @@ pub(super) fn describe_source(source: &Source, now: jiff::Timestamp) -> String {
             format!("from the {tier}, as of {as_of} ({age}s ago)")
         }
     }
+}
+
+/// Says on stderr which parts of the scope an answer has not seen.
+pub(super) fn name_unseen(source: &Source) {
+    if !source.unseen_parts.is_empty() {
+        anstream::eprintln!("pushroll: {}", describe(&source.unseen_parts));
+    }
+}
+
+/// For a sentence that no workload runs an image.
+pub(super) fn of_those_seen(source: &Source) -> &'static str {
+    if source.unseen_parts.is_empty() { "" } else { " that can be seen" }
 }
 
 #[cfg(test)]

@@ -51,8 +51,9 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     if let Err(error) = &stored.document {
         tracing::info!("{error}");
     }
-    let scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
-    let write_back = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;
+    let mut scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
+    let head = scan.keep_unseen(&scope, stored.object.as_ref().and_then(|object| config_map.stored(object)));
+    let write_back = config_map.write(&cluster, &head, &scan.images, stored.object, args.dry_run).await?;
     let refreshed = refresh(&cluster, &config_map, &args, &write_back).await;
     let refreshed_pods = refreshed.as_ref().ok().copied().flatten();
     let mut report = RebuildReport::new(&scan, &config_map, &write_back);
@@ -65,7 +66,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     }
     // An error here comes last: the write has succeeded, and its result is printed.
     refreshed?;
-    Ok(Answered::Yes)
+    Ok(report.answered())
 }
 
 /// Notifies the pods that mount the ConfigMap, if that was asked for and the images were changed. Returns how many.

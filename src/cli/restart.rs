@@ -86,8 +86,14 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
     }
     let is_bad = |rollout: &Rollout| matches!(rollout.ending, Ending::Failed | Ending::TimedOut);
     let has_failed = rollouts.iter().flatten().any(is_bad);
+    let is_part_unseen = answer.source.as_ref().is_some_and(|source| !source.unseen_parts.is_empty());
     Ok(match judge(&answer)? {
         _ if has_failed => Answered::Failed,
+        // A script must notice that a workload may have been left out.
+        _ if is_part_unseen => {
+            anstream::eprintln!("workloads there may run the image, and were not restarted");
+            Answered::Failed
+        }
         // Exit 3: a script that asks for a restart must notice that there was none.
         Answered::Yes if !answer.workloads.iter().any(|workload| workload.action() == Action::Restarted) => {
             anstream::eprintln!("nothing is to be restarted: all who run the image are left");

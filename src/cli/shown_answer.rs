@@ -1,7 +1,9 @@
 //! An answer about workloads on the command line: how it is shown, and which exit code it is.
 
 use super::Answered;
-use super::output::{OutputFormat, answer_table, describe_source, others_table, print, print_json, print_names};
+use super::output::{
+    OutputFormat, answer_table, describe_source, name_unseen, of_those_seen, others_table, print, print_json, print_names,
+};
 use crate::clock::Clock;
 use crate::delivery::answer::{Answer, Outcome};
 use crate::rollout::Action;
@@ -17,7 +19,10 @@ pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> 
     }
     match &answer.image {
         _ if !answer.workloads.is_empty() => print(&answer_table(answer))?,
-        Some(image) if !is_unknown(answer) => anstream::eprintln!("no workload{} runs {image}", by_what(answer)),
+        Some(image) if !is_unknown(answer) => {
+            let of_those_seen = answer.source.as_ref().map_or("", of_those_seen);
+            anstream::eprintln!("no workload{of_those_seen}{} runs {image}", by_what(answer));
+        }
         _ => {}
     }
     let others = answer.others.as_deref().unwrap_or_default();
@@ -34,8 +39,9 @@ pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The exit code, or the sentence on what failed as a whole.
+/// The exit code, or the sentence on what failed as a whole. Says on stderr what could not be seen.
 pub(super) fn judge(answer: &Answer) -> anyhow::Result<Answered> {
+    answer.source.iter().for_each(name_unseen);
     if let Some(reason) = answer.reason.as_ref().filter(|_| is_unknown(answer)) {
         anyhow::bail!(reason.clone());
     }

@@ -94,6 +94,12 @@ impl Cluster {
         }
     }
 
+    /// LIST of a single workload, to find out whether we are permitted to list them.
+    pub async fn try_list(&self, kind: WorkloadKind, namespace: Option<&str>) -> Result<(), ApiError> {
+        let uri = format!("{}?limit=1", collection(kind, namespace));
+        self.call(Call { verb: Verb::List, resource: kind.into(), uri, body: None }).await.map(drop)
+    }
+
     async fn list_pages(
         &self,
         kind: WorkloadKind,

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::others::{Other, Unseen};
 use crate::cache::status::FailedTier;
-use crate::cache::{LoadedIndex, Tier};
+use crate::cache::{LoadedIndex, Tier, UnseenPart};
 use crate::event::{NotForUs, NotForUsCode};
 use crate::image::{Digest, ImageRef};
 use crate::rollout::restart::Mode;
@@ -72,6 +72,9 @@ pub struct Source {
     /// The tiers that cannot be loaded now, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_tiers: Vec<FailedTier>,
+    /// The parts of the scope that it has not seen for this answer, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen_parts: Vec<UnseenPart>,
 }
 
 /// What came of a delivery.
@@ -224,9 +227,15 @@ impl Answer {
 }
 
 impl Source {
-    /// Describes a loaded index.
-    pub fn of(loaded: &LoadedIndex, authoritative: bool, failed_tiers: Vec<FailedTier>) -> Self {
-        Self { tier: loaded.tier, as_of: loaded.as_of(), authoritative, failed_tiers }
+    /// Describes a loaded index, which is `proven` for the parts of the scope that it has seen.
+    pub fn of(
+        loaded: &LoadedIndex,
+        proven: bool,
+        failed_tiers: Vec<FailedTier>,
+        unseen_parts: Vec<UnseenPart>,
+    ) -> Self {
+        let authoritative = proven && unseen_parts.is_empty();
+        Self { tier: loaded.tier, as_of: loaded.as_of(), authoritative, failed_tiers, unseen_parts }
     }
 }
 

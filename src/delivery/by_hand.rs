@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Deliveries;
 use super::answer::Answer;
-use super::{Deliveries, Receipt, Resolved, others};
+use super::resolved::Resolved;
+use super::{Receipt, others};
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
@@ -46,7 +48,8 @@ impl Deliveries {
                 let (workloads, known) =
                     (loaded.index.followers(image), KnownBefore { index: Some(&loaded.index), done: None });
                 let results = self.restarter.restart_by_hand(workloads, asked, mode, deadline, known).await;
-                let resolved = Resolved { source: Some(loaded), proven: true, results, unproven: None };
+                let unseen = self.resolver.unproven_parts(&loaded, &need);
+                let resolved = Resolved { unseen, ..Resolved::new(Some(loaded), true, results, None) };
                 self.answer(image.clone(), resolved, mode)
             }
             Err(unproven) => {
@@ -54,7 +57,7 @@ impl Deliveries {
                     Unproven::Failed(reason) => reason.to_string(),
                     Unproven::TimedOut => format!("the cluster was not scanned within {:?}", self.config.hold),
                 };
-                let resolved = Resolved { source: None, proven: false, results: Vec::new(), unproven: Some(unproven) };
+                let resolved = Resolved::new(None, false, Vec::new(), Some(unproven));
                 let mut answer = self.answer(image.clone(), resolved, mode);
                 answer.reason = Some(format!("who runs the image is not known, and nothing was restarted: {reason}"));
                 answer

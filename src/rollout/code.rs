@@ -30,6 +30,8 @@ pub enum Code {
     Cooldown,
     /// Deferred: admission refuses the restart, or the API server calls the object invalid.
     Denied,
+    /// Deferred: we are not permitted to see its kind in its namespace.
+    Unseen,
     /// Current: it was restarted for this very push before.
     AlreadyRestarted,
     /// Current: it was restarted for a newer push of the image.
@@ -96,7 +98,7 @@ impl Code {
     pub fn action(self) -> Action {
         match self {
             Self::RunsImage | Self::Named => Action::Restarted,
-            Self::Cooldown | Self::Denied => Action::Deferred,
+            Self::Cooldown | Self::Denied | Self::Unseen => Action::Deferred,
             Self::AlreadyRestarted
             | Self::NewerPushDone
             | Self::SameDigest
@@ -145,6 +147,7 @@ mod tests {
             (Code::Named, "named", Restarted, false),
             (Code::Cooldown, "cooldown", Deferred, false),
             (Code::Denied, "denied", Deferred, false),
+            (Code::Unseen, "unseen", Deferred, false),
             (Code::AlreadyRestarted, "already_restarted", Current, false),
             (Code::NewerPushDone, "newer_push_done", Current, false),
             (Code::SameDigest, "same_digest", Current, false),

@@ -15,7 +15,9 @@ use super::listener::Connection;
 use super::lookup::ImageQuery;
 use super::problem::Problem;
 use super::query::Parameters;
+use crate::cache::UnseenPart;
 use crate::cache::configmap::Written;
+use crate::cache::proof::Need;
 use crate::rollout::restart::Mode;
 
 /// Longest wait for a scan and its write-back.
@@ -35,6 +37,8 @@ pub(super) struct RebuildAnswer {
     result: Written,
     images: usize,
     workloads: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unseen_parts: Vec<UnseenPart>,
 }
 
 /// `POST /v1/push`, with `?dry_run=true`.
@@ -70,7 +74,8 @@ pub(super) async fn rebuild(State(app): State<Arc<App>>) -> Result<Json<RebuildA
     match app.resolver.rebuild(Instant::now() + REBUILD_LIMIT).await {
         Ok((result, scanned)) => {
             let (images, workloads) = (scanned.index.images(), scanned.index.workloads());
-            Ok(Json(RebuildAnswer { result, images, workloads }))
+            let unseen_parts = app.resolver.unproven_parts(&scanned, &Need::Any);
+            Ok(Json(RebuildAnswer { result, images, workloads, unseen_parts }))
         }
         Err(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not rebuilt", reason)),
     }

@@ -51,10 +51,10 @@ pub(super) async fn lookup(
     })?;
     app.deliveries.metrics().count_lookup(Some(loaded.tier));
     let now = Need::Proof { received: Instant::now(), published: app.clock.now() };
-    let authoritative = app.resolver.meets(Some(&loaded), &now);
+    let (proven, unseen) = (app.resolver.meets(Some(&loaded), &now), app.resolver.unproven_parts(&loaded, &now));
     Ok(Json(LookupAnswer {
         image: image.as_written().to_owned(),
-        source: Source::of(&loaded, authoritative, app.resolver.failed_tiers()),
+        source: Source::of(&loaded, proven, app.resolver.failed_tiers(), unseen),
         workloads: loaded.index.lookup(&image),
     }))
 }

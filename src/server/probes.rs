@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::{App, DRAINING, NO_INDEX, NO_SIGNING_KEYS};
 use super::auth::SigningKeysStatus;
+use crate::cache::unseen::describe;
 
 /// A check that has passed, with what a person should look at, or why it has failed.
 type Checked = Result<Option<String>, &'static str>;
@@ -26,12 +27,18 @@ pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery
 }
 
 pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let mut checks = vec![("index", failed_if(app.resolver.current().is_none(), NO_INDEX))];
+    let mut checks = vec![("index", index(&app))];
     if let Some(authenticator) = &app.authenticator {
         checks.push(("signing-keys", signing_keys(&authenticator.signing_keys())));
     }
     checks.push(("shutdown", failed_if(app.is_draining(), DRAINING)));
     report(query.as_deref(), &checks)
+}
+
+fn index(app: &App) -> Checked {
+    failed_if(app.resolver.current().is_none(), NO_INDEX)?;
+    let unseen = app.resolver.unseen_parts();
+    Ok((!unseen.is_empty()).then(|| describe(&unseen)))
 }
 
 fn signing_keys(keys: &SigningKeysStatus) -> Checked {

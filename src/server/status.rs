@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::app::App;
 use super::auth::SigningKeysStatus;
-use crate::cache::Tier;
 use crate::cache::mount_refresh::MountRefreshStatus;
 use crate::cache::status::Tiers;
+use crate::cache::{Tier, UnseenPart};
 use crate::telemetry::Serialized;
 
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<IndexStatus>,
     tiers: Tiers,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unseen_parts: Vec<UnseenPart>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mount_refresh: Option<MountRefreshStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +50,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         tier: loaded.tier,
         as_of: loaded.as_of(),
         loaded_at: loaded.loaded_at,
-        covers_scope: loaded.covers_scope,
+        covers_scope: loaded.covers_scope && loaded.unseen.is_empty(),
         images: loaded.index.images(),
         workloads: loaded.index.workloads(),
     });
@@ -59,6 +61,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         not_ready_because,
         index,
         tiers: app.resolver.tiers(),
+        unseen_parts: app.resolver.unseen_parts(),
         mount_refresh: app.resolver.mount_refresh(),
         signing_keys: app.authenticator.as_ref().map(|authenticator| authenticator.signing_keys()),
         held_pushes: app.deliveries.metrics().held_pushes(),

@@ -248,8 +248,11 @@ async fn check_names_the_permission_that_is_missing(ground: Ground) {
     assert!(scan.contains("we may not list daemonsets.apps in the namespace"), "{scan}");
     assert_eq!(ran.stdout.matches("we may not").count(), 2, "{ran:?}");
 
-    let deep = ground.run_as(&user, &["check", "--deep"]).await;
-    assert!(deep.failed_with_one_sentence().contains("cannot list resource \"daemonsets\""), "{deep:?}");
+    let deep = ground.run_as(&user, &["check", "--deep", "-o", "json"]).await;
+    let unseen = finding(&deep, "part_unseen");
+    assert_eq!((deep.code, &unseen["severity"]), (3, &json!("error")), "{deep:?}");
+    assert!(unseen["reason"].as_str().unwrap().contains("cannot list resource \"daemonsets\""), "{unseen}");
+    finding(&deep, "same");
 }
 
 async fn check_without_the_permission_to_read_fails(ground: Ground) {

@@ -43,7 +43,7 @@ fn large_cache(ground: &Ground) -> CacheConfigMap {
 }
 
 fn head() -> Head {
-    Head { as_of: Some(Timestamp::now()), scope: Some(Scope::AllNamespaces) }
+    Head::whole(Some(Timestamp::now()), Scope::AllNamespaces)
 }
 
 async fn fifty_thousand_workloads_make_the_round(ground: Ground) {

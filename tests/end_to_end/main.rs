@@ -68,6 +68,7 @@ mod store;
 mod storms;
 mod support;
 mod tier_failures;
+mod unseen_parts;
 mod usage;
 mod waiting;
 mod watch;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
     chain::tests(&mut suite);
     clocks::tests(&mut suite);
     freshness::tests(&mut suite);
+    unseen_parts::tests(&mut suite);
     index::tests(&mut suite);
     mount::tests(&mut suite);
     mount_refresh::tests(&mut suite);

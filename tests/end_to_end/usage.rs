@@ -61,6 +61,7 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--hold", "8"), "500ms, 5s or 10m"),
         (serve("--refresh-interval", "0s"), "longer than zero"),
         (serve("--clock-margin", "x"), "500ms, 5s or 10m"),
+        (serve("--unseen-grace", "10"), "500ms, 5s or 10m"),
         (serve("--drain-delay", "x"), "500ms, 5s or 10m"),
         (serve("--drain-timeout", "x"), "500ms, 5s or 10m"),
         (serve("--poison", "keep"), "ack, nack"),
@@ -130,7 +131,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 35] = [
+const FLAGS: [&str; 36] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -148,6 +149,7 @@ const FLAGS: [&str; 35] = [
     "clock-margin",
     "refresh-interval",
     "refresh-mounts",
+    "unseen-grace",
     "waiting-configmap",
     "watch",
     "allow-stale",
@@ -192,6 +194,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("rebuild-interval", "5s"),
         ("hold", "8s"),
         ("clock-margin", "10s"),
+        ("unseen-grace", "10m"),
         ("poison", "ack"),
         ("max-body", "14MiB"),
         ("max-connections", "12000"),

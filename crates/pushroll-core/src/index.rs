@@ -6,6 +6,7 @@
 //! stored; [`document`] is the stored form.
 
 pub mod document;
+mod part;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::image::{ImageRef, ImageRefError};
 use crate::workload::{WorkloadKind, WorkloadRef};
+pub use part::Part;
 
 /// Image references to the workloads that run them.
 #[derive(Debug, Default)]
@@ -156,6 +158,28 @@ impl IndexBuilder {
         }
     }
 
+    /// Adds the entries of another index, as far as their workloads are in one of these parts.
+    pub fn add_parts_of(&mut self, other: &Index, parts: &[Part]) {
+        let is_wanted = |workload: &WorkloadRef| parts.iter().any(|part| part.has(workload));
+        for (key, workloads) in &other.by_tag {
+            let wanted: Vec<_> = workloads.iter().filter(|workload| is_wanted(workload)).cloned().collect();
+            if !wanted.is_empty() {
+                self.images += usize::from(!self.by_tag.contains_key(key));
+                follow(&mut self.by_tag, key, wanted);
+            }
+        }
+        for (repository, pinned) in &other.pinned {
+            let wanted: Vec<_> = pinned.iter().filter(|pinned| is_wanted(&pinned.workload)).cloned().collect();
+            if !wanted.is_empty() {
+                let known = self.pinned.entry(repository.clone()).or_default();
+                for pinned in wanted {
+                    self.images += usize::from(!known.iter().any(|known| known.image == pinned.image));
+                    known.insert(pinned);
+                }
+            }
+        }
+    }
+
     /// The index of all that was added.
     pub fn build(self) -> Index {
         let images = self.images;
@@ -204,6 +228,12 @@ impl Scope {
             Self::AllNamespaces => vec![None],
             Self::Namespaces(namespaces) => namespaces.iter().map(|namespace| Some(namespace.as_str())).collect(),
         }
+    }
+
+    /// Its parts: one for each kind in each of [`Self::namespaces`].
+    pub fn parts(&self) -> Vec<Part> {
+        let of_kind = |kind| self.namespaces().into_iter().map(move |namespace| Part::new(kind, namespace));
+        WorkloadKind::ALL.into_iter().flat_map(of_kind).collect()
     }
 
     /// Whether a namespace is in it.

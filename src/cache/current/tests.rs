@@ -11,7 +11,7 @@ fn document(minute: u32, image: &str) -> Document {
 fn current() -> CurrentIndex {
     let margin = Duration::from_secs(10);
     let metrics = CacheMetrics::default();
-    CurrentIndex::new(Scope::AllNamespaces, Clock::system(), Arc::default(), margin, metrics)
+    CurrentIndex::new(Scope::AllNamespaces, Clock::system(), Arc::default(), margin, Duration::ZERO, metrics)
 }
 
 fn has(current: &CurrentIndex, image: &str) -> bool {
@@ -27,7 +27,8 @@ fn an_older_document_does_not_replace_a_newer() {
     let count = |tier, result| current.metrics.reloads(tier, result).get();
     assert_eq!(count(Tier::ConfigMap, ReloadResult::Loaded), 1);
     assert_eq!(count(Tier::Mount, ReloadResult::Older), 1);
-    current.scanned(Index::default(), None, Instant::now());
+    let scanned = current.complete(IndexBuilder::default(), &[]);
+    current.scanned(scanned, None, Instant::now());
     assert!(!has(&current, "new"), "a scan of our own replaces all");
 }
 

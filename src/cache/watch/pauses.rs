@@ -7,7 +7,8 @@ use kube::runtime::watcher::DefaultBackoff;
 
 use crate::cluster::ApiError;
 
-/// Where we may not watch. Each further try is a LIST of everything, and it may take an operator long to grant it.
+/// Where we may not watch. Each further try is a LIST of everything, and it may take an operator long to grant it. A scan
+/// that sees what was forbidden ends this pause.
 const FORBIDDEN_PAUSE: Duration = Duration::from_secs(300);
 /// An API server that has just started refuses every call until it has read its roles, so this many refusals in a row
 /// are not taken for a missing permission. With the pauses between them they take some 20 s.

@@ -53,8 +53,9 @@ pub(super) async fn run(
         mounting.push(CacheVolumes::of(cluster, cache, workload).await?);
     }
     let mut versions = Versions::list(cluster, cache).await?;
-    let scan = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
-    let current = versions.write(cluster, &scan.head, &scan.images, dry_run).await?;
+    let mut scan = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let head = scan.keep_unseen(scope, versions.current_document());
+    let current = versions.write(cluster, &head, &scan.images, dry_run).await?;
     let mut in_use = BTreeSet::from([current.name.clone()]);
     let mut volumes = Vec::new();
     for mut workload in mounting {
@@ -76,7 +77,7 @@ pub(super) async fn run(
     if output != OutputFormat::Json {
         version.print_details(dry_run);
     }
-    Ok(Answered::Yes)
+    Ok(version.report.answered())
 }
 
 impl RebuiltVersion {

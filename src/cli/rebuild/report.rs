@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::cache::capacity;
 use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
 use crate::cache::scan::Scan;
+use crate::cache::unseen::describe;
+use crate::cache::{UnseenPart, capacity};
+use crate::cli::Answered;
 
 #[derive(Debug, Serialize)]
 pub(super) struct RebuildReport {
@@ -17,6 +19,9 @@ pub(super) struct RebuildReport {
     /// How many pods that mount it were notified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refreshed_pods: Option<usize>,
+    /// The parts of the scope that could not be seen; what was known of them is kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unseen_parts: Vec<UnseenPart>,
 }
 
 impl RebuildReport {
@@ -33,6 +38,7 @@ impl RebuildReport {
             images: scan.images.len(),
             workloads: workloads.len(),
             refreshed_pods: None,
+            unseen_parts: scan.forbidden.iter().cloned().map(UnseenPart::from).collect(),
         }
     }
 
@@ -42,6 +48,15 @@ impl RebuildReport {
             Written::Changed => "changed",
             Written::HeadRenewed | Written::Unchanged | Written::NewerKept => "unchanged",
         }
+    }
+
+    /// The exit code; says on stderr what could not be seen.
+    pub(super) fn answered(&self) -> Answered {
+        if self.unseen_parts.is_empty() {
+            return Answered::Yes;
+        }
+        anstream::eprintln!("pushroll: {}; what was known of them is kept", describe(&self.unseen_parts));
+        Answered::Failed
     }
 
     /// Prints the details to stderr.

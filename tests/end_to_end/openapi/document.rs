@@ -10,10 +10,10 @@ pub const TEXT: &str = include_str!("../../../openapi.yaml");
 /// As the tags and the servers of the document name them.
 pub(super) const LISTENERS: [&str; 3] = ["public", "internal", "admin"];
 
-pub(super) struct Document(Value);
+pub struct Document(Value);
 
 impl Document {
-    pub(super) fn read() -> Self {
+    pub fn read() -> Self {
         let document: Value = serde_yaml_ng::from_str(TEXT).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
         Self(document)
@@ -121,7 +121,7 @@ impl Document {
     }
 
     #[track_caller]
-    pub(super) fn assert_valid(&self, schema: &Value, instance: &Value, what: &str) {
+    pub fn assert_valid(&self, schema: &Value, instance: &Value, what: &str) {
         let errors = self.errors(schema, instance);
         assert!(errors.is_empty(), "{what}: {errors:#?} in {instance}");
     }

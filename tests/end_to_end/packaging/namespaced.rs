@@ -9,6 +9,7 @@ use super::permission::Roles;
 use super::stage::new_push;
 use crate::support::fixtures::deployment;
 use crate::support::ground::Ground;
+use crate::support::http::get;
 use crate::support::service::Service;
 use crate::support::service_account::LoggedIn;
 use crate::support::suite::Suite;
@@ -16,6 +17,7 @@ use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_control_plane(a_namespaced_pushroll_stays_within_its_namespaces);
+    suite.on_control_plane(a_namespace_that_is_deleted_is_named_and_the_other_is_served);
     suite.on_control_plane(two_pushrolls_side_by_side_do_not_meet);
 }
 
@@ -50,8 +52,7 @@ impl Instance {
     async fn start(ground: &Ground, manifests: &Manifests, suffix: &str) -> Self {
         let name = format!("pushroll{suffix}");
         let pod = &manifests.get("Deployment", &name)["spec"]["template"]["spec"];
-        let container = &pod["containers"][0];
-        let environment = manifests.environment(container);
+        let environment = manifests.environment(&pod["containers"][0]);
         let value = |name: &str| environment.iter().find(|variable| variable.0 == name).unwrap().1.clone();
         let cache = value("PUSHROLL_CACHE_CONFIGMAP");
         assert_eq!(pod["volumes"][0]["configMap"]["name"], json!(cache), "what is mounted is what is written");
@@ -67,12 +68,7 @@ impl Instance {
         let home = BTreeSet::from([ground.namespace().to_owned()]);
         assert_eq!(permitted.collect::<BTreeSet<_>>(), &namespaces | &home, "what it looks at is what it may");
         let account = ground.log_in(ground.namespace(), &name).await;
-        // Whom the overlay lets push is tried in `rendered`; these tests push without a token.
-        let of_tokens = |name: &str| ["PUSHROLL_AUDIENCE", "PUSHROLL_SERVICE_ACCOUNT"].contains(&name);
-        let environment = environment.iter().filter(|(name, _)| !of_tokens(name));
-        let environment: Vec<_> = environment.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let service = ground.service().environment(&environment).kubeconfig(&account.kubeconfig).user(&account.user);
-        let service = service.start_ready().await;
+        let service = replica(ground, manifests, suffix, &account).await;
         let instance = Self { account, roles, service, namespaces, cache };
         eventually("its cache is written", async || instance.images(ground).await).await;
         instance
@@ -128,6 +124,18 @@ impl Instance {
     }
 }
 
+/// A service as the manifests describe it, when it is ready.
+async fn replica(ground: &Ground, manifests: &Manifests, suffix: &str, account: &LoggedIn) -> Service {
+    let pod = &manifests.get("Deployment", &format!("pushroll{suffix}"))["spec"]["template"]["spec"];
+    let environment = manifests.environment(&pod["containers"][0]);
+    // Whom the overlay lets push is tried in `rendered`; these tests push without a token.
+    let of_tokens = |name: &str| ["PUSHROLL_AUDIENCE", "PUSHROLL_SERVICE_ACCOUNT"].contains(&name);
+    let environment = environment.iter().filter(|(name, _)| !of_tokens(name));
+    let environment: Vec<_> = environment.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let service = ground.service().environment(&environment).kubeconfig(&account.kubeconfig).user(&account.user);
+    service.start_ready().await
+}
+
 /// A push of `image` restarts these, each once, and none of the others.
 async fn assert_restarts(ground: &Ground, instance: &Instance, image: &str, own: &[Value], others: &[Value]) {
     let generations = async |workloads: &[Value]| {
@@ -161,6 +169,51 @@ async fn a_namespaced_pushroll_stays_within_its_namespaces(ground: Ground) {
     assert_eq!(instance.cache, CACHE);
     assert_restarts(&ground, &instance, &image, &[shop, payments], &[checkout]).await;
     instance.assert_stayed_within(&ground, &namespaces[2].1).await;
+}
+
+/// Its RoleBinding went with it.
+async fn a_namespace_that_is_deleted_is_named_and_the_other_is_served(ground: Ground) {
+    let (namespaces, image) = (namespaces(&ground).await, ground.image("web"));
+    let [shop, _, _]: [Value; 3] = workloads(&ground, &image, &namespaces).await.try_into().unwrap();
+    let manifests = applied(&ground, "overlays/namespaced", &namespaces);
+    let instance = Instance::start(&ground, &manifests, "").await;
+    let gone = namespaces[3].1.as_str();
+    let path = format!("/api/v1/namespaces/{gone}");
+    ground.request("DELETE", &path, None).await.unwrap();
+    let is_gone = async || ground.request("GET", &path, None).await.is_err().then_some(());
+    eventually("the namespace is gone", is_gone).await;
+
+    let unseen = format!("deployments, statefulsets and daemonsets in the namespace {gone} cannot be seen");
+    let push = new_push(&image);
+    let answer = eventually("the permission is missed", async || {
+        let answer = instance.service.push(&push).await;
+        (answer.status == 503).then_some(answer)
+    });
+    let detail = answer.await.json()["detail"].to_string();
+    assert!(detail.contains(&unseen) && detail.contains("cannot list resource"), "{detail}");
+    assert_eq!(ground.generation(&shop).await, 2, "what can be seen is done");
+    // A fresh replica has nothing but the ConfigMap, and then not even that.
+    replica(&ground, &manifests, "", &instance.account).await;
+    ground.request("DELETE", &instance.cache_path(&ground), None).await.unwrap();
+    let fresh = replica(&ground, &manifests, "", &instance.account).await;
+    let ready = get(&format!("{}/readyz?verbose", fresh.internal)).await.text();
+    assert!(ready.contains(&unseen), "{ready}");
+    let namespaces_of_both = format!("{},{gone}", namespaces[1].1);
+    let rebuild = ["rebuild", "--cache-configmap", &instance.cache, "--namespaces", &namespaces_of_both];
+    let ran = instance.account.run(&rebuild).await;
+    assert!(ran.code == 1 && ran.stderr.contains(&unseen) && !ran.stdout.is_empty(), "{ran:?}");
+
+    // It comes back, and its role is applied again.
+    ground.request("POST", "/api/v1/namespaces", Some(json!({"metadata": {"name": gone}}))).await.unwrap();
+    manifests.apply(&ground);
+    let back = deployment(gone, "back", &image);
+    ground.create(&back).await;
+    let done = async || {
+        let status = instance.service.push(&push).await.status;
+        (status == 200 && ground.generation(&back).await == 2).then_some(())
+    };
+    eventually("the push is done there as well", done).await;
+    assert_eq!(ground.generation(&shop).await, 2);
 }
 
 async fn two_pushrolls_side_by_side_do_not_meet(ground: Ground) {

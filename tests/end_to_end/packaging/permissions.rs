@@ -96,10 +96,13 @@ impl Stage {
             ("list", "deployments" | "statefulsets" | "daemonsets") => {
                 self.delete_cache().await;
                 let service = self.start().await;
-                let error = |status: &Value| status["tiers"]["scan"]["error"].as_str().unwrap_or_default().to_owned();
-                let status = service.wait_for_status("the scan fails", |status| !error(status).is_empty()).await;
-                assert!(error(&status).contains(&missed), "{status}");
-                assert_eq!(get(&format!("{}/readyz", service.internal)).await.status, 503);
+                let reason =
+                    |status: &Value| status["unseen_parts"][0]["reason"].as_str().unwrap_or_default().to_owned();
+                let status = service.wait_for_status("the kind is named", |status| !reason(status).is_empty()).await;
+                assert!(reason(&status).contains(&missed), "{status}");
+                service.wait_until_ready().await;
+                let ready = get(&format!("{}/readyz?verbose", service.internal)).await.text();
+                assert!(ready.contains(&missed), "{ready}");
                 self.assert_push_fails(&service, &missed, |answer| answer["reason"].clone()).await;
             }
             ("watch", "deployments" | "statefulsets" | "daemonsets") => {

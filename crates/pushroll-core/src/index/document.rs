@@ -9,6 +9,16 @@
 //! Only `images` is required; an entry without `kind` is a Deployment, a scope without `namespaces` the
 //! whole cluster. Keys are references as the workloads write them. Unknown fields are ignored.
 //!
+//! Where a part of the scope could not be seen, each part has a time of its own, in place of `as_of` and `scope`:
+//!
+//! ```json
+//! {"version": 1, "parts": [{"kind": "Deployment", "namespace": "shop", "as_of": "2026-11-20T09:16:40Z"},
+//!                          {"kind": "Deployment", "namespace": "gone"}],
+//!  "images": {}}
+//! ```
+//!
+//! A part without `as_of` was never seen; the entries of a part that could not be seen are those of an earlier document.
+//!
 //! Reading forgives what other programs write, so that one mistake does not cost the rest:
 //!
 //! - `null` is nothing: no workloads, no kind, no head. So is an empty `kind`. `images` that are `null` are no images, with
@@ -36,5 +46,5 @@ mod tests;
 
 pub use decode::{Document, LEFT_OUT, LookedUp, WARNINGS_MAX};
 pub use error::DocumentError;
-pub use head::{Head, VERSION};
-pub use images::{Images, index_of};
+pub use head::{Head, PartAsOf, VERSION};
+pub use images::{Images, builder_of, index_of};

@@ -29,3 +29,22 @@ fn a_scope_covers_what_lies_in_it() {
     assert!(of(&["a", "b"]).covers(&of(&["a"])));
     assert!(!of(&["a"]).covers(&of(&["a", "b"])) && !of(&["a"]).covers(&of(&[])));
 }
+
+#[test]
+fn the_entries_of_a_part_are_taken_over() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let pin: ImageRef = format!("web:1@{digest}").parse().unwrap();
+    let of = |namespace: &str, name: &str| WorkloadRef::new(namespace, WorkloadKind::Deployment, name);
+    let mut before = IndexBuilder::default();
+    before.add(&"web:1".parse().unwrap(), [of("gone", "old"), of("shop", "old")]);
+    before.add(&"other".parse().unwrap(), [of("gone", "other")]);
+    before.add(&pin, [of("gone", "pinned"), of("shop", "pinned")]);
+    let mut builder = IndexBuilder::default();
+    builder.add(&"web:1".parse().unwrap(), [of("shop", "new")]);
+    builder.add_parts_of(&before.build(), &[Part::new(WorkloadKind::Deployment, Some("gone"))]);
+    let index = builder.build();
+    assert_eq!(index.followers(&"web:1".parse().unwrap()), [of("gone", "old"), of("shop", "new")]);
+    assert_eq!(index.followers(&"other".parse().unwrap()), [of("gone", "other")]);
+    assert_eq!(index.lookup(&pin), [of("gone", "pinned")]);
+    assert_eq!((index.images(), index.workloads()), (3, 4));
+}

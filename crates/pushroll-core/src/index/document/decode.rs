@@ -12,11 +12,11 @@ mod warnings;
 use serde::de::DeserializeSeed as _;
 
 use super::error::DocumentError;
-use super::head::Head;
+use super::head::{Head, PartAsOf};
 use super::images::Images;
 use crate::excerpt::excerpt;
 use crate::image::ImageRef;
-use crate::index::Index;
+use crate::index::{Index, Part};
 use crate::workload::WorkloadRef;
 use collect::{Collect, OneRepository, WholeIndex};
 use visit::{DocumentOf, Read};
@@ -78,6 +78,17 @@ impl Document {
     pub fn images(bytes: &[u8]) -> Option<Images> {
         let Read { collected, warnings, .. } = read(bytes, Images::new).ok()?;
         (!warnings.is_an_entry_left_out()).then_some(collected)
+    }
+
+    /// What a stored document lists of these parts, and up to which time that is complete; nothing where it cannot be read.
+    pub fn of_parts(bytes: &[u8], parts: &[Part]) -> (Images, Vec<PartAsOf>) {
+        let read = read(bytes, Images::new).ok();
+        let is_complete = read.as_ref().is_some_and(|read| !read.warnings.may_lack_a_workload());
+        let (mut images, head) = read.map(|read| (read.collected, read.head.into_head())).unwrap_or_default();
+        images.values_mut().for_each(|workloads| workloads.retain(|w| parts.iter().any(|part| part.has(w))));
+        images.retain(|_, workloads| !workloads.is_empty());
+        let as_of = |part| head.part(part).flatten().filter(|_| is_complete);
+        (images, parts.iter().map(|part| PartAsOf { as_of: as_of(part), part: part.clone() }).collect())
     }
 }
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::decode::Document;
-use super::head::{Head, VERSION};
+use super::head::{Head, PartAsOf, VERSION};
 use super::images::Images;
-use crate::index::Scope;
+use crate::index::{Part, Scope};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 #[derive(Serialize)]
@@ -18,8 +18,18 @@ struct NewDocument<'a> {
     as_of: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<BTreeMap<&'a str, &'a BTreeSet<String>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<NewPart<'a>>,
     counts: BTreeMap<&'a str, usize>,
     images: BTreeMap<&'a str, Vec<NewEntry<'a>>>,
+}
+
+#[derive(Serialize)]
+struct NewPart<'a> {
+    #[serde(flatten)]
+    part: &'a Part,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +51,7 @@ impl Document {
                 Scope::AllNamespaces => BTreeMap::new(),
                 Scope::Namespaces(namespaces) => BTreeMap::from([("namespaces", namespaces)]),
             }),
+            parts: head.parts.iter().map(|PartAsOf { part, as_of }| NewPart { part, as_of: *as_of }).collect(),
             counts: BTreeMap::from([("images", images.len()), ("workloads", workloads.len())]),
             images: images
                 .iter()

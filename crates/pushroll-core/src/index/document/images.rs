@@ -10,9 +10,14 @@ pub type Images = BTreeMap<Box<str>, BTreeSet<WorkloadRef>>;
 
 /// The index of what a scan has found. What is no image reference is left out: no push can name it.
 pub fn index_of(images: &Images) -> Index {
+    builder_of(images).build()
+}
+
+/// As [`index_of`], for more to be added.
+pub fn builder_of(images: &Images) -> IndexBuilder {
     let mut index = IndexBuilder::with_capacity(images.len());
     for (reference, workloads) in images {
         let _ = index.add_written(reference, workloads.iter().cloned());
     }
-    index.build()
+    index
 }

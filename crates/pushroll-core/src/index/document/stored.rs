@@ -11,8 +11,10 @@ use flate2::write::GzEncoder;
 
 use super::decode::{Document, LookedUp};
 use super::error::DocumentError;
+use super::head::PartAsOf;
 use super::images::Images;
 use crate::image::ImageRef;
+use crate::index::Part;
 
 /// Plain documents up to this size; larger ones are compressed. `kubectl apply` cannot hold more either: it keeps
 /// the object in an annotation of at most 262,144 bytes.
@@ -103,6 +105,11 @@ impl Stored {
     /// As [`Self::decode`].
     pub fn look_up(self, image: &ImageRef) -> Result<LookedUp, DocumentError> {
         Document::look_up(&self.into_json()?, image)
+    }
+
+    /// What it lists of these parts, as [`Document::of_parts`] has it.
+    pub fn of_parts(self, parts: &[Part]) -> (Images, Vec<PartAsOf>) {
+        Document::of_parts(&self.into_json().unwrap_or_default(), parts)
     }
 
     /// What it lists; `None` where it cannot be read.

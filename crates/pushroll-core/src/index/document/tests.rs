@@ -4,7 +4,7 @@ use proptest::sample::Index as Position;
 
 use super::*;
 use crate::image::ImageRef;
-use crate::index::Scope;
+use crate::index::{Part, Scope};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 fn decode(text: &str) -> Document {
@@ -29,8 +29,7 @@ fn what_was_written_is_read_back() {
     let workload = WorkloadRef::new("shop", WorkloadKind::StatefulSet, "db");
     images.entry("gcr.io/p/db:1".into()).or_default().insert(workload);
     images.entry("nginx".into()).or_default().insert(WorkloadRef::new("shop", WorkloadKind::Deployment, "web"));
-    let scope = Some(Scope::of(&["shop".to_owned()]));
-    let head = Head { as_of: "2026-11-20T09:16:40Z".parse().ok(), scope };
+    let head = Head::whole("2026-11-20T09:16:40Z".parse().ok(), Scope::of(&["shop".to_owned()]));
     let text = Document::encode(&head, &images);
     let document = decode(&text);
     assert_eq!(document.head, head);
@@ -38,6 +37,55 @@ fn what_was_written_is_read_back() {
     assert_eq!(Document::images(text.as_bytes()), Some(images));
     assert!(text.contains(r#""counts":{"images":2,"workloads":2}"#), "{text}");
     assert!(!text.contains("Deployment"), "a Deployment needs no kind: {text}");
+}
+
+#[test]
+fn a_part_that_could_not_be_seen_has_a_time_of_its_own() {
+    let time = |minute: u32| format!("2026-11-20T09:{minute:02}:00Z").parse::<Timestamp>().unwrap();
+    let (old, new) = (Some(time(1)), Some(time(9)));
+    let scope = Scope::of(&["gone".to_owned(), "shop".to_owned()]);
+    let unseen = |part: Part| PartAsOf { as_of: (part.kind != WorkloadKind::DaemonSet).then_some(time(1)), part };
+    let gone: Vec<_> = scope.parts().into_iter().filter(|part| part.namespace.as_deref() == Some("gone")).collect();
+    let head = Head::partial(new, &scope, &gone.iter().cloned().map(unseen).collect::<Vec<_>>());
+    let mut images = Images::new();
+    let workloads = ["gone", "shop"].map(|namespace| WorkloadRef::new(namespace, WorkloadKind::Deployment, "web"));
+    images.entry("nginx".into()).or_default().extend(workloads.clone());
+    let text = Document::encode(&head, &images);
+    let document = decode(&text);
+    assert_eq!((&document.head, document.warnings.len()), (&head, 0), "{text}");
+    assert_eq!((head.as_of, &head.scope), (None, &None), "no reader of before takes it for one of the whole scope");
+    assert_eq!((head.newest(), head.covered_scope()), (new, Some(scope)));
+    let part = |kind, namespace| head.part(&Part::new(kind, Some(namespace)));
+    assert_eq!(part(WorkloadKind::Deployment, "shop"), Some(new));
+    assert_eq!(part(WorkloadKind::Deployment, "gone"), Some(old));
+    assert_eq!(part(WorkloadKind::DaemonSet, "gone"), Some(None), "it was never seen");
+    assert_eq!(part(WorkloadKind::Deployment, "other"), None, "nobody has looked for it");
+    assert_eq!(head.unseen().map(|part| part.part.clone()).collect::<Vec<_>>(), gone);
+
+    let (kept, as_of) = Document::of_parts(text.as_bytes(), &gone);
+    assert_eq!(kept["nginx"], [workloads[0].clone()].into());
+    assert_eq!(as_of.iter().map(|part| part.as_of).collect::<Vec<_>>(), [old, old, None]);
+    let damaged = text.replace(r#""name":"web","namespace":"shop""#, r#""name":7,"namespace":"shop""#);
+    let (kept, as_of) = Document::of_parts(damaged.as_bytes(), &gone);
+    assert_eq!((kept.len(), as_of[0].as_of), (1, None), "the entry that is left out may be of the part");
+}
+
+#[test]
+fn parts_that_cannot_be_read_prove_nothing() {
+    let part = Part::new(WorkloadKind::Deployment, Some("a"));
+    for (parts, left_out) in [
+        (r#""all""#, true),
+        (r#"[{"kind": "CronJob", "namespace": "a", "as_of": "2026-11-20T09:16:40Z"}]"#, true),
+        (r#"[["Deployment", "a", "2026-11-20T09:16:40Z"]]"#, true),
+        (r#"[{"kind": "Deployment", "namespace": "", "as_of": "2026-11-20T09:16:40Z"}]"#, false),
+        (r#"[{"kind": "Deployment", "namespace": 7}]"#, true),
+        ("null", false),
+        ("[]", false),
+    ] {
+        let document = decode(&format!(r#"{{"parts": {parts}, "images": {{}}}}"#));
+        assert_eq!(document.head.part(&part), None, "{parts}");
+        assert_eq!(!document.warnings.is_empty(), left_out, "{parts}: {:?}", document.warnings);
+    }
 }
 
 #[test]
@@ -117,7 +165,16 @@ fn head() -> impl Strategy<Value = Head> {
     let as_of = prop::option::of(0..4_000_000_000_i64).prop_map(|at| at.and_then(|at| Timestamp::from_second(at).ok()));
     let scope = prop::option::of(prop::collection::vec("[a-z]{1,5}", 0..3))
         .prop_map(|names| names.map(|names| Scope::of(&names)));
-    (as_of, scope).prop_map(|(as_of, scope)| Head { as_of, scope })
+    let unseen = prop::collection::btree_map(0..6_usize, as_of.clone(), 0..3);
+    (as_of, scope, prop::option::of(unseen)).prop_map(|(as_of, scope, unseen)| match (scope, unseen) {
+        (Some(scope), Some(unseen)) => {
+            let parts = scope.parts();
+            let unseen = unseen.into_iter().filter_map(|(number, as_of)| Some((parts.get(number)?.clone(), as_of)));
+            let unseen: Vec<_> = unseen.map(|(part, as_of)| PartAsOf { part, as_of }).collect();
+            Head::partial(as_of, &scope, &unseen)
+        }
+        (scope, _) => Head { as_of, scope, parts: Vec::new() },
+    })
 }
 
 /// One thing that goes wrong with a file.

@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 
 use super::warnings::Warnings;
 use crate::excerpt::excerpt;
-use crate::index::Scope;
-use crate::index::document::head::{Head, VERSION};
+use crate::index::document::head::{Head, PartAsOf, VERSION};
+use crate::index::{Part, Scope};
+use crate::workload::WorkloadKind;
 
 /// How much of a value a warning quotes.
 const EXCERPT_CHARACTERS: usize = 80;
@@ -21,6 +22,14 @@ pub(super) struct HeadFields {
     version: f64,
     as_of: Option<Timestamp>,
     scope: Option<Scope>,
+    parts: Vec<PartAsOf>,
+}
+
+#[derive(Deserialize)]
+struct RawPart {
+    kind: WorkloadKind,
+    namespace: Option<Box<str>>,
+    as_of: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +66,25 @@ impl HeadFields {
         };
     }
 
+    pub(super) fn set_parts(&mut self, raw: &RawValue, warnings: &mut Warnings) {
+        let Ok(parts) = serde_json::from_str::<Option<Vec<&RawValue>>>(raw.get()) else {
+            warnings.left_out(|| format!("parts is {}, not a list", quoted(raw)));
+            self.parts = Vec::new();
+            return;
+        };
+        let part = |raw: &RawValue| match serde_json::from_str(raw.get()) {
+            // A derived struct reads a list as well, field by field.
+            Ok(RawPart { kind, namespace, as_of }) if !raw.get().starts_with('[') => {
+                Some(PartAsOf { part: Part { kind, namespace }, as_of })
+            }
+            Ok(_) | Err(_) => {
+                warnings.left_out(|| format!("{} among the parts, which is no kind and namespace", quoted(raw)));
+                None
+            }
+        };
+        self.parts = parts.unwrap_or_default().into_iter().filter_map(part).collect();
+    }
+
     /// The version, if it is one that this pushroll does not read.
     pub(super) fn newer_version(&self) -> Option<u64> {
         // As large as it gets where it is larger than that.
@@ -64,7 +92,7 @@ impl HeadFields {
     }
 
     pub(super) fn into_head(self) -> Head {
-        Head { as_of: self.as_of, scope: self.scope }
+        Head { as_of: self.as_of, scope: self.scope, parts: self.parts }
     }
 }
 

@@ -68,6 +68,7 @@ impl<'de, C: Collect<'de>> Visitor<'de> for DocumentOf<C> {
                 "version" => read.head.set_version(map.next_value()?, &mut read.warnings),
                 "as_of" => read.head.set_as_of(map.next_value()?, &mut read.warnings),
                 "scope" => read.head.set_scope(map.next_value()?, &mut read.warnings),
+                "parts" => read.head.set_parts(map.next_value()?, &mut read.warnings),
                 "images" => {
                     has_images = true;
                     map.next_value_seed(Any(Images { read: &mut read, one_by_one }))?.map_err(|found| {

@@ -1,0 +1,120 @@
+//! Pushes and the parts of the scope that cannot be seen: a push that is answered for the others is kept for such a part,
+//! and is carried out when the part can be seen again.
+//!
+//! Every replica looks on a timer. They need not agree: a restart is done once, whoever does it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+
+use super::Deliveries;
+use super::resolved::Resolved;
+use super::unseen_pushes::KeptPush;
+use crate::cache::proof::Need;
+use crate::cache::resolver::Unproven;
+use crate::cache::{LoadedIndex, unseen};
+use crate::index::Part;
+use crate::rollout::restart::Mode;
+use crate::rollout::{Code, Push, WorkloadResult};
+
+/// As long as Pub/Sub keeps a message by default (`messageRetentionDuration`). A namespace that is gone for good must not
+/// collect pushes for ever.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Longest wait for a scan, and for the restarts of one push.
+const LIMIT: Duration = Duration::from_secs(60);
+
+impl Deliveries {
+    /// Notes which parts the index of an answer has not seen, and keeps the push for these. What cannot be kept is not
+    /// proven, so the push comes again.
+    pub(super) async fn keep_for_unseen(&self, resolved: &mut Resolved, need: &Need, push: &Push, mode: Mode) {
+        let Some(source) = &resolved.source else { return };
+        resolved.unseen = self.resolver.unproven_parts(source, need);
+        for result in resolved.results.iter().filter(|result| result.code == Code::Forbidden) {
+            let workload = result.workload();
+            if !resolved.unseen.iter().any(|unseen| unseen.part.has(&workload)) {
+                resolved.unseen.extend(self.resolver.excused_part_of(&workload).await);
+            }
+        }
+        if resolved.unseen.is_empty() || resolved.unproven.is_some() || mode == Mode::DryRun {
+            return;
+        }
+        let parts: Vec<Part> = resolved.unseen.iter().map(|unseen| unseen.part.clone()).collect();
+        match self.unseen_pushes.keep(&parts, push).await {
+            Ok(()) => resolved.kept_for = parts,
+            Err(_) if self.config.allow_stale => {}
+            Err(why) => {
+                let unseen = unseen::describe(&resolved.unseen);
+                let reason = format!("{unseen}; the push cannot be kept until it can be seen: {why}");
+                (resolved.proven, resolved.unproven) = (false, Some(Unproven::Failed(reason.into())));
+            }
+        }
+        resolved.leave_to_kept_push();
+    }
+
+    /// Looks every `interval` whether a part can be seen again that could not be, and carries out the pushes that were
+    /// kept for it, until `shutdown`.
+    pub async fn run_unseen(&self, interval: Duration, shutdown: CancellationToken) {
+        let mut last_error = None;
+        while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+            let look = async {
+                self.resolver.look_for_unseen_parts(Instant::now() + LIMIT).await;
+                let error = self.carry_out_kept().await.err();
+                if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
+                    tracing::warn!("pushes that wait for a part of the scope cannot be carried out: {error}");
+                }
+                last_error = error;
+            };
+            shutdown.run_until_cancelled(look).await;
+        }
+    }
+
+    async fn carry_out_kept(&self) -> Result<(), String> {
+        let mut loaded = None;
+        for kept in self.unseen_pushes.kept().await? {
+            if self.clock.now().duration_since(kept.push.received) > KEPT_FOR {
+                tracing::warn!(image = %kept.push.image, "a push is given up: for a week {} could not be seen",
+                    Part::describe([&kept.part]));
+                self.unseen_pushes.done(&kept).await?;
+                continue;
+            }
+            if self.resolver.unseen_parts().iter().any(|unseen| unseen.part == kept.part) {
+                continue;
+            }
+            let loaded = match &loaded {
+                Some(loaded) => loaded,
+                None => loaded.insert(self.index_from_now_on().await?),
+            };
+            // A part of another scope is not for this process to judge.
+            let is_seen = self.resolver.sees(loaded, &kept.part);
+            if is_seen && self.carry_out(loaded, &kept).await {
+                self.unseen_pushes.done(&kept).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An index that misses nothing of now in the parts that it has seen.
+    async fn index_from_now_on(&self) -> Result<Arc<LoadedIndex>, String> {
+        if let Some(live) = self.resolver.current().filter(|current| current.is_live()) {
+            return Ok(live);
+        }
+        let now = Instant::now();
+        let scanned = self.resolver.wait_for(Need::ScanSince(now), now + LIMIT).await;
+        scanned.map_err(|error| error.to_string())
+    }
+
+    /// Returns whether nothing is left to do.
+    async fn carry_out(&self, loaded: &LoadedIndex, kept: &KeptPush) -> bool {
+        let KeptPush { part, push } = kept;
+        let followers = loaded.index.followers(&push.image).iter();
+        let workloads: Vec<_> = followers.filter(|workload| part.has(workload)).cloned().collect();
+        let push = Arc::new(push.clone());
+        let results = self.restarter.restart_all(&workloads, &push, Mode::Apply, Instant::now() + LIMIT).await;
+        for WorkloadResult { reason, code, .. } in &results {
+            tracing::info!(image = %push.image, ?code, "a push that waited for a part of the scope: {reason}");
+        }
+        !results.iter().any(|result| result.code.is_transient_failure())
+    }
+}
