@@ -3,9 +3,9 @@
 
 mod by_hand;
 mod document;
+mod stage;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ use crate::support::documents::{document, names};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, result_of};
 use crate::support::ground::Ground;
 use crate::support::http::get;
-use crate::support::in_process::InProcess;
 use crate::support::kept_pushes::KeptPushes;
-use crate::support::proxy::{ApiProxy, ApiRequest, Passage};
+use crate::support::proxy::{ApiProxy, Passage};
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use stage::{Permission, Stage};
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_forbidden_namespace_makes_pushes_wait_for_the_grace);
@@ -37,83 +37,7 @@ pub fn tests(suite: &mut Suite) {
     document::tests(suite);
 }
 
-const REFUSAL: &str =
-    "deployments.apps is forbidden: User \"u\" cannot list resource \"deployments\" in API group \"apps\"";
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// What is forbidden while it is closed.
-#[derive(Clone)]
-struct Permission(Arc<AtomicBool>);
-
-impl Permission {
-    fn missing() -> Self {
-        Self(Arc::new(AtomicBool::new(false)))
-    }
-
-    fn there() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-
-    fn set(&self, is_there: bool) {
-        self.0.store(is_there, Ordering::SeqCst);
-    }
-
-    fn passage(&self, is_concerned: bool) -> Passage {
-        if is_concerned && !self.0.load(Ordering::SeqCst) { Passage::Refuse(403, REFUSAL) } else { Passage::Forward }
-    }
-
-    /// The rule for a namespace whose roles are missing.
-    fn of_namespace(
-        &self,
-        namespace: &str,
-    ) -> impl Fn(ApiRequest) -> std::future::Ready<Passage> + Send + Sync + 'static {
-        let (permission, path) = (self.clone(), format!("/apis/apps/v1/namespaces/{namespace}/"));
-        move |request| std::future::ready(permission.passage(request.uri.starts_with(&path)))
-    }
-}
-
-/// Two namespaces with a workload each that runs one image.
-struct Stage {
-    ground: Ground,
-    gone: String,
-    image: String,
-    here: Value,
-    there: Value,
-}
-
-impl Stage {
-    async fn of(ground: Ground) -> Self {
-        let (gone, image) = (ground.another_namespace("gone").await, ground.image("web"));
-        let [here, there] = [ground.namespace(), &gone].map(|namespace| deployment(namespace, "web", &image));
-        for workload in [&here, &there] {
-            ground.create(workload).await;
-        }
-        Self { ground, gone, image, here, there }
-    }
-
-    fn namespaces(&self) -> Vec<String> {
-        vec![self.ground.namespace().to_owned(), self.gone.clone()]
-    }
-
-    fn service(&self, permission: &Permission, grace: Duration, kept: &Arc<KeptPushes>) -> InProcess {
-        let (namespaces, kept) = (self.namespaces(), Arc::clone(kept));
-        let service = self.ground.service_in_process().faults(permission.of_namespace(&self.gone));
-        service.configure(|config| {
-            config.policy.namespaces = namespaces;
-            config.cache.unseen_grace = grace;
-            config.deferred.deferred_poll = Duration::from_millis(20);
-            config.unseen_pushes = kept;
-        })
-    }
-
-    async fn generations(&self) -> (i64, i64) {
-        (self.ground.generation(&self.here).await, self.ground.generation(&self.there).await)
-    }
-
-    fn unseen(&self) -> String {
-        format!("deployments, statefulsets and daemonsets in the namespace {} cannot be seen: not permitted", self.gone)
-    }
-}
 
 async fn ready(service: &Service) -> String {
     service.wait_until_ready().await;

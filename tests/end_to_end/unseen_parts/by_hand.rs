@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Permission, Stage};
+use super::stage::{Permission, Stage};
 use crate::support::command::{Ran, run};
 use crate::support::ground::Ground;
 use crate::support::proxy::ApiProxy;

@@ -1,11 +1,13 @@
 //! The document of a scope of which a part could not be seen: each part has its own time, and entries are kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{HOUR, Permission, Stage, ready};
+use super::stage::{Permission, Stage};
+use super::{HOUR, ready};
 use crate::chain::rebuild;
 use crate::support::documents::{names, scanned_document};
 use crate::support::fixtures::{PushMessage, config_map};
@@ -13,7 +15,6 @@ use crate::support::ground::Ground;
 use crate::support::kept_pushes::KeptPushes;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
-use std::sync::Arc;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_partial_scan_keeps_the_entries_of_the_unseen_part);
