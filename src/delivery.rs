@@ -25,7 +25,6 @@ mod recent;
 mod resolved;
 mod sender;
 mod unseen;
-pub mod unseen_pushes;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -39,6 +38,7 @@ use crate::event::{self, EnvelopeError, ImagePush, Message};
 use crate::image::ImageRef;
 use crate::rollout::record::is_believable;
 use crate::rollout::restart::Mode;
+use crate::rollout::waiting::Waiting;
 use crate::rollout::{Action, Code, KnownBefore, Push, Restarter, WorkloadResult};
 use crate::telemetry::Serialized;
 use crate::workload::WorkloadRef;
@@ -53,7 +53,6 @@ use receipt::{Receipt, Receipts};
 use recent::RecentAnswers;
 use resolved::Resolved;
 pub use sender::Sender;
-use unseen_pushes::UnseenPushes;
 
 /// Handles deliveries.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ pub struct Deliveries {
     clock: Clock,
     resolver: Arc<Resolver>,
     restarter: Restarter,
-    unseen_pushes: Arc<dyn UnseenPushes>,
+    waiting: Option<Arc<Waiting>>,
     metrics: DeliveryMetrics,
     recent: RecentAnswers,
     receipts: Receipts,
@@ -80,18 +79,18 @@ pub struct Delivered {
 
 impl Deliveries {
     /// Handles deliveries with this chain and this restarter. `own_pod` is the pod that this process runs in, if any:
-    /// its workload is restarted last. `unseen_pushes` keeps the pushes for parts of the scope that cannot be seen.
+    /// its workload is restarted last. `waiting` keeps the pushes for parts of the scope that cannot be seen.
     pub fn new(
         config: DeliveryArgs,
         own_pod: Option<OwnPod>,
         clock: Clock,
         resolver: Arc<Resolver>,
         restarter: Restarter,
-        unseen_pushes: Arc<dyn UnseenPushes>,
+        waiting: Option<Arc<Waiting>>,
         metrics: DeliveryMetrics,
     ) -> Self {
         let (recent, receipts) = (RecentAnswers::default(), Receipts::default());
-        Self { config, own_pod, clock, resolver, restarter, unseen_pushes, metrics, recent, receipts }
+        Self { config, own_pod, clock, resolver, restarter, waiting, metrics, recent, receipts }
     }
 
     /// To be called when a delivery arrives, before its body is read.

@@ -65,7 +65,7 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = Shutdown>,
 ) -> Result<(), ServeError> {
-    let drain = config.drain.clone();
+    let (drain, deferred_poll) = (config.drain.clone(), config.waiting.deferred_poll);
     let max_connections = config.public.max_connections;
     let (app, due_restarts, metrics) = build::service(config, client, clock);
     // A mount makes the service ready before its first request.

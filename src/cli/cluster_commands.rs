@@ -13,7 +13,6 @@ use crate::cache::{CacheArgs, CacheMetrics, LoadedIndex, Resolver, ResolverConfi
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Source;
-use crate::delivery::unseen_pushes::KeepsNoPushes;
 use crate::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use crate::index::Scope;
 use crate::index::document::LEFT_OUT;
@@ -54,8 +53,8 @@ pub(super) async fn deliveries(
     let config = DeliveryArgs { hold: SCAN_LIMIT, ..DeliveryArgs::default() };
     let restarter = Restarter::new(cluster.clone(), args.by_hand(CONCURRENCY), None, RolloutMetrics::default());
     let metrics = DeliveryMetrics::default();
-    let (chain, unseen_pushes) = (Arc::clone(&resolver), Arc::new(KeepsNoPushes));
-    let deliveries = Deliveries::new(config, None, Clock::system(), chain, restarter, unseen_pushes, metrics);
+    let chain = Arc::clone(&resolver);
+    let deliveries = Deliveries::new(config, None, Clock::system(), chain, restarter, None, metrics);
     Ok((resolver, deliveries, cluster))
 }
 

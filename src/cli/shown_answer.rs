@@ -2,7 +2,8 @@
 
 use super::Answered;
 use super::output::{
-    OutputFormat, answer_table, describe_source, name_unseen, of_those_seen, others_table, print, print_json, print_names,
+    OutputFormat, answer_table, describe_source, name_unseen, of_those_seen, others_table, print, print_json,
+    print_names,
 };
 use crate::clock::Clock;
 use crate::delivery::answer::{Answer, Outcome};

@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 
+use super::metrics::Verb;
 use super::pages::Page;
-use super::request::Cluster;
+use super::request::{Call, Cluster};
 use super::workload_object::{PodSpec, WorkloadObject};
 use super::workloads::{Spec, Template};
 use crate::workload::{WorkloadKind, WorkloadRef};

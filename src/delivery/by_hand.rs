@@ -29,10 +29,8 @@ impl Deliveries {
         let (push, receipt) = (Arc::new(push), Receipt::only(received));
         let (cluster, scope, deadline) =
             (self.resolver.cluster(), self.resolver.scope(), received.instant + self.config.hold);
-        let (resolved, (others, unseen)) = tokio::join!(
-            self.resolve(&receipt, &push, Mode::DryRun),
-            others::others(cluster, scope, image, deadline)
-        );
+        let (resolved, (others, unseen)) =
+            tokio::join!(self.resolve(&receipt, &push, Mode::DryRun), others::others(cluster, scope, image, deadline));
         let answer = self.answer(image.clone(), resolved, Mode::DryRun);
         Answer { others: Some(others), others_unseen: unseen, ..answer }
     }

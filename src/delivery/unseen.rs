@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Deliveries;
 use super::resolved::Resolved;
-use super::unseen_pushes::KeptPush;
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::cache::{LoadedIndex, unseen};
 use crate::index::Part;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Code, Push, WorkloadResult};
+use crate::rollout::waiting::{Changes, UnseenPush, Waiting};
+use crate::rollout::{Code, KnownBefore, Push, WorkloadResult};
 
 /// As long as Pub/Sub keeps a message by default (`messageRetentionDuration`). A namespace that is gone for good must not
 /// collect pushes for ever.
@@ -41,7 +41,7 @@ impl Deliveries {
             return;
         }
         let parts: Vec<Part> = resolved.unseen.iter().map(|unseen| unseen.part.clone()).collect();
-        match self.unseen_pushes.keep(&parts, push).await {
+        match self.keep(&parts, push).await {
             Ok(()) => resolved.kept_for = parts,
             Err(_) if self.config.allow_stale => {}
             Err(why) => {
@@ -71,12 +71,13 @@ impl Deliveries {
     }
 
     async fn carry_out_kept(&self) -> Result<(), String> {
+        let Some(waiting) = &self.waiting else { return Ok(()) };
         let mut loaded = None;
-        for kept in self.unseen_pushes.kept().await? {
-            if self.clock.now().duration_since(kept.push.received) > KEPT_FOR {
-                tracing::warn!(image = %kept.push.image, "a push is given up: for a week {} could not be seen",
+        for kept in waiting.view().unseen() {
+            if self.clock.now().duration_since(kept.received) > KEPT_FOR {
+                tracing::warn!(image = %kept.image, "a push is given up: for a week {} could not be seen",
                     Part::describe([&kept.part]));
-                self.unseen_pushes.done(&kept).await?;
+                done(waiting, kept).await?;
                 continue;
             }
             if self.resolver.unseen_parts().iter().any(|unseen| unseen.part == kept.part) {
@@ -88,11 +89,32 @@ impl Deliveries {
             };
             // A part of another scope is not for this process to judge.
             let is_seen = self.resolver.sees(loaded, &kept.part);
-            if is_seen && self.carry_out(loaded, &kept).await {
-                self.unseen_pushes.done(&kept).await?;
+            if is_seen && self.carry_out(loaded, kept).await {
+                done(waiting, kept).await?;
             }
         }
         Ok(())
+    }
+
+    /// Writes the push down for each of these parts, in place of older ones of its image.
+    async fn keep(&self, parts: &[Part], push: &Push) -> Result<(), String> {
+        let Some(waiting) = &self.waiting else { return Err("there is no place to keep it".to_owned()) };
+        let (view, since) = (waiting.view(), self.resolver.cluster().server_clock().at(self.clock.now()));
+        let of_image = |kept: &&UnseenPush| kept.image.tag_key() == push.image.tag_key();
+        let mut changes = Changes::default();
+        for part in parts {
+            let of_part = || view.unseen().iter().filter(of_image).filter(|kept| kept.part == *part);
+            if push.order().is_some() && of_part().any(|kept| kept.order() >= push.order()) {
+                continue;
+            }
+            let is_older = |kept: &&UnseenPush| kept.order().is_some() == push.order().is_some();
+            changes.done.extend(of_part().filter(is_older).map(UnseenPush::key));
+            changes.unseen.push(UnseenPush::new(part, push, since));
+        }
+        if changes.unseen.is_empty() {
+            return Ok(());
+        }
+        waiting.write(&changes).await.map_err(|error| error.to_string())
     }
 
     /// An index that misses nothing of now in the parts that it has seen.
@@ -106,15 +128,22 @@ impl Deliveries {
     }
 
     /// Returns whether nothing is left to do.
-    async fn carry_out(&self, loaded: &LoadedIndex, kept: &KeptPush) -> bool {
-        let KeptPush { part, push } = kept;
+    async fn carry_out(&self, loaded: &LoadedIndex, kept: &UnseenPush) -> bool {
+        let (part, push) = (&kept.part, kept.push());
         let followers = loaded.index.followers(&push.image).iter();
         let workloads: Vec<_> = followers.filter(|workload| part.has(workload)).cloned().collect();
-        let push = Arc::new(push.clone());
-        let results = self.restarter.restart_all(&workloads, &push, Mode::Apply, Instant::now() + LIMIT).await;
+        let (push, known) = (Arc::new(push), KnownBefore { index: Some(&loaded.index), done: None });
+        let deadline = Instant::now() + LIMIT;
+        let results = self.restarter.restart_all(&workloads, &push, Mode::Apply, deadline, known).await;
         for WorkloadResult { reason, code, .. } in &results {
             tracing::info!(image = %push.image, ?code, "a push that waited for a part of the scope: {reason}");
         }
         !results.iter().any(|result| result.code.is_transient_failure())
     }
+}
+
+/// A push was carried out for its part, or is given up.
+async fn done(waiting: &Waiting, kept: &UnseenPush) -> Result<(), String> {
+    let changes = Changes { done: vec![kept.key()], ..Changes::default() };
+    waiting.write(&changes).await.map_err(|error| error.to_string())
 }

@@ -56,10 +56,12 @@ impl RolloutMetrics {
     pub(super) fn set_waiting(&self, view: &View, now: Timestamp) {
         let pushes = || view.iter().flat_map(|(_, of)| &of.pushes);
         for why in Why::ALL {
-            let waits = pushes().filter(|push| push.why == why).count();
+            let of_workloads = pushes().filter(|push| push.why == why).count();
+            let waits = if why == Why::Unseen { view.unseen().len() } else { of_workloads };
             self.waiting.get_or_create(&[("why", why.as_str())]).set(i64::try_from(waits).unwrap_or(i64::MAX));
         }
-        let oldest = pushes().map(|push| now.duration_since(push.since).as_secs_f64()).fold(0.0, f64::max);
+        let since = pushes().map(|push| push.since).chain(view.unseen().iter().map(|push| push.since));
+        let oldest = since.map(|since| now.duration_since(since).as_secs_f64()).fold(0.0, f64::max);
         self.waiting_oldest_seconds.set(oldest);
     }
 

@@ -1,9 +1,12 @@
-//! What still has to be done: pushes that wait for the end of a cooldown or of a refusal. They stand in a ConfigMap of
-//! pushroll's own, so that they outlive the process and every replica finds them.
+//! What still has to be done: pushes that wait for the end of a cooldown or of a refusal, or for a part of the scope that
+//! cannot be seen. They stand in a ConfigMap of pushroll's own, so that they outlive the process and every replica finds
+//! them.
 //!
 //! ```text
 //! store     the ConfigMap, and what it held when it was last read or written
-//! entry     one push that waits, one record that is kept; their keys
+//! entry     one push that waits for a workload, one record that is kept
+//! unseen    one push that waits for a part of the scope
+//! key       their keys
 //! ```
 //!
 //! Not on the workload: a policy may refuse that write, `kubectl rollout undo` would take it back, and the workload's
@@ -13,7 +16,10 @@
 //! two replicas that write at once both succeed, and to remove a push that is done can never remove a newer one.
 
 mod entry;
+mod key;
 mod store;
+mod unseen;
 
 pub use entry::{KeptRecord, WaitingPush, Why};
 pub use store::{Changes, OfWorkload, View, Waiting};
+pub use unseen::UnseenPush;

@@ -26,9 +26,8 @@ pub(super) fn service(
     client: kube::Client,
     clock: Clock,
 ) -> (Arc<App>, DueRestarts, ServerMetrics) {
-    let ServeConfig {
-        auth, config_map, mount, own_pod, cache, delivery, public, cluster, waiting, policy, unseen_pushes, ..
-    } = config;
+    let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, waiting, policy, .. } =
+        config;
     let concurrency = cluster.concurrency;
     let clock_margin = policy.clock_margin;
 
@@ -58,19 +57,12 @@ pub(super) fn service(
     let WaitingArgs { waiting_configmap, deferred_poll, gather } = waiting;
     let restarts = RestartConfig { policy: policy.policy(), clock_margin, concurrency, gather };
     let store = Arc::new(Waiting::new(cluster.clone(), &namespace, &waiting_configmap));
-    let restarter = Restarter::new(cluster, restarts, Some(store), rollout_metrics);
+    let restarter = Restarter::new(cluster, restarts, Some(Arc::clone(&store)), rollout_metrics);
     let lease = LeaseHolder::new(&namespace, &waiting_configmap, identity, LEASE);
     let due_restarts = DueRestarts::new(&restarter, deferred_poll, Some(lease));
     let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
-    let deliveries = Deliveries::new(
-        delivery,
-        own_pod,
-        clock,
-        Arc::clone(&resolver),
-        restarter,
-        unseen_pushes,
-        delivery_metrics,
-    );
+    let deliveries =
+        Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter, Some(store), delivery_metrics);
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
     let app = App {
         deliveries,

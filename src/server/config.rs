@@ -3,7 +3,6 @@
 //! The settings of each component are the struct beside it, with its defaults and its flags. The command line, the demo
 //! and the tests all start from [`ServeConfig::new`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,7 +14,6 @@ use crate::cache::CacheArgs;
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cluster::ClusterArgs;
-use crate::delivery::unseen_pushes::{KeepsNoPushes, UnseenPushes};
 use crate::delivery::{DeliveryArgs, OwnPod};
 use crate::rollout::{PolicyArgs, WaitingArgs};
 
@@ -44,8 +42,6 @@ pub struct ServeConfig {
     pub waiting: WaitingArgs,
     /// Which workloads may be touched, and how clocks are compared.
     pub policy: PolicyArgs,
-    /// Keeps the pushes for parts of the scope that cannot be seen.
-    pub unseen_pushes: Arc<dyn UnseenPushes>,
 }
 
 /// How the service ends.
@@ -86,7 +82,6 @@ impl ServeConfig {
             drain: DrainArgs::default(),
             waiting: WaitingArgs::default(),
             policy: PolicyArgs::default(),
-            unseen_pushes: Arc::new(KeepsNoPushes),
         }
     }
 }

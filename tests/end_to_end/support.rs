@@ -13,7 +13,6 @@ pub mod ground;
 pub mod http;
 pub mod in_process;
 pub mod issuer;
-pub mod kept_pushes;
 pub mod kubectl;
 pub mod kubernetes;
 pub mod load_balancer;

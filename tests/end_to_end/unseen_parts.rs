@@ -5,7 +5,6 @@ mod by_hand;
 mod document;
 mod stage;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,12 +14,11 @@ use crate::support::documents::{document, names};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, result_of};
 use crate::support::ground::Ground;
 use crate::support::http::get;
-use crate::support::kept_pushes::KeptPushes;
 use crate::support::proxy::{ApiProxy, Passage};
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
-use stage::{Permission, Stage};
+use stage::{Permission, Stage, kept};
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_forbidden_namespace_makes_pushes_wait_for_the_grace);
@@ -45,8 +43,8 @@ async fn ready(service: &Service) -> String {
 }
 
 async fn a_forbidden_namespace_makes_pushes_wait_for_the_grace(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::default());
-    let service = stage.service(&permission, HOUR, &kept).start().await;
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
+    let service = stage.service(&permission, HOUR).start().await;
     assert!(ready(&service).await.contains(&format!("[+]index ok: {}", stage.unseen())));
     let status = service.status().await;
     assert_eq!((&status["ready"], &status["index"]["covers_scope"]), (&json!(true), &json!(false)), "{status}");
@@ -67,33 +65,28 @@ async fn a_forbidden_namespace_makes_pushes_wait_for_the_grace(ground: Ground) {
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 2)), "{}", answer.text());
     assert!(service.status().await.get("unseen_parts").is_none());
     assert_eq!(service.metric("pushroll_unseen_parts").await, 0.0);
-    assert_eq!(kept.described(), [""; 0]);
+    assert_eq!(stage.kept().await, [""; 0]);
 }
 
 async fn after_the_grace_the_others_are_served_and_the_push_is_kept(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::default());
-    let service = stage.service(&permission, Duration::ZERO, &kept).start().await;
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
+    let service = stage.service(&permission, Duration::ZERO).start().await;
     ready(&service).await;
-    serves_the_others_and_catches_up(&stage, &service, &permission, &kept).await;
+    serves_the_others_and_catches_up(&stage, &service, &permission).await;
 }
 
 async fn the_same_under_a_watch(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::default());
-    let service = stage.service(&permission, Duration::ZERO, &kept).configure(|config| config.cache.watch = true);
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
+    let service = stage.service(&permission, Duration::ZERO).configure(|config| config.cache.watch = true);
     let service = service.start().await;
     ready(&service).await;
     service.wait_for_status("the watch is live", |status| status["tiers"]["watch"]["live"] == true).await;
-    serves_the_others_and_catches_up(&stage, &service, &permission, &kept).await;
+    serves_the_others_and_catches_up(&stage, &service, &permission).await;
     let is_whole = |status: &Value| status["index"]["covers_scope"] == true && status["index"]["tier"] == "watch";
     service.wait_for_status("the watch has the part again", is_whole).await;
 }
 
-async fn serves_the_others_and_catches_up(
-    stage: &Stage,
-    service: &Service,
-    permission: &Permission,
-    kept: &Arc<KeptPushes>,
-) {
+async fn serves_the_others_and_catches_up(stage: &Stage, service: &Service, permission: &Permission) {
     let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
     let text = answer.text();
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 1)), "{text}");
@@ -112,8 +105,8 @@ async fn serves_the_others_and_catches_up(
         let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
         Document::read().assert_valid(&schema, answer, "unseen_parts");
     }
-    let of_image = |image: &str| kept.described().iter().filter(|kept| kept.contains(image)).count();
-    assert_eq!(of_image(&stage.image), 3, "{:?}", kept.described());
+    let kept = stage.kept().await;
+    assert_eq!(kept.iter().filter(|kept| kept.contains(&stage.image)).count(), 3, "{kept:?}");
     // Nobody who can be seen runs it, and somebody may.
     let other = deployment(&stage.gone, "other", &stage.ground.image("other"));
     stage.ground.create(&other).await;
@@ -123,7 +116,7 @@ async fn serves_the_others_and_catches_up(
     assert_eq!(explained["source"]["unseen_parts"].as_array().unwrap().len(), 3, "{explained}");
 
     permission.set(true);
-    let done = async || (kept.described().is_empty()).then_some(());
+    let done = async || (stage.kept().await.is_empty()).then_some(());
     eventually("the pushes that were kept are done", done).await;
     assert_eq!((stage.generations().await, stage.ground.generation(&other).await), ((2, 2), 2));
     let answer = service.push(&PushMessage::now(&stage.image, 2)).await;
@@ -132,8 +125,8 @@ async fn serves_the_others_and_catches_up(
 }
 
 async fn a_namespace_that_goes_under_a_watch_does_not_end_it(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::there(), Arc::default());
-    let service = stage.service(&permission, Duration::ZERO, &kept).configure(|config| {
+    let (stage, permission) = (Stage::of(ground).await, Permission::there());
+    let service = stage.service(&permission, Duration::ZERO).configure(|config| {
         config.cache.watch = true;
         config.cache.watch_request = Duration::from_secs(1);
     });
@@ -157,8 +150,8 @@ async fn a_namespace_that_goes_under_a_watch_does_not_end_it(ground: Ground) {
 
 /// The document was whole when the push came first.
 async fn an_index_that_is_proven_without_a_scan_notices_it_too(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::there(), Arc::default());
-    let service = stage.service(&permission, Duration::ZERO, &kept).start().await;
+    let (stage, permission) = (Stage::of(ground).await, Permission::there());
+    let service = stage.service(&permission, Duration::ZERO).start().await;
     ready(&service).await;
     // A prompt message shows that the clocks agree.
     let push = PushMessage::now(&stage.image, 1);
@@ -168,13 +161,13 @@ async fn an_index_that_is_proven_without_a_scan_notices_it_too(ground: Ground) {
     let answer = service.push(&PushMessage { published: ago, ..push }).await;
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 1)), "{}", answer.text());
     assert_eq!(result_of(&answer.json(), &stage.there)["code"], "unseen", "{}", answer.text());
-    assert_eq!(kept.described().len(), 1, "{:?}", kept.described());
+    assert_eq!(stage.kept().await.len(), 1, "{:?}", stage.kept().await);
     permission.set(true);
     eventually("the push that was kept is done", async || (stage.generations().await == (2, 2)).then_some(())).await;
 }
 
 async fn a_kind_that_is_forbidden_does_not_hold_up_the_others(ground: Ground) {
-    let (image, kept) = (ground.image("web"), Arc::<KeptPushes>::default());
+    let image = ground.image("web");
     let (web, agent) = (deployment(ground.namespace(), "web", &image), daemon_set(ground.namespace(), "agent", &image));
     for workload in [&web, &agent] {
         ground.create(workload).await;
@@ -185,12 +178,11 @@ async fn a_kind_that_is_forbidden_does_not_hold_up_the_others(ground: Ground) {
         let service = ground
             .service_in_process()
             .faults(move |request| std::future::ready(rule.passage(request.uri.contains("/daemonsets"))));
-        let (namespaces, unseen_pushes) = (vec![ground.namespace().to_owned()], Arc::clone(&kept));
+        let namespaces = vec![ground.namespace().to_owned()];
         let service = service.configure(|config| {
             config.policy.namespaces = if all { Vec::new() } else { namespaces };
             config.cache.unseen_grace = Duration::ZERO;
-            config.deferred.deferred_poll = Duration::from_millis(20);
-            config.unseen_pushes = unseen_pushes;
+            config.waiting.deferred_poll = Duration::from_millis(20);
         });
         let service = service.start().await;
         ready(&service).await;
@@ -204,13 +196,20 @@ async fn a_kind_that_is_forbidden_does_not_hold_up_the_others(ground: Ground) {
         permission.set(true);
         let done = async || (ground.generation(&agent).await == before + 2).then_some(());
         eventually("the push that was kept is done", done).await;
-        eventually("and is kept no more", async || kept.described().is_empty().then_some(())).await;
+        eventually("and is kept no more", async || kept(&ground).await.is_empty().then_some(())).await;
     }
 }
 
 async fn what_cannot_be_kept_comes_again(ground: Ground) {
     let (stage, permission) = (Stage::of(ground).await, Permission::missing());
-    let proxy = ApiProxy::start(&stage.ground, permission.of_namespace(&stage.gone)).await;
+    let (of_namespace, may_write) = (permission.of_namespace(&stage.gone), permission.clone());
+    let proxy = ApiProxy::start(&stage.ground, move |request| {
+        let is_write = request.method != http::Method::GET && request.uri.contains("/configmaps");
+        let passage = may_write.passage(is_write);
+        let of_namespace = of_namespace(request);
+        async move { if passage == Passage::Forward { of_namespace.await } else { passage } }
+    })
+    .await;
     let arguments = ["--namespaces", &stage.namespaces().join(","), "--unseen-grace", "0s"];
     let service = stage.ground.service().arguments(arguments).through(&proxy).start_ready().await;
     for _ in 0..3 {
@@ -230,11 +229,11 @@ async fn what_cannot_be_kept_comes_again(ground: Ground) {
 }
 
 async fn where_nothing_can_be_seen_no_push_is_answered(ground: Ground) {
-    let (stage, kept) = (Stage::of(ground).await, Arc::<KeptPushes>::default());
+    let stage = Stage::of(ground).await;
     let permission = Permission::there();
     let rule = permission.clone();
     let service = stage
-        .service(&permission, Duration::ZERO, &kept)
+        .service(&permission, Duration::ZERO)
         .faults(move |request| std::future::ready(rule.passage(request.uri.starts_with("/apis/apps/v1/"))));
     let service = service.start().await;
     ready(&service).await;
@@ -248,14 +247,14 @@ async fn where_nothing_can_be_seen_no_push_is_answered(ground: Ground) {
             answer.text()
         );
     }
-    assert_eq!(kept.described(), [""; 0]);
+    assert_eq!(stage.kept().await, [""; 0]);
     assert_eq!(service.metric("pushroll_unseen_parts").await, 6.0);
 }
 
 async fn any_other_failure_of_a_part_fails_the_scan(ground: Ground) {
-    let (stage, kept) = (Stage::of(ground).await, Arc::<KeptPushes>::default());
+    let stage = Stage::of(ground).await;
     let path = format!("/apis/apps/v1/namespaces/{}/daemonsets", stage.gone);
-    let service = stage.service(&Permission::there(), Duration::ZERO, &kept).faults(move |request| {
+    let service = stage.service(&Permission::there(), Duration::ZERO).faults(move |request| {
         let refuse = Passage::Refuse(500, "etcd is away");
         std::future::ready(if request.uri.starts_with(&path) { refuse } else { Passage::Forward })
     });
@@ -266,16 +265,16 @@ async fn any_other_failure_of_a_part_fails_the_scan(ground: Ground) {
     let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.json()["detail"].to_string().contains("etcd is away"), "{}", answer.text());
-    assert!(service.status().await.get("unseen_parts").is_none() && kept.described().is_empty());
+    assert!(service.status().await.get("unseen_parts").is_none() && stage.kept().await.is_empty());
 }
 
 async fn a_stale_answer_names_what_it_has_not_seen(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::default());
-    let service = stage.service(&permission, HOUR, &kept).configure(|config| config.delivery.allow_stale = true);
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
+    let service = stage.service(&permission, HOUR).configure(|config| config.delivery.allow_stale = true);
     let service = service.start().await;
     ready(&service).await;
     let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 1)), "{}", answer.text());
     assert_eq!(answer.json()["source"]["unseen_parts"].as_array().unwrap().len(), 3, "{}", answer.text());
-    assert_eq!(kept.described().len(), 3);
+    assert_eq!(stage.kept().await.len(), 3);
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::key::{as_written, key_of, parsed};
 use crate::image::{Digest, ImageRef};
 use crate::rollout::push::{Push, PushOrder};
 use crate::rollout::record::Record;
@@ -15,8 +15,6 @@ use crate::workload::WorkloadRef;
 pub(super) const PUSH: &str = "push.";
 /// The beginning of the key of a [`KeptRecord`].
 pub(super) const RECORD: &str = "record.";
-/// Characters of a workload in a key. The API allows 253 in all, and the hash alone makes the key unique.
-const WORKLOAD_CHARACTERS: usize = 200;
 /// How much of a refusal is kept.
 const REASON_CHARACTERS: usize = 300;
 
@@ -28,6 +26,8 @@ pub enum Why {
     Cooldown,
     /// For the end of a refusal by admission.
     Denied,
+    /// For a part of the scope that we are not permitted to see.
+    Unseen,
 }
 
 /// A push that waits for one workload.
@@ -77,13 +77,14 @@ pub struct KeptRecord {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 2] = [Self::Cooldown, Self::Denied];
+    pub const ALL: [Self; 3] = [Self::Cooldown, Self::Denied, Self::Unseen];
 
     /// As in JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cooldown => "cooldown",
             Self::Denied => "denied",
+            Self::Unseen => "unseen",
         }
     }
 }
@@ -110,7 +111,7 @@ impl WaitingPush {
         // Without a publish time each delivery is a push of its own.
         let received = self.published.is_none().then_some(self.received);
         let identity = (self.image.tag_key(), self.published, self.message_id.as_deref(), received);
-        key_of(PUSH, &self.workload, &format!("{identity:?}"))
+        key_of(PUSH, &readable(&self.workload), &format!("{} {identity:?}", self.workload))
     }
 
     /// Its place among the pushes of the same image.
@@ -161,26 +162,13 @@ impl WaitingPush {
 impl KeptRecord {
     /// Its key in the ConfigMap: one for each workload.
     pub fn key(&self) -> String {
-        key_of(RECORD, &self.workload, "")
+        key_of(RECORD, &readable(&self.workload), &self.workload.to_string())
     }
 }
 
-fn as_written<S: Serializer>(image: &ImageRef, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(image.as_written())
-}
-
-fn parsed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ImageRef, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-}
-
-/// `push.NAMESPACE.KIND.NAME.HASH`. The readable part is for people and may be cut off; the value names the workload.
-fn key_of(prefix: &str, workload: &WorkloadRef, identity: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, format!("{workload}\n{identity}").as_bytes());
-    let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+fn readable(workload: &WorkloadRef) -> String {
     let WorkloadRef { namespace, kind, name } = workload;
-    let readable: String =
-        format!("{namespace}.{}.{name}", kind.lower_case()).chars().take(WORKLOAD_CHARACTERS).collect();
-    format!("{prefix}{readable}.{hash}")
+    format!("{namespace}.{}.{name}", kind.lower_case())
 }
 
 #[cfg(test)]

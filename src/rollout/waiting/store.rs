@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::entry::{KeptRecord, PUSH, RECORD, WaitingPush};
+use super::unseen::{UNSEEN, UnseenPush};
 use crate::cluster::Cluster;
 use crate::configmap_store::{ConfigMapStore, Snapshot, StoreError, Values};
 use crate::workload::WorkloadRef;
@@ -31,6 +32,7 @@ pub struct View {
     /// Its resourceVersion, which rises with each write.
     version: Option<u64>,
     workloads: HashMap<WorkloadRef, OfWorkload>,
+    unseen: Vec<UnseenPush>,
     /// The keys whose values cannot be read. They are left as they are.
     unreadable: Vec<String>,
 }
@@ -49,6 +51,8 @@ pub struct OfWorkload {
 pub struct Changes {
     /// Pushes that wait from now on.
     pub waits: Vec<WaitingPush>,
+    /// Pushes that wait for a part of the scope from now on.
+    pub unseen: Vec<UnseenPush>,
     /// Records to keep.
     pub keeps: Vec<KeptRecord>,
     /// Keys of what is done.
@@ -97,6 +101,7 @@ impl Waiting {
     pub async fn write(&self, changes: &Changes) -> Result<(), StoreError> {
         let mut set = Values::new();
         set.extend(changes.waits.iter().map(|waits| (waits.key(), encode(waits))));
+        set.extend(changes.unseen.iter().map(|unseen| (unseen.key(), encode(unseen))));
         set.extend(changes.keeps.iter().map(|kept| (kept.key(), encode(kept))));
         let stored = self.store.update(&set, &changes.done).await?;
         self.replace(stored.as_ref());
@@ -135,6 +140,9 @@ impl View {
             let is_read = if key.starts_with(PUSH) {
                 let push = decode::<WaitingPush>(value).filter(|push| push.key() == *key);
                 push.map(|push| view.of_workload(&push.workload.clone()).pushes.push(push))
+            } else if key.starts_with(UNSEEN) {
+                let unseen = decode::<UnseenPush>(value).filter(|unseen| unseen.key() == *key);
+                unseen.map(|unseen| view.unseen.push(unseen))
             } else if key.starts_with(RECORD) {
                 let kept = decode::<KeptRecord>(value).filter(|kept| kept.key() == *key);
                 kept.map(|kept| {
@@ -161,6 +169,11 @@ impl View {
         self.workloads.get(workload)
     }
 
+    /// The pushes that wait for a part of the scope.
+    pub fn unseen(&self) -> &[UnseenPush] {
+        &self.unseen
+    }
+
     /// Each workload of which something stands there.
     pub fn iter(&self) -> impl Iterator<Item = (&WorkloadRef, &OfWorkload)> {
         self.workloads.iter()
@@ -171,13 +184,14 @@ impl Changes {
     /// Adds `other`.
     pub fn extend(&mut self, other: Self) {
         self.waits.extend(other.waits);
+        self.unseen.extend(other.unseen);
         self.keeps.extend(other.keeps);
         self.done.extend(other.done);
     }
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.waits.is_empty() && self.keeps.is_empty() && self.done.is_empty()
+        self.waits.is_empty() && self.unseen.is_empty() && self.keeps.is_empty() && self.done.is_empty()
     }
 }
 

@@ -13,7 +13,6 @@ use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchCo
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
-use pushroll::delivery::unseen_pushes::KeepsNoPushes;
 use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics, Sender};
 use pushroll::index::Scope;
 use pushroll::rollout::waiting::Waiting;
@@ -60,10 +59,11 @@ impl Replica {
         // Without a pause for more pushes: which pushes come together is made up by the case.
         let restarts = RestartConfig { policy, clock_margin: margin, concurrency: 16, gather: Duration::ZERO };
         let waiting = Arc::new(Waiting::new(cluster.clone(), namespace, waiting));
-        let restarter = Restarter::new(cluster, restarts, Some(waiting), RolloutMetrics::default());
+        let restarter = Restarter::new(cluster, restarts, Some(Arc::clone(&waiting)), RolloutMetrics::default());
         let args = DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() };
-        let (unseen, metrics) = (Arc::new(KeepsNoPushes), DeliveryMetrics::default());
-        let deliveries = Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), unseen, metrics);
+        let metrics = DeliveryMetrics::default();
+        let deliveries =
+            Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), Some(waiting), metrics);
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
         tasks.spawn(async move { index.run(CancellationToken::new()).await });

@@ -1,6 +1,5 @@
 //! The document of a scope of which a part could not be seen: each part has its own time, and entries are kept.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +11,6 @@ use crate::chain::rebuild;
 use crate::support::documents::{names, scanned_document};
 use crate::support::fixtures::{PushMessage, config_map};
 use crate::support::ground::Ground;
-use crate::support::kept_pushes::KeptPushes;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
 
@@ -33,9 +31,9 @@ fn times(document: &Value, namespace: &str) -> Vec<Value> {
 }
 
 async fn a_partial_scan_keeps_the_entries_of_the_unseen_part(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::there(), Arc::<KeptPushes>::default());
+    let (stage, permission) = (Stage::of(ground).await, Permission::there());
     let ground = &stage.ground;
-    let service = stage.service(&permission, HOUR, &kept).start().await;
+    let service = stage.service(&permission, HOUR).start().await;
     ready(&service).await;
     let whole = eventually("the document is written", async || ground.cache_document().await).await;
     assert!(whole["as_of"].is_string() && whole["scope"].is_object() && whole.get("parts").is_none(), "{whole}");
@@ -60,7 +58,7 @@ async fn a_partial_scan_keeps_the_entries_of_the_unseen_part(ground: Ground) {
     assert_eq!(names(&service.lookup(&stage.image).await), ["web"], "as in memory");
 
     // A fresh replica begins with it.
-    let fresh = stage.service(&permission, HOUR, &kept).start().await;
+    let fresh = stage.service(&permission, HOUR).start().await;
     ready(&fresh).await;
     assert_eq!(names(&fresh.lookup(&stage.image).await), ["web"]);
 
@@ -71,7 +69,7 @@ async fn a_partial_scan_keeps_the_entries_of_the_unseen_part(ground: Ground) {
 }
 
 async fn the_keeper_keeps_them_too(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::<KeptPushes>::default());
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
     let ground = &stage.ground;
     let before = scanned_document(
         Timestamp::now() - SignedDuration::from_secs(60),
@@ -80,7 +78,7 @@ async fn the_keeper_keeps_them_too(ground: Ground) {
     );
     let map = config_map(ground.namespace(), "deployment-image-cache", "cache.json", &before.to_string());
     ground.create(&map).await;
-    let service = stage.service(&permission, HOUR, &kept).configure(|config| config.cache.watch = true).start().await;
+    let service = stage.service(&permission, HOUR).configure(|config| config.cache.watch = true).start().await;
     ready(&service).await;
     let both = json!([
         {"name": "web", "namespace": ground.namespace()},
@@ -94,9 +92,9 @@ async fn the_keeper_keeps_them_too(ground: Ground) {
 }
 
 async fn a_document_proves_each_part_by_its_own_time(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::<KeptPushes>::default());
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
     let ground = &stage.ground;
-    let service = stage.service(&permission, HOUR, &kept).start().await;
+    let service = stage.service(&permission, HOUR).start().await;
     ready(&service).await;
     // A prompt message shows that the clocks agree.
     let empty = json!({"message": {"messageId": "0", "publishTime": Timestamp::now().to_string()}});
@@ -122,12 +120,12 @@ async fn a_document_proves_each_part_by_its_own_time(ground: Ground) {
 }
 
 async fn a_mount_alone_serves_what_it_has(ground: Ground) {
-    let (stage, permission, kept) = (Stage::of(ground).await, Permission::missing(), Arc::<KeptPushes>::default());
+    let (stage, permission) = (Stage::of(ground).await, Permission::missing());
     let mut volume = stage.ground.volume();
     let namespaces = [stage.ground.namespace(), &*stage.gone];
     let both: &[&Value] = &[&stage.here, &stage.there];
     volume.show(&scanned_document(Timestamp::now(), Some(&namespaces), &[(&stage.image, both)]));
-    let service = stage.service(&permission, Duration::ZERO, &kept).mount(volume.directory()).start().await;
+    let service = stage.service(&permission, Duration::ZERO).mount(volume.directory()).start().await;
     ready(&service).await;
     let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 1)), "{}", answer.text());

@@ -9,7 +9,6 @@ use serde_json::Value;
 use crate::support::fixtures::deployment;
 use crate::support::ground::Ground;
 use crate::support::in_process::InProcess;
-use crate::support::kept_pushes::KeptPushes;
 use crate::support::proxy::{ApiRequest, Passage};
 
 const REFUSAL: &str =
@@ -69,15 +68,19 @@ impl Stage {
         vec![self.ground.namespace().to_owned(), self.gone.clone()]
     }
 
-    pub(super) fn service(&self, permission: &Permission, grace: Duration, kept: &Arc<KeptPushes>) -> InProcess {
-        let (namespaces, kept) = (self.namespaces(), Arc::clone(kept));
+    pub(super) fn service(&self, permission: &Permission, grace: Duration) -> InProcess {
+        let namespaces = self.namespaces();
         let service = self.ground.service_in_process().faults(permission.of_namespace(&self.gone));
         service.configure(|config| {
             config.policy.namespaces = namespaces;
             config.cache.unseen_grace = grace;
-            config.deferred.deferred_poll = Duration::from_millis(20);
-            config.unseen_pushes = kept;
+            config.waiting.deferred_poll = Duration::from_millis(20);
         })
+    }
+
+    /// The pushes that wait for a part: `IMAGE for KIND in NAMESPACE`, sorted.
+    pub(super) async fn kept(&self) -> Vec<String> {
+        kept(&self.ground).await
     }
 
     pub(super) async fn generations(&self) -> (i64, i64) {
@@ -87,4 +90,19 @@ impl Stage {
     pub(super) fn unseen(&self) -> String {
         format!("deployments, statefulsets and daemonsets in the namespace {} cannot be seen: not permitted", self.gone)
     }
+}
+
+/// The pushes that wait for a part: `IMAGE for KIND in NAMESPACE`, sorted.
+pub(super) async fn kept(ground: &Ground) -> Vec<String> {
+    let path = format!("/api/v1/namespaces/{}/configmaps/pushroll-waiting", ground.namespace());
+    let Ok(config_map) = ground.request("GET", &path, None).await else { return Vec::new() };
+    let entries = config_map["data"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("unseen."));
+    let described = entries.map(|(_, text)| {
+        let entry: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        let text = |field: &str| entry[field].as_str().unwrap_or("*").to_owned();
+        format!("{} for {} in {}", text("image"), text("kind"), text("namespace"))
+    });
+    let mut described: Vec<_> = described.collect();
+    described.sort();
+    described
 }
