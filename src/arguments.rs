@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use crate::clock::parse_duration;
+use crate::config_map_names::{key_problem, name_problem};
+use crate::index::document::stored::gzip_key;
 use crate::workload::is_namespace_name;
 
 /// `500ms`, `5s`, `10m`, `1h30m`.
@@ -32,6 +34,36 @@ pub(crate) fn namespace_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("expected the names of namespaces, separated by commas alone".to_owned())
+    }
+}
+
+/// As [`namespace_name`], for one that is named alone. An empty one counts as none: a variable may be set to nothing.
+pub(crate) fn one_namespace_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || is_namespace_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err("expected the name of a namespace: at most 63 lower-case letters, digits and -".to_owned())
+    }
+}
+
+/// The name of a ConfigMap. One that cannot exist would be missing for ever.
+pub(crate) fn config_map_name(text: &str) -> Result<String, String> {
+    match name_problem(text) {
+        None => Ok(text.to_owned()),
+        Some(problem) => Err(format!("no ConfigMap can be called that: {problem}")),
+    }
+}
+
+/// The key of a document in a ConfigMap, which is also the beginning of the key of its compressed form.
+pub(crate) fn config_map_key(text: &str) -> Result<String, String> {
+    let problem = key_problem(text).or_else(|| {
+        key_problem(&gzip_key(text))
+            .map(|_| "a large document is kept under this key and .gz, which is longer than 253 characters")
+    });
+    match problem {
+        None => Ok(text.to_owned()),
+        Some(problem) => Err(format!("no key of a ConfigMap can be called that: {problem}")),
     }
 }
 

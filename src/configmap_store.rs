@@ -4,27 +4,29 @@
 //! key the later wins; [`ConfigMapStore::compare_and_set`] is for writers that must not overwrite. All else in the
 //! object (labels, annotations, other keys) stays.
 //!
-//! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys.
+//! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys. A key that this store has seen in
+//! `binaryData` stays there: whoever put it there looks for it there.
 //!
 //! Limits are checked before the API is asked (Kubernetes: `pkg/apis/core/validation`, `ValidateConfigMap`):
 //! keys of at most 253 letters, digits, `-`, `_` and `.`; values of 1,048,576 bytes in all.
 
 mod error;
 mod rules;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod values;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::cluster::{ApiError, Attempts, Cluster, ConfigMapObject};
 pub use error::StoreError;
+pub use snapshot::Snapshot;
 pub use values::Values;
 use values::{patch_of, without_nulls};
 pub use verify::{Verification, Verified};
@@ -44,6 +46,8 @@ pub struct ConfigMapStore {
     namespace: String,
     name: String,
     cache: Option<Cache>,
+    /// The keys of `binaryData` when the object was last seen.
+    binary_keys: Mutex<BTreeSet<String>>,
     /// Writes of one store go one by one: in parallel they would only make the API server try again.
     writing: tokio::sync::Mutex<()>,
 }
@@ -53,17 +57,6 @@ pub struct ConfigMapStore {
 struct Cache {
     max_age: Duration,
     read: Mutex<Option<(Instant, Snapshot)>>,
-}
-
-/// All values at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Names this state of the ConfigMap, for [`ConfigMapStore::compare_and_set`].
-    pub resource_version: String,
-    /// Whether it can never change.
-    pub immutable: bool,
-    /// What it holds.
-    pub values: Values,
 }
 
 /// What a merge does where the ConfigMap does not exist.
@@ -85,6 +78,7 @@ impl ConfigMapStore {
             namespace: namespace.into(),
             name: name.into(),
             cache: None,
+            binary_keys: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }
     }
@@ -146,7 +140,7 @@ impl ConfigMapStore {
             values,
         )?;
         let absent = if current.is_some() { Absent::Create } else { Absent::CreateFirst };
-        self.merge(patch_of(values), absent).await?;
+        self.merge(self.patch_of(values), absent).await?;
         Ok(true)
     }
 
@@ -158,7 +152,7 @@ impl ConfigMapStore {
         values.keys().try_for_each(|key| rules::check_key(key))?;
         rules::check_size(&self.to_string(), std::iter::empty(), values)?;
         let _turn = self.writing.lock().await;
-        self.merge(patch_of(values), Absent::Create).await
+        self.merge(self.patch_of(values), Absent::Create).await
     }
 
     /// Sets values, if the ConfigMap is still at `resource_version` (of a [`Snapshot`]).
@@ -168,8 +162,13 @@ impl ConfigMapStore {
     pub async fn compare_and_set(&self, values: &Values, resource_version: &str) -> Result<(), StoreError> {
         values.keys().try_for_each(|key| rules::check_key(key))?;
         let (namespace, name) = (&self.namespace, &self.name);
-        let merged =
-            self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(resource_version), patch_of(values));
+        let merged = self.cluster.merge_config_map(
+            namespace,
+            name,
+            FIELD_MANAGER,
+            Some(resource_version),
+            self.patch_of(values),
+        );
         match merged.await {
             Ok(object) => {
                 self.remember(&object);
@@ -248,7 +247,12 @@ impl ConfigMapStore {
         Err(StoreError::Contended(self.to_string()))
     }
 
+    fn patch_of(&self, values: &Values) -> Value {
+        patch_of(values, &self.binary_keys.lock())
+    }
+
     fn remember(&self, object: &ConfigMapObject) {
+        *self.binary_keys.lock() = object.binary_data.keys().cloned().collect();
         let Some(cache) = &self.cache else { return };
         let snapshot = Snapshot::of(object);
         let mut read = cache.read.lock();
@@ -272,18 +276,5 @@ impl ConfigMapStore {
 impl std::fmt::Display for ConfigMapStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl Snapshot {
-    fn of(object: &ConfigMapObject) -> Self {
-        let text = object.data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-        let binary =
-            object.binary_data.iter().map(|(key, value)| (key.clone(), STANDARD.decode(value).unwrap_or_default()));
-        Self {
-            resource_version: object.metadata.resource_version.clone(),
-            immutable: object.immutable,
-            values: text.chain(binary).collect(),
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! Several replicas and `pushroll rebuild` write it. The precondition of each write is the resourceVersion that was read,
 //! and of two scans the newer one stays.
 
+mod both_forms;
 mod error;
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::index::document::{Document, DocumentError, Head, Images};
 pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
-pub(super) const FIELD_MANAGER: &str = "pushroll";
+pub(crate) const FIELD_MANAGER: &str = "pushroll";
 /// A document with the same images is written again when its head is this much older: only the time in it changes.
 pub const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// No scan takes longer than this.

@@ -116,6 +116,13 @@ pub(super) fn describe_source(source: &Source, now: jiff::Timestamp) -> String {
     }
 }
 
+/// Says of each tier that gave no index why not, on stderr.
+pub(super) fn print_passed_over(source: &Source) {
+    for failed in &source.failed_tiers {
+        anstream::eprintln!("the {} was passed over: {}", failed.tier.as_str(), failed.reason);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

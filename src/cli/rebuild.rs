@@ -10,7 +10,7 @@ use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
 use crate::arguments::namespace_name;
-use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
+use crate::cache::configmap::{CacheConfigMap, ReadError, WriteBack, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan;
 use crate::clock::Clock;
@@ -40,7 +40,7 @@ pub(super) struct RebuildArgs {
 
 pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Result<Answered> {
     let client = global.connect().await?;
-    let config_map = global.config_map(&client);
+    let config_map = global.config_map(&client)?;
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     let scope = Scope::of(&args.namespaces);
     if args.immutable {
@@ -48,8 +48,10 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     }
     // Before the scan: the answer has the API server's time, and the version that the write will replace.
     let stored = config_map.read(&cluster).await?;
-    if let Err(error) = &stored.document {
-        tracing::info!("{error}");
+    match &stored.document {
+        Err(error @ ReadError::Document { .. }) => anstream::eprintln!("the document there was passed over: {error}"),
+        Err(error) => tracing::info!("{error}"),
+        Ok(document) => document.warnings.first().into_iter().for_each(|warning| tracing::warn!("{warning}")),
     }
     let scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
     let write_back = config_map.write(&cluster, &scan.head, &scan.images, stored.object, args.dry_run).await?;

@@ -89,6 +89,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     // Before anything takes time: until then the first process of a container ignores SIGTERM.
     let shutdown = shutdown()?;
     let client = global.connect().await?;
+    let config_map = global.config_map(&client)?;
     let listeners = Listeners {
         public: bind(addresses.listen, "--listen")?,
         internal: bind(addresses.internal_listen, "--internal-listen")?,
@@ -117,7 +118,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         drain: args.drain,
         deferred: args.deferred,
         policy: args.policy,
-        ..ServeConfig::new(auth, global.config_map(&client), global.mount())
+        ..ServeConfig::new(auth, config_map, global.mount())
     };
     serve(config, client, Clock::system(), listeners, shutdown).await?;
     Ok(Answered::Yes)

@@ -52,6 +52,7 @@ mod outcomes;
 mod own_image;
 mod own_roll;
 mod packaging;
+mod passed_over;
 mod payloads;
 mod printed;
 mod probes;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
     outages::tests(&mut suite);
     own_roll::tests(&mut suite);
     own_image::tests(&mut suite);
+    passed_over::tests(&mut suite);
     payloads::tests(&mut suite);
     printed::tests(&mut suite);
     probes::tests(&mut suite);

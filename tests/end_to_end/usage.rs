@@ -46,6 +46,15 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["restart", "nginx", "--selector", "=,"], "--selector"),
         (vec!["check", "--max-age", "0s"], "longer than zero"),
         (vec!["check", "--namespaces", "a,,b"], "--namespaces"),
+        (vec!["check", "--cache-configmap", "Deployment_Cache"], "no ConfigMap can be called that"),
+        (vec!["check", "--cache-configmap", ""], "it is empty"),
+        (vec!["rebuild", "--cache-configmap", "kube-system/cache"], "--namespace"),
+        (vec!["lookup", "nginx", "--cache-key", "a/b"], "no key of a ConfigMap can be called that"),
+        (vec!["lookup", "nginx", "-n", "not a namespace"], "name of a namespace"),
+        (vec!["explain", "nginx", "--cache-key", ".."], "begins with"),
+        (vec!["restart", "nginx", "--cache-configmap", "a..b"], "--cache-configmap"),
+        (vec!["store", "keys", "Settings"], "no ConfigMap can be called that"),
+        (vec!["store", "set", "a b", "key", "value"], "no ConfigMap can be called that"),
         (vec!["replay"], "FILE"),
         (vec!["replay", "file", "--image", "nginx:1"], "--image"),
         (vec!["replay", "--digest", "sha256:x"], "--digest"),
@@ -81,6 +90,12 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--jwks-url", "http://127.0.0.1.example.com/certs"), "https"),
         (serve("--jwks-url", "file://localhost/certs"), "https"),
         (serve("--log-format", "xml"), "text, json"),
+        (serve("--cache-configmap", "cache_"), "no ConfigMap can be called that"),
+        (vec!["serve", "--cache-configmap=-cache"], "--cache-configmap"),
+        (serve("--cache-key", ""), "it is empty"),
+        (serve("--cache-key", "images cache.json"), "other characters"),
+        (serve("--cache-key", "\u{e4}.json"), "other characters"),
+        (serve("--namespace", "Kube"), "--namespace"),
     ] {
         let ran = run(&arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
