@@ -3,6 +3,7 @@
 //! ```text
 //! connect          kubeconfig or service account -> kube::Client
 //! request          one call: time limit, metrics, the server's `Date`, ApiError
+//! slow_write       a write that an admission webhook holds up; it goes on when nobody waits for it
 //! retry            a write again, after another writer was faster
 //! gate             a limited number of calls at once, and none while the API server asks for a pause
 //! call_deadline    the deadline of a task's calls, and what the task waits for
@@ -38,6 +39,7 @@ mod pulse;
 mod request;
 mod retry;
 pub mod rollouts;
+mod slow_write;
 mod watch;
 mod watched;
 mod workload_lists;

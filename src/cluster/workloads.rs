@@ -1,5 +1,6 @@
 //! GET and PATCH of one workload.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -33,7 +34,8 @@ impl Cluster {
         self.call_for(Call { verb: Verb::Get, resource, uri: path(workload), body: None }).await
     }
 
-    /// Merge patch of one workload, as `field_manager`. The watched object is updated from the answer at once.
+    /// Merge patch of one workload, as `field_manager`. The watched object is updated from the answer at once. An admission
+    /// webhook may take its time; where the caller does not wait that long, the PATCH goes on without it.
     pub async fn patch_workload(
         &self,
         workload: &WorkloadRef,
@@ -42,11 +44,14 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        let patched = self.call(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await?;
-        if let Some(version) = patch["metadata"]["resourceVersion"].as_str() {
-            self.watched().patched(workload, version, || serde_json::from_slice(&patched).ok());
-        }
-        Ok(())
+        let call = Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body };
+        let (watched, workload) = (self.watched(), workload.clone());
+        let version = patch["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+        let then = move |patched: &Bytes| {
+            let Some(version) = &version else { return };
+            watched.patched(&workload, version, || serde_json::from_slice(patched).ok());
+        };
+        self.slow_write(call, then).await.map(drop)
     }
 }
 

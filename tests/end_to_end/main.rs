@@ -60,6 +60,7 @@ mod promise;
 mod restart;
 mod rolled;
 mod shutdown;
+mod slow_writes;
 mod store;
 mod storms;
 mod support;
@@ -131,6 +132,7 @@ fn main() -> ExitCode {
     probes::tests(&mut suite);
     promise::tests(&mut suite);
     shutdown::tests(&mut suite);
+    slow_writes::tests(&mut suite);
     tier_failures::tests(&mut suite);
     usage::tests(&mut suite);
     watch::tests(&mut suite);
