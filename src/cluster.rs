@@ -12,6 +12,7 @@
 //! watch            list and watch of a kind; pulse: its signs of life; watched: its objects
 //! rollouts         GET of one workload, for how far its rollout is
 //! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
+//! config_map_users     which ConfigMaps the objects of a namespace name
 //! config_map_volumes   which ConfigMaps a workload mounts, and a PATCH of that
 //! leases           a Lease that one replica holds
 //! pods             LIST of labelled pods, PATCH of an annotation
@@ -24,6 +25,7 @@
 pub mod access;
 mod args;
 mod call_deadline;
+mod config_map_users;
 mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;

@@ -4,12 +4,11 @@ mod immutable;
 mod report;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
-use crate::arguments::namespace_name;
+use crate::arguments::{namespace_name, switch};
 use crate::cache::configmap::{CacheConfigMap, ReadError, WriteBack, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan;
@@ -28,7 +27,7 @@ pub(super) struct RebuildArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
     /// After a change, annotate the pods labelled pushroll.dev/mounts: the kubelet then shows it at once (without --immutable)
-    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = switch)]
     refresh_mounts: bool,
     /// Write an immutable ConfigMap, NAME-HASH by its content; keep the last three; print its name
     #[arg(long)]

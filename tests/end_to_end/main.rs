@@ -65,7 +65,9 @@ mod store;
 mod storms;
 mod support;
 mod tier_failures;
+mod unread;
 mod usage;
+mod versions_in_use;
 mod watch;
 mod write_back;
 
@@ -134,7 +136,9 @@ fn main() -> ExitCode {
     shutdown::tests(&mut suite);
     slow_writes::tests(&mut suite);
     tier_failures::tests(&mut suite);
+    unread::tests(&mut suite);
     usage::tests(&mut suite);
+    versions_in_use::tests(&mut suite);
     watch::tests(&mut suite);
     openapi::tests(&mut suite);
     contract::tests(&mut suite);
