@@ -6,11 +6,29 @@
 use std::time::Duration;
 
 use crate::clock::parse_duration;
+use crate::config_map_names::{key_problem, name_problem};
+use crate::index::document::stored::gzip_key;
 use crate::workload::is_namespace_name;
+
+/// A year. Whatever is set to more is a mistake, and might be more than the clock can count to.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// `500ms`, `5s`, `10m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "expected a duration such as 500ms, 5s or 10m".to_owned())
+    match parse_duration(text) {
+        None => Err("expected a duration such as 500ms, 5s or 10m".to_owned()),
+        Some(duration) if duration > DURATION_MAX => Err("it must be no longer than a year".to_owned()),
+        Some(duration) => Ok(duration),
+    }
+}
+
+/// The value that a variable gives a flag. An unknown one is refused: it could be meant either way.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "" | "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
 }
 
 /// As [`duration`], but not zero.
@@ -39,10 +57,52 @@ pub(crate) fn namespace_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// As [`namespace_name`], for one that is named alone. An empty one counts as none: a variable may be set to nothing.
+pub(crate) fn one_namespace_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || is_namespace_name(name) {
+        Ok(name.to_owned())
+    } else {
+        Err("expected the name of a namespace: at most 63 lower-case letters, digits and -".to_owned())
+    }
+}
+
+/// The name of a ConfigMap. One that cannot exist would be missing for ever.
+pub(crate) fn config_map_name(text: &str) -> Result<String, String> {
+    match name_problem(text) {
+        None => Ok(text.to_owned()),
+        Some(problem) => Err(format!("no ConfigMap can be called that: {problem}")),
+    }
+}
+
+/// The key of a document in a ConfigMap, which is also the beginning of the key of its compressed form.
+pub(crate) fn config_map_key(text: &str) -> Result<String, String> {
+    let problem = key_problem(text).or_else(|| {
+        key_problem(&gzip_key(text))
+            .map(|_| "a large document is kept under this key and .gz, which is longer than 253 characters")
+    });
+    match problem {
+        None => Ok(text.to_owned()),
+        Some(problem) => Err(format!("no key of a ConfigMap can be called that: {problem}")),
+    }
+}
+
 /// `14MiB`, `500kB`, `1048576`.
 pub(crate) fn byte_size(text: &str) -> Result<usize, String> {
     let size: bytesize::ByteSize = text.parse().map_err(|_| "expected a size such as 14MiB".to_owned())?;
     usize::try_from(size.as_u64()).map_err(|error| error.to_string())
+}
+
+/// As [`byte_size`], for the largest body of a push: not zero, and no more than any sender has.
+pub(crate) fn body_size(text: &str) -> Result<usize, String> {
+    const MAX: usize = 1024 * 1024 * 1024;
+    match byte_size(text)? {
+        0 => Err("it must be larger than zero".to_owned()),
+        size if size > MAX => {
+            Err("it must be at most 1GiB; a message of Pub/Sub makes a body of 14MiB at most".to_owned())
+        }
+        size => Ok(size),
+    }
 }
 
 /// As [`byte_size`] reads it; for defaults.

@@ -11,6 +11,7 @@ mod mount;
 #[cfg(test)]
 mod tests;
 
+use crate::cluster::ApiError;
 use crate::cluster::access::Access;
 
 pub use code::Code;
@@ -22,7 +23,12 @@ pub use finding::{Finding, Severity};
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = document::findings(facts);
     findings.extend(mount::findings(facts));
-    findings.extend(access_findings(&facts.access));
+    let mut access = access_findings(&facts.access);
+    if let Some(refused) = facts.dry_run.as_ref().and_then(|tried| dry_run_finding(facts, tried.as_ref().err()?)) {
+        access.retain(|finding| finding.code != Code::Writable);
+        access.push(refused);
+    }
+    findings.extend(access);
     // A document that cannot be read at all is a finding already.
     let compared = facts.scanned.as_ref().filter(|_| facts.read.document.is_ok());
     findings.extend(compared.into_iter().flat_map(difference::findings));
@@ -32,6 +38,27 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
 /// The worst of all; nothing found is nothing wrong.
 pub fn worst(findings: &[Finding]) -> Severity {
     findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok)
+}
+
+/// RBAC permits the write; a quota or an admission policy may still refuse it. What fails for now only says nothing.
+fn dry_run_finding(facts: &Facts, error: &ApiError) -> Option<Finding> {
+    let verb = if facts.read.object.is_none() { "created" } else { "changed" };
+    match error {
+        // The words of the API server about a webhook with side effects.
+        ApiError::Denied(message) if message.contains("dry run") => {
+            let reason = format!("whether the ConfigMap {} can be {verb} is not known: {error}", facts.config_map);
+            Some(Finding::warning(Code::AccessUnknown, reason))
+        }
+        ApiError::Denied(_) | ApiError::Forbidden(_) | ApiError::NotFound(_) => {
+            let reason = format!("the ConfigMap {} cannot be {verb}: {error}", facts.config_map);
+            let remedy = "change what refuses it: a quota, an admission policy, or a namespace that is missing or ends";
+            Some(Finding::warning(Code::NotWritable, reason).remedy(remedy))
+        }
+        _ => {
+            let reason = format!("whether the ConfigMap {} can be {verb} is not known: {error}", facts.config_map);
+            Some(Finding::warning(Code::AccessUnknown, reason))
+        }
+    }
 }
 
 fn access_findings(access: &[(Access, Result<bool, String>)]) -> Vec<Finding> {

@@ -3,6 +3,7 @@
 //! ```text
 //! connect          kubeconfig or service account -> kube::Client
 //! request          one call: time limit, metrics, the server's `Date`, ApiError
+//! slow_write       a write that an admission webhook holds up; it goes on when nobody waits for it
 //! retry            a write again, after another writer was faster
 //! gate             a limited number of calls at once, and none while the API server asks for a pause
 //! call_deadline    the deadline of a task's calls, and what the task waits for
@@ -11,6 +12,7 @@
 //! watch            list and watch of a kind; pulse: its signs of life; watched: its objects
 //! rollouts         GET of one workload, for how far its rollout is
 //! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
+//! config_map_users     which ConfigMaps the objects of a namespace name
 //! config_map_volumes   which ConfigMaps a workload mounts, and a PATCH of that
 //! leases           a Lease that one replica holds
 //! pods             LIST of labelled pods, PATCH of an annotation
@@ -23,6 +25,7 @@
 pub mod access;
 mod args;
 mod call_deadline;
+mod config_map_users;
 mod config_map_volumes;
 pub mod config_maps;
 pub mod connect;
@@ -39,6 +42,7 @@ mod pulse;
 mod request;
 mod retry;
 pub mod rollouts;
+mod slow_write;
 mod watch;
 mod watched;
 mod workload_lists;

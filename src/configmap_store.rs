@@ -4,7 +4,8 @@
 //! key the later wins; [`ConfigMapStore::compare_and_set`] is for writers that must not overwrite. All else in the
 //! object (labels, annotations, other keys) stays.
 //!
-//! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys.
+//! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys. A key that this store has seen in
+//! `binaryData` stays there: whoever put it there looks for it there.
 //!
 //! Limits are checked before the API is asked (Kubernetes: `pkg/apis/core/validation`, `ValidateConfigMap`):
 //! keys of at most 253 letters, digits, `-`, `_` and `.`; values of 1,048,576 bytes in all.
@@ -17,6 +18,7 @@ mod tests;
 mod values;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -44,6 +46,8 @@ pub struct ConfigMapStore {
     namespace: String,
     name: String,
     cache: Option<Cache>,
+    /// The keys of `binaryData` when the object was last seen.
+    binary_keys: Mutex<BTreeSet<String>>,
     /// Writes of one store go one by one: in parallel they would only make the API server try again.
     writing: tokio::sync::Mutex<()>,
 }
@@ -74,6 +78,7 @@ impl ConfigMapStore {
             namespace: namespace.into(),
             name: name.into(),
             cache: None,
+            binary_keys: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }
     }
@@ -135,7 +140,7 @@ impl ConfigMapStore {
             values,
         )?;
         let absent = if current.is_some() { Absent::Create } else { Absent::CreateFirst };
-        self.merge(patch_of(values), absent).await?;
+        self.merge(self.patch_of(values), absent).await?;
         Ok(true)
     }
 
@@ -147,7 +152,7 @@ impl ConfigMapStore {
         values.keys().try_for_each(|key| rules::check_key(key))?;
         rules::check_size(&self.to_string(), std::iter::empty(), values)?;
         let _turn = self.writing.lock().await;
-        self.merge(patch_of(values), Absent::Create).await.map(drop)
+        self.merge(self.patch_of(values), Absent::Create).await.map(drop)
     }
 
     /// Sets values and removes keys in one write, without looking first. Creates the ConfigMap if there is a value to
@@ -158,7 +163,7 @@ impl ConfigMapStore {
     pub async fn update(&self, set: &Values, remove: &[String]) -> Result<Option<Snapshot>, StoreError> {
         set.keys().chain(remove).try_for_each(|key| rules::check_key(key))?;
         rules::check_size(&self.to_string(), std::iter::empty(), set)?;
-        let mut patch = patch_of(set);
+        let mut patch = self.patch_of(set);
         for key in remove.iter().filter(|key| !set.contains_key(*key)) {
             patch["data"][key] = Value::Null;
             patch["binaryData"][key] = Value::Null;
@@ -174,8 +179,13 @@ impl ConfigMapStore {
     pub async fn compare_and_set(&self, values: &Values, resource_version: &str) -> Result<(), StoreError> {
         values.keys().try_for_each(|key| rules::check_key(key))?;
         let (namespace, name) = (&self.namespace, &self.name);
-        let merged =
-            self.cluster.merge_config_map(namespace, name, FIELD_MANAGER, Some(resource_version), patch_of(values));
+        let merged = self.cluster.merge_config_map(
+            namespace,
+            name,
+            FIELD_MANAGER,
+            Some(resource_version),
+            self.patch_of(values),
+        );
         match merged.await {
             Ok(object) => {
                 self.remember(&object);
@@ -254,7 +264,12 @@ impl ConfigMapStore {
         Err(StoreError::Contended(self.to_string()))
     }
 
+    fn patch_of(&self, values: &Values) -> Value {
+        patch_of(values, &self.binary_keys.lock())
+    }
+
     fn remember(&self, object: &ConfigMapObject) {
+        *self.binary_keys.lock() = object.binary_data.keys().cloned().collect();
         let Some(cache) = &self.cache else { return };
         let snapshot = Snapshot::of(object);
         let mut read = cache.read.lock();

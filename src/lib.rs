@@ -16,6 +16,7 @@
 //!   workload     WorkloadRef                                                    pure
 //!   telemetry    metrics and logs
 //!   arguments    how the values of settings are written: durations, sizes                  pure
+//!   config_map_names  how a ConfigMap and its keys may be called                          pure
 //!   clock        the wall clock, as an argument; what is known of the others
 //! configmap_store  a key-value store over a ConfigMap, usable on its own
 //! ```
@@ -28,6 +29,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+mod config_map_names;
 pub mod configmap_store;
 pub mod delivery;
 mod error_chain;

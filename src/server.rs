@@ -11,6 +11,7 @@
 //! lifecycle  the stages from the start to the end, and the tasks             drain   answers that close their connection
 //! routes     which paths each listener has; the handlers: push, admin, probes, lookup, status, openapi
 //! listener   sockets, connections and their limits
+//! pieces     a large answer, made while it is read
 //! auth       who may push       local_callers  who may call the admin listener
 //! ```
 //!
@@ -28,6 +29,7 @@ mod local_callers;
 mod lookup;
 mod metrics;
 pub(crate) mod openapi;
+mod pieces;
 mod probes;
 pub mod problem;
 mod push;

@@ -1,7 +1,7 @@
 //! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
 //! the same machine. docs/benchmarks.md has the commands and what was measured.
 //!
-//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout`; without a name, all of them.
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout|unread`; without a name, all of them.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod cluster;
@@ -14,6 +14,7 @@ mod rebuild;
 mod reload;
 mod start;
 mod statistics;
+mod unread;
 /// What the tests stand on, as far as measurements do.
 #[path = "../../tests/end_to_end/support"]
 #[allow(dead_code)]
@@ -31,7 +32,7 @@ mod support {
 
 use std::process::ExitCode;
 
-const MEASUREMENTS: [(&str, fn()); 7] = [
+const MEASUREMENTS: [(&str, fn()); 8] = [
     ("lookup", lookup::measure),
     ("start", start::measure),
     ("reload", reload::measure),
@@ -39,6 +40,7 @@ const MEASUREMENTS: [(&str, fn()); 7] = [
     ("flood", flood::measure),
     ("push", push::measure),
     ("fanout", fanout::measure),
+    ("unread", unread::measure),
 ];
 
 fn main() -> ExitCode {

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 use super::watch::WatchConfig;
-use crate::arguments::{duration, positive_duration, written_duration};
+use crate::arguments::{duration, positive_duration, switch, written_duration};
 
 /// How the cache is kept up to date.
 #[derive(Debug, Clone, Args)]
@@ -33,10 +32,10 @@ pub struct CacheArgs {
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, env = "PUSHROLL_REFRESH_INTERVAL")]
     pub refresh_interval: Option<Duration>,
     /// Annotate the pods labelled pushroll.dev/mounts after each change of the cache: the kubelet then shows it at once
-    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = switch)]
     pub refresh_mounts: bool,
     /// Follow the workloads by list and watch: no scan for a push, and no GET before a restart
-    #[arg(long, env = "PUSHROLL_WATCH", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_WATCH", value_parser = switch)]
     pub watch: bool,
     /// How long a part of the scope may be forbidden and hold up the pushes; later they are answered for the others
     #[arg(

@@ -3,6 +3,7 @@
 //! Several replicas and `pushroll rebuild` write it. The precondition of each write is the resourceVersion that was read,
 //! and of two scans the newer one stays.
 
+mod both_forms;
 mod compare;
 mod error;
 
@@ -20,7 +21,7 @@ use crate::index::document::{Document, Head, Images};
 pub use error::{ReadError, WriteError};
 
 /// The field manager of what we write to the cache ConfigMap.
-pub(super) const FIELD_MANAGER: &str = "pushroll";
+pub(crate) const FIELD_MANAGER: &str = "pushroll";
 /// A document with the same images is written again when its head is this much older: only the time in it changes.
 pub const HEAD_REFRESH: Duration = Duration::from_secs(300);
 /// Few: other writers that are ahead of us write what we want written.

@@ -57,6 +57,7 @@ impl ConfigMapTier {
         match read.document {
             Err(error) => self.current.tier_failed(Tier::ConfigMap, error.to_string()),
             Ok(mut document) => {
+                document.warnings.extend(read.object.as_ref().and_then(|object| self.config_map.passed_over(object)));
                 document.warnings.extend(read.object.as_ref().and_then(|o| capacity::warning(o.values_bytes())));
                 self.current.document_loaded(Tier::ConfigMap, read.bytes, document);
             }

@@ -176,11 +176,11 @@ impl Versions {
         cluster.create_config_map(namespace, name, FIELD_MANAGER, members).await
     }
 
-    /// Deletes the versions that are older than the last three, of which `current` is one; those `in_use` stay at any age.
-    /// Returns the names of the deleted ones.
+    /// Deletes the versions that are older than the last three, of which `current` is one; those `in_use`, and those that
+    /// an object of the namespace names, stay at any age. Returns the names of the deleted ones.
     ///
     /// # Errors
-    /// [`WriteError::NotDeleted`]
+    /// [`WriteError::NotDeleted`], [`WriteError::UseUnknown`]
     pub async fn delete_old(
         &self,
         cluster: &Cluster,
@@ -189,9 +189,16 @@ impl Versions {
         dry_run: bool,
     ) -> Result<Vec<String>, WriteError> {
         let others = self.known.iter().filter(|version| version.metadata.name != current);
-        let old = others.skip(VERSIONS_KEPT - 1).filter(|version| !in_use.contains(&version.metadata.name));
+        let old: Vec<_> =
+            others.skip(VERSIONS_KEPT - 1).filter(|version| !in_use.contains(&version.metadata.name)).collect();
+        if old.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = old.iter().map(|version| version.metadata.name.as_str()).collect();
+        let used = cluster.config_maps_in_use(&self.cache.namespace, &names).await;
+        let used = used.map_err(|source| WriteError::UseUnknown { source })?;
         let mut deleted = Vec::new();
-        for version in old {
+        for version in old.into_iter().filter(|version| !used.contains(&version.metadata.name)) {
             let name = &version.metadata.name;
             if !dry_run {
                 let resource_version = &version.metadata.resource_version;

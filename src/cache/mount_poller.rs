@@ -13,7 +13,7 @@ use super::current::CurrentIndex;
 use super::loaded_index::Tier;
 use super::mount::{MountError, MountReader, MountedFile, Version};
 use crate::index::document::Document;
-use crate::index::document::stored::Stored;
+use crate::index::document::stored::{Stored, both_forms};
 
 /// A poller that has not looked for this long, over its interval, is dead.
 const LATENESS_MAX: Duration = Duration::from_secs(30);
@@ -89,7 +89,7 @@ struct Mounted {
 }
 
 fn read(reader: &MountReader) -> Result<Mounted, MountError> {
-    let MountedFile { version, key, bytes } = reader.read()?;
+    let MountedFile { version, key, bytes, has_other_key } = reader.read()?;
     let stored = Stored::found_under(&key, bytes);
     let (bytes, fingerprint) = (stored.len(), stored.fingerprint());
     let directory = reader.directory().display();
@@ -100,6 +100,11 @@ fn read(reader: &MountReader) -> Result<Mounted, MountError> {
             "{directory} has no ..data: a subPath mount or a plain file, which the kubelet never updates; mount the \
              whole ConfigMap as a directory"
         ));
+    }
+    if let Ok(document) = &mut document
+        && has_other_key
+    {
+        document.warnings.push(both_forms(directory, &key));
     }
     Ok(Mounted { version, bytes, fingerprint, document })
 }

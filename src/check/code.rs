@@ -20,6 +20,8 @@ pub enum Code {
     TooNew,
     /// Some of its entries are of no use.
     LeftOut,
+    /// It is there in two forms, and one of them does not count.
+    PassedOver,
     /// The ConfigMap can never change.
     Immutable,
     /// It says when it was true, and that is not too long ago.

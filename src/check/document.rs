@@ -37,6 +37,9 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         }
     }
     findings.extend(size(facts));
+    findings.extend(facts.passed_over.iter().map(|warning| {
+        Finding::warning(Code::PassedOver, warning.clone()).remedy("`pushroll rebuild` leaves one of them")
+    }));
     if let Some(object) = &facts.read.object {
         findings.extend(last_applied(facts, object));
         if object.immutable {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::difference::Scanned;
 use crate::cache::configmap::ReadConfigMap;
 use crate::cache::mount::{MountError, MountedFile};
+use crate::cluster::ApiError;
 use crate::cluster::access::Access;
 use crate::index::Scope;
 use crate::index::document::stored::Stored;
@@ -20,6 +21,10 @@ pub struct Facts {
     pub read: ReadConfigMap,
     /// The document as it stands there.
     pub stored: Option<Stored>,
+    /// The documents that do not count beside it, in sentences: in the ConfigMap, and in the mount.
+    pub passed_over: Vec<String>,
+    /// Whether the ConfigMap can be written, tried as a dry run; `None`: it was not tried.
+    pub dry_run: Option<Result<(), ApiError>>,
     /// The time by the API server's clock, or by ours where its answers do not say.
     pub now: Timestamp,
     /// How old the document may be, in the ConfigMap and in the mount.

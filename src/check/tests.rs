@@ -48,6 +48,8 @@ fn a_document_that_cannot_be_compared_differs() {
         config_map: "a/b".to_owned(),
         read: ReadConfigMap { object: None, document, bytes: text.len() },
         stored: None,
+        passed_over: Vec::new(),
+        dry_run: None,
         now: Timestamp::UNIX_EPOCH,
         max_age: None,
         scope: None,

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::OutputFormat;
+use crate::arguments::{config_map_key, config_map_name, one_namespace_name};
 use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cluster::connect::{ConnectOptions, connect};
 use crate::index::document::stored;
 use crate::telemetry::logging::{self, LogFormat};
+use crate::workload::is_namespace_name;
 
 /// Where a service account's namespace is mounted (Kubernetes: the `ServiceAccount` admission plugin).
 const SERVICE_ACCOUNT_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -28,7 +30,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "NAME", env = "PUSHROLL_CONTEXT")]
     pub(super) context: Option<String>,
     /// Where the ConfigMap lives [default: $NAMESPACE, else the service account's, else the context's]
-    #[arg(short, long, global = true, value_name = "NAME", env = "PUSHROLL_NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAME", value_parser = one_namespace_name, env = "PUSHROLL_NAMESPACE")]
     pub(super) namespace: Option<String>,
     /// `NAMESPACE`, which similar tools read. It is an argument of its own because an argument can have one variable only.
     #[arg(long, global = true, hide = true, env = "NAMESPACE")]
@@ -39,11 +41,19 @@ pub(crate) struct GlobalArgs {
         global = true,
         value_name = "NAME",
         default_value = "deployment-image-cache",
+        value_parser = config_map_name,
         env = "PUSHROLL_CACHE_CONFIGMAP"
     )]
     pub(super) cache_configmap: String,
     /// Its key
-    #[arg(long, global = true, value_name = "KEY", default_value = "cache.json", env = "PUSHROLL_CACHE_KEY")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        default_value = "cache.json",
+        value_parser = config_map_key,
+        env = "PUSHROLL_CACHE_KEY"
+    )]
     pub(super) cache_key: String,
     /// Where that ConfigMap is mounted [default: /etc/cache]
     #[arg(long, global = true, value_name = "DIR", env = "PUSHROLL_CACHE_DIR")]
@@ -87,16 +97,23 @@ impl GlobalArgs {
     }
 
     /// The cache ConfigMap; the client's configuration may name its namespace.
-    pub(super) fn config_map(&self, client: &kube::Client) -> CacheConfigMap {
-        let named = [&self.namespace, &self.namespace_of_environment].into_iter().flatten();
-        let namespace = named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty());
+    ///
+    /// # Errors
+    /// The namespace is none.
+    pub(super) fn config_map(&self, client: &kube::Client) -> anyhow::Result<CacheConfigMap> {
         let of_service_account = || std::fs::read_to_string(SERVICE_ACCOUNT_NAMESPACE).ok();
-        let namespace = namespace.or_else(|| of_service_account().map(|name| name.trim().to_owned()));
-        CacheConfigMap {
-            namespace: namespace.unwrap_or_else(|| client.default_namespace().to_owned()),
-            name: self.cache_configmap.clone(),
-            key: self.cache_key.clone(),
+        let trimmed = |name: String| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+        let named = self.namespace.clone().and_then(trimmed).map(|name| (name, "--namespace"));
+        let named = named.or_else(|| Some((self.namespace_of_environment.clone().and_then(trimmed)?, "$NAMESPACE")));
+        let named = named.or_else(|| Some((trimmed(of_service_account()?)?, SERVICE_ACCOUNT_NAMESPACE)));
+        let (namespace, source) =
+            named.unwrap_or_else(|| (client.default_namespace().to_owned(), "the kubeconfig's context"));
+        if !is_namespace_name(&namespace) {
+            anyhow::bail!(
+                "no namespace can be called {namespace:?}, which {source} names: choose one with --namespace"
+            );
         }
+        Ok(CacheConfigMap { namespace, name: self.cache_configmap.clone(), key: self.cache_key.clone() })
     }
 
     pub(super) fn cache_dir(&self) -> &Path {

@@ -5,21 +5,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json, style_severity, table};
 use super::{Answered, GlobalArgs};
 use crate::arguments::{namespace_name, positive_duration};
 use crate::cache::UnseenPart;
-use crate::cache::configmap::CacheConfigMap;
+use crate::cache::configmap::{CacheConfigMap, FIELD_MANAGER as CACHE_FIELD_MANAGER};
 use crate::cache::scan;
 use crate::check::{Difference, Facts, Finding, Mount, Scanned, Severity, findings, worst};
 use crate::clock::Clock;
 use crate::cluster::access::Access;
-use crate::cluster::{Cluster, ClusterMetrics, ConfigMapObject};
+use crate::cluster::{ApiError, Cluster, ClusterMetrics, ConfigMapObject, Verb};
 use crate::index::Scope;
 use crate::index::document::Document;
-use crate::index::document::stored::Stored;
+use crate::index::document::stored::{Stored, both_forms};
 use crate::workload::WorkloadKind;
 
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ struct Checked<'a> {
 
 pub(super) async fn run(global: &GlobalArgs, args: CheckArgs) -> anyhow::Result<Answered> {
     let client = global.connect().await?;
-    let config_map = global.config_map(&client);
+    let config_map = global.config_map(&client)?;
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     let facts = gather(global, &args, &config_map, &cluster).await?;
     let findings = findings(&facts);
@@ -91,15 +92,41 @@ async fn gather(
         let permitted = cluster.is_permitted(&needed).await.map_err(|error| error.to_string());
         access.push((needed, permitted));
     }
+    let dry_run = match access.first() {
+        Some((_, Ok(true))) => Some(try_write(cluster, config_map, read.object.as_ref()).await),
+        _ => None,
+    };
     let mount = global
         .expected_mount()
         .map(|reader| Mount { directory: reader.directory().display().to_string(), read: reader.read() });
+    let in_mount = mount.as_ref().and_then(|mount| {
+        let file = mount.read.as_ref().ok().filter(|file| file.has_other_key)?;
+        Some(both_forms(&mount.directory, &file.key))
+    });
+    let in_config_map = read.object.as_ref().and_then(|object| config_map.passed_over(object));
+    let passed_over = in_config_map.into_iter().chain(in_mount).collect();
     let scanned = match args.deep {
         true => Some(look_deep(cluster, config_map, &scope, read.object.as_ref(), stored.as_ref()).await?),
         false => None,
     };
     let (config_map, max_age) = (config_map.to_string(), args.max_age);
-    Ok(Facts { config_map, read, stored, now, max_age, scope: asked, mount, access, scanned })
+    Ok(Facts { config_map, read, stored, passed_over, dry_run, now, max_age, scope: asked, mount, access, scanned })
+}
+
+/// Tries the write that a rebuild makes, as a dry run. The access review before it knows roles alone; this knows quotas and
+/// admission policies as well.
+async fn try_write(
+    cluster: &Cluster,
+    config_map: &CacheConfigMap,
+    object: Option<&ConfigMapObject>,
+) -> Result<(), ApiError> {
+    // That it is immutable is a finding of its own.
+    if object.is_some_and(|object| object.immutable) {
+        return Ok(());
+    }
+    let verb = if object.is_none() { Verb::Create } else { Verb::Patch };
+    let CacheConfigMap { namespace, name, .. } = config_map;
+    cluster.dry_run_config_map(verb, namespace, name, CACHE_FIELD_MANAGER, json!({})).await
 }
 
 /// The calls that a rebuild makes.

@@ -8,14 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::GlobalArgs;
 use crate::cache::proof::Need;
-use crate::cache::status::FailedTier;
+use crate::cache::status::{FailedTier, TierStatus};
 use crate::cache::{CacheArgs, CacheMetrics, LoadedIndex, Resolver, ResolverConfig, Tier};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
-use crate::delivery::answer::Source;
+use crate::delivery::answer::{Answer, Source};
 use crate::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics};
 use crate::index::Scope;
 use crate::index::document::LEFT_OUT;
+use crate::index::document::stored::PASSED_OVER;
 use crate::rollout::{PolicyArgs, Restarter, RolloutMetrics};
 
 /// Longest wait for a scan: a cluster of thousands of workloads takes seconds to scan.
@@ -34,7 +35,7 @@ pub(super) async fn resolver(
     clock_margin: Duration,
 ) -> anyhow::Result<(Arc<Resolver>, Cluster)> {
     let client = global.connect().await?;
-    let (config_map, mount) = (global.config_map(&client), global.mount());
+    let (config_map, mount) = (global.config_map(&client)?, global.mount());
     // A person does not wait for a role to be applied again.
     let args = CacheArgs { rebuild_interval: Duration::ZERO, unseen_grace: Duration::ZERO, ..CacheArgs::default() };
     let config =
@@ -79,9 +80,7 @@ pub(super) async fn first_index(
     let (resolver, _) = resolver(global, scope, CLOCK_MARGIN).await?;
     let found = with_running(&resolver, resolver.wait_for(Need::Any, Instant::now() + SCAN_LIMIT)).await?;
     if found.tier == Tier::ConfigMap {
-        // Commands do not show the cache's own log.
-        let warnings = resolver.tiers().configmap.warnings;
-        warnings.iter().filter(|text| text.starts_with(LEFT_OUT)).for_each(|warning| tracing::warn!("{warning}"));
+        warn_of_passed_over(&resolver.tiers().configmap);
     }
     let others = resolver.failed_tiers().into_iter().filter(|failed| failed.tier != Tier::Mount);
     let unmounted = FailedTier { tier: Tier::Mount, reason: unmounted };
@@ -89,4 +88,27 @@ pub(super) async fn first_index(
     let failed = global.expected_mount().map(|_| unmounted).into_iter().chain(others).collect();
     let source = Source::of(&found, false, failed, resolver.unproven_parts(&found, &Need::Any));
     Ok((found, source))
+}
+
+/// Makes `answer`, and says what was passed over of the documents that were read for it.
+pub(super) async fn with_documents(
+    global: &GlobalArgs,
+    resolver: &Resolver,
+    answer: impl Future<Output = Answer>,
+) -> Answer {
+    resolver.load_mount().await;
+    let mut answer = with_running(resolver, answer).await;
+    let tiers = resolver.tiers();
+    [&tiers.mount, &tiers.configmap].into_iter().for_each(warn_of_passed_over);
+    if let Some(source) = answer.source.as_mut().filter(|_| global.expected_mount().is_none()) {
+        source.failed_tiers.retain(|failed| failed.tier != Tier::Mount);
+    }
+    answer
+}
+
+/// Commands do not show the cache's own log.
+fn warn_of_passed_over(tier: &TierStatus) {
+    let passed_over = [LEFT_OUT, PASSED_OVER];
+    let warnings = tier.warnings.iter().filter(|text| passed_over.iter().any(|begin| text.starts_with(begin)));
+    warnings.for_each(|warning| tracing::warn!("{warning}"));
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::cluster_commands::{deliveries, with_running};
+use super::cluster_commands::{deliveries, with_documents};
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
 use crate::image::ImageRef;
@@ -18,8 +18,7 @@ pub(super) struct ExplainArgs {
 
 pub(super) async fn run(global: &GlobalArgs, args: ExplainArgs) -> anyhow::Result<Answered> {
     let (resolver, deliveries, _) = deliveries(global, &args.policy).await?;
-    resolver.load_mount().await;
-    let answer = with_running(&resolver, deliveries.explain(&args.image)).await;
+    let answer = with_documents(global, &resolver, deliveries.explain(&args.image)).await;
     show(global.output, &answer)?;
     judge(&answer)
 }

@@ -3,7 +3,9 @@
 use clap::Args;
 
 use super::cluster_commands::first_index;
-use super::output::{OutputFormat, describe_source, name_unseen, of_those_seen, print, print_json, print_names, table};
+use super::output::{
+    OutputFormat, describe_source, name_unseen, of_those_seen, print, print_json, print_names, print_passed_over, table,
+};
 use super::{Answered, GlobalArgs};
 use crate::arguments::namespace_name;
 use crate::cache::{Tier, UnseenPart};
@@ -12,7 +14,7 @@ use crate::delivery::answer::Source;
 use crate::error_chain::with_causes;
 use crate::image::ImageRef;
 use crate::index::Scope;
-use crate::index::document::stored::Stored;
+use crate::index::document::stored::{Stored, both_forms};
 use crate::server::LookupAnswer;
 use anyhow::Context as _;
 
@@ -45,10 +47,14 @@ fn in_mount(global: &GlobalArgs, image: &ImageRef) -> anyhow::Result<LookupAnswe
     let looked_up = Stored::found_under(&file.key, file.bytes)
         .look_up(image)
         .with_context(|| format!("the document mounted at {} is unusable", global.cache_dir().display()))?;
-    if !looked_up.warnings.is_empty() {
+    let mut warnings = looked_up.warnings;
+    if file.has_other_key {
+        warnings.push(both_forms(global.cache_dir().display(), &file.key));
+    }
+    if !warnings.is_empty() {
         global.init_logging(super::QUIET);
     }
-    for warning in &looked_up.warnings {
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
     Ok(LookupAnswer {
@@ -72,7 +78,7 @@ async fn in_cluster(global: &GlobalArgs, args: &LookupArgs, unmounted: String) -
 
 fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow::Result<()> {
     match format {
-        OutputFormat::Json => print_json(answer)?,
+        OutputFormat::Json => return print_json(answer),
         OutputFormat::Name => print_names(&answer.workloads)?,
         OutputFormat::Table => {
             let source = describe_source(&answer.source, Clock::system().now());
@@ -88,5 +94,6 @@ fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow
         }
     }
     name_unseen(&answer.source);
+    print_passed_over(&answer.source);
     Ok(())
 }

@@ -140,6 +140,13 @@ pub(super) fn of_those_seen(source: &Source) -> &'static str {
     if source.unseen_parts.is_empty() { "" } else { " that can be seen" }
 }
 
+/// Says of each tier that gave no index why not, on stderr.
+pub(super) fn print_passed_over(source: &Source) {
+    for failed in &source.failed_tiers {
+        anstream::eprintln!("the {} was passed over: {}", failed.tier.as_str(), failed.reason);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,12 @@ mod immutable;
 mod report;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 use super::cluster_commands::CLOCK_MARGIN;
 use super::output::{OutputFormat, print, print_json};
 use super::{Answered, GlobalArgs};
-use crate::arguments::namespace_name;
-use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
+use crate::arguments::{namespace_name, switch};
+use crate::cache::configmap::{CacheConfigMap, ReadError, WriteBack, Written};
 use crate::cache::mount_refresh::{RefreshError, refresh_mounts};
 use crate::cache::scan;
 use crate::clock::Clock;
@@ -28,7 +27,7 @@ pub(super) struct RebuildArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = namespace_name, env = "PUSHROLL_NAMESPACES")]
     namespaces: Vec<String>,
     /// After a change, annotate the pods labelled pushroll.dev/mounts: the kubelet then shows it at once (without --immutable)
-    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_REFRESH_MOUNTS", value_parser = switch)]
     refresh_mounts: bool,
     /// Write an immutable ConfigMap, NAME-HASH by its content; keep the last three; print its name
     #[arg(long)]
@@ -40,7 +39,7 @@ pub(super) struct RebuildArgs {
 
 pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Result<Answered> {
     let client = global.connect().await?;
-    let config_map = global.config_map(&client);
+    let config_map = global.config_map(&client)?;
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     let scope = Scope::of(&args.namespaces);
     if args.immutable {
@@ -48,8 +47,10 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     }
     // Before the scan: the answer has the API server's time, and the version that the write will replace.
     let stored = config_map.read(&cluster).await?;
-    if let Err(error) = &stored.document {
-        tracing::info!("{error}");
+    match &stored.document {
+        Err(error @ ReadError::Document { .. }) => anstream::eprintln!("the document there was passed over: {error}"),
+        Err(error) => tracing::info!("{error}"),
+        Ok(document) => document.warnings.first().into_iter().for_each(|warning| tracing::warn!("{warning}")),
     }
     let mut scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
     let head = scan.keep_unseen(&scope, stored.object.as_ref().and_then(|object| config_map.stored(object)));

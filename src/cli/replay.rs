@@ -133,7 +133,8 @@ fn show(format: OutputFormat, answer: &[u8]) -> anyhow::Result<()> {
             let name = |w: &Value| {
                 format!("{}/{}/{}\n", text(w, "namespace"), text(w, "kind").to_lowercase(), text(w, "name"))
             };
-            print(&workloads.iter().map(name).collect::<String>())?;
+            let restarted = workloads.iter().filter(|workload| workload["action"] == "restarted");
+            print(&restarted.map(name).collect::<String>())?;
         }
         OutputFormat::Table => {
             if !workloads.is_empty() {

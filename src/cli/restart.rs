@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
-use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_running};
+use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_documents};
 use super::output::{OutputFormat, print_json};
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
@@ -110,8 +110,7 @@ async fn by_image(
     mode: Mode,
 ) -> anyhow::Result<(Answer, Cluster)> {
     let (resolver, deliveries, cluster) = deliveries(global, policy).await?;
-    resolver.load_mount().await;
-    Ok((with_running(&resolver, deliveries.restart(image, mode)).await, cluster))
+    Ok((with_documents(global, &resolver, deliveries.restart(image, mode)).await, cluster))
 }
 
 async fn by_name(

@@ -2,15 +2,18 @@
 
 mod open_files;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context as _;
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use rustix::io::Errno;
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::signals::shutdown;
 use super::{Answered, GlobalArgs};
+use crate::arguments::switch;
 use crate::cache::CacheArgs;
 use crate::clock::Clock;
 use crate::cluster::ClusterArgs;
@@ -45,7 +48,7 @@ pub(super) struct ServeArgs {
 /// Where the service listens.
 #[derive(Debug, Args)]
 pub(super) struct AddressArgs {
-    /// Public: the push endpoint alone
+    /// Public: the push endpoint alone; [::] takes IPv4 as well
     #[arg(long, value_name = "ADDRESS", default_value_t = Self::default().listen, env = "PUSHROLL_LISTEN")]
     pub(super) listen: SocketAddr,
     /// Internal: probes, metrics, lookup, status; read only
@@ -60,13 +63,13 @@ pub(super) struct AddressArgs {
     #[arg(long, value_name = "ADDRESS", default_value_t = Self::default().admin_listen, env = "PUSHROLL_ADMIN_LISTEN")]
     pub(super) admin_listen: SocketAddr,
     /// Let others than this machine reach the admin listener: it has no token
-    #[arg(long, env = "PUSHROLL_ADMIN_INSECURE_REMOTE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_ADMIN_INSECURE_REMOTE", value_parser = switch)]
     admin_insecure_remote: bool,
 }
 
 impl Default for AddressArgs {
     fn default() -> Self {
-        let (any, loopback) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::LOCALHOST));
+        let (any, loopback) = (IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::LOCALHOST));
         Self {
             listen: SocketAddr::new(any, 8080),
             internal_listen: SocketAddr::new(any, 9090),
@@ -89,6 +92,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     // Before anything takes time: until then the first process of a container ignores SIGTERM.
     let shutdown = shutdown()?;
     let client = global.connect().await?;
+    let config_map = global.config_map(&client)?;
     let listeners = Listeners {
         public: bind(addresses.listen, "--listen")?,
         internal: bind(addresses.internal_listen, "--internal-listen")?,
@@ -117,7 +121,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         drain: args.drain,
         waiting: args.waiting,
         policy: args.policy,
-        ..ServeConfig::new(auth, global.config_map(&client), global.mount())
+        ..ServeConfig::new(auth, config_map, global.mount())
     };
     serve(config, client, Clock::system(), listeners, shutdown).await?;
     Ok(Answered::Yes)
@@ -133,15 +137,34 @@ fn host_name() -> Option<String> {
 /// beyond are dropped, and their clients try again after seconds.
 const BACKLOG: u32 = 4096;
 
+/// `[::]` takes IPv4 as well; on a machine without IPv6 it is `0.0.0.0`.
 fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let listening = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // As `TcpListener::bind` does: a port that was used a moment ago may be taken again.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+    let listening = match listen(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
+            tracing::info!("{flag} {address}: this machine has no IPv6, so it is IPv4 alone");
+            listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+        }
+        listening => listening,
     };
-    listening().with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+    listening.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // The system's default (`net.ipv6.bindv6only`) may be another.
+        set_ipv6_v6only(&socket, false)?;
+    }
+    // As `TcpListener::bind` does: a port that was used a moment ago may be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The kernel has no IPv6, or it is switched off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let codes = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| codes.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 #[cfg(test)]

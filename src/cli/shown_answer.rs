@@ -3,28 +3,31 @@
 use super::Answered;
 use super::output::{
     OutputFormat, answer_table, describe_source, name_unseen, of_those_seen, others_table, print, print_json,
-    print_names,
+    print_names, print_passed_over,
 };
 use crate::clock::Clock;
 use crate::delivery::answer::{Answer, Outcome};
-use crate::rollout::Action;
+use crate::rollout::{Action, WorkloadResult};
 
-/// In the format of `-o`: under `name` the names, and below a table what the answer rests on.
+/// In the format of `-o`: under `name` the names of those that are, or would be, restarted, and below a table what the
+/// answer rests on. What is no data goes to stderr.
 pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> {
     match format {
         OutputFormat::Json => return print_json(answer),
         OutputFormat::Name => {
-            return Ok(print_names(&answer.workloads.iter().map(|w| w.workload()).collect::<Vec<_>>())?);
+            let restarted = answer.workloads.iter().filter(|result| result.action() == Action::Restarted);
+            print_names(&restarted.map(WorkloadResult::workload).collect::<Vec<_>>())?;
+            // Without them nobody could see why a name is missing.
+            for left in answer.workloads.iter().filter(|result| result.action() != Action::Restarted) {
+                anstream::eprintln!("{}: {}, {}", left.workload(), left.action().as_str(), left.reason);
+            }
         }
+        OutputFormat::Table if !answer.workloads.is_empty() => print(&answer_table(answer))?,
         OutputFormat::Table => {}
     }
-    match &answer.image {
-        _ if !answer.workloads.is_empty() => print(&answer_table(answer))?,
-        Some(image) if !is_unknown(answer) => {
-            let of_those_seen = answer.source.as_ref().map_or("", of_those_seen);
-            anstream::eprintln!("no workload{of_those_seen}{} runs {image}", by_what(answer));
-        }
-        _ => {}
+    if let Some(image) = answer.image.as_ref().filter(|_| answer.workloads.is_empty() && !is_unknown(answer)) {
+        let of_those_seen = answer.source.as_ref().map_or("", of_those_seen);
+        anstream::eprintln!("no workload{of_those_seen}{} runs {image}", by_what(answer));
     }
     let others = answer.others.as_deref().unwrap_or_default();
     if !others.is_empty() {
@@ -35,7 +38,10 @@ pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> 
         anstream::eprintln!("the {}s{place} were not looked at: {}", unseen.kind.as_str(), unseen.reason);
     }
     if let Some(source) = &answer.source {
-        anstream::eprintln!("found {}", describe_source(source, Clock::system().now()));
+        if format == OutputFormat::Table {
+            anstream::eprintln!("found {}", describe_source(source, Clock::system().now()));
+        }
+        print_passed_over(source);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::output::{OutputFormat, print, print_json, table};
 use super::{Answered, GlobalArgs};
+use crate::arguments::config_map_name;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::configmap_store::{ConfigMapStore, Values, Verified};
@@ -33,13 +34,13 @@ enum Verb {
     Get(KeyArgs),
     /// Sets a key, if that changes anything; creates the ConfigMap
     Set(SetArgs),
-    /// Sets a key without looking first: needs no permission to read
+    /// Sets a key without looking first: needs no permission to read; text goes to data, wherever the key was
     ForceSet(SetArgs),
     /// Removes a key (exit 3: it was not there)
     Delete(KeyArgs),
     /// Removes every key; the ConfigMap stays
     Truncate(ConfigMapArgs),
-    /// Everything, as JSON: text as it is, the rest as base64
+    /// Everything, as JSON: data as it is, binaryData as base64
     Raw(ConfigMapArgs),
     /// Whether it can be reached, read and written; changes nothing
     Verify(ConfigMapArgs),
@@ -48,7 +49,7 @@ enum Verb {
 #[derive(Debug, Args)]
 struct ConfigMapArgs {
     /// The ConfigMap's name
-    #[arg(value_name = "CONFIGMAP")]
+    #[arg(value_name = "CONFIGMAP", value_parser = config_map_name)]
     config_map: String,
 }
 
@@ -119,7 +120,7 @@ pub(super) async fn run(global: &GlobalArgs, args: StoreArgs) -> anyhow::Result<
 
 async fn open(global: &GlobalArgs, kubeconfig: Option<PathBuf>, name: String) -> anyhow::Result<ConfigMapStore> {
     let client = global.connect_with(kubeconfig.as_ref()).await?;
-    let namespace = global.config_map(&client).namespace;
+    let namespace = global.config_map(&client)?.namespace;
     let cluster = Cluster::new(client, Clock::system(), ClusterMetrics::default());
     Ok(ConfigMapStore::new(cluster, namespace, name))
 }
@@ -131,9 +132,10 @@ async fn raw(store: &ConfigMapStore) -> anyhow::Result<Answered> {
     };
     let (mut data, mut binary_data) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in snapshot.values {
-        match String::from_utf8(value) {
-            Ok(text) => drop(data.insert(key, text)),
-            Err(error) => drop(binary_data.insert(key, STANDARD.encode(error.as_bytes()))),
+        if snapshot.binary_keys.contains(&key) {
+            binary_data.insert(key, STANDARD.encode(value));
+        } else {
+            data.insert(key, String::from_utf8_lossy(&value).into_owned());
         }
     }
     print_json(&json!({

@@ -22,6 +22,8 @@ pub(super) enum WaitsFor {
     Permit(usize),
     /// The end of a pause that the API server has asked for.
     Pause,
+    /// The end of a write, which goes on without the task.
+    Write,
 }
 
 struct CallDeadline {
@@ -78,6 +80,10 @@ impl WaitsFor {
             Self::Permit(concurrency) => format!(
                 ": it waited for its turn, since the API server sees at most {concurrency} calls at once (--concurrency)"
             ),
+            Self::Write => {
+                ": the API server, or an admission webhook of it, was still at work on the write, which goes on"
+                    .to_owned()
+            }
             Self::Pause => ": it waited for the time that the API server has asked to be left alone for".to_owned(),
         }
     }

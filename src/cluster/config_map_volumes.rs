@@ -112,6 +112,7 @@ impl Cluster {
         });
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/strategic-merge-patch+json", patch.to_string().into_bytes()));
-        self.call(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await.map(drop)
+        let call = Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body };
+        self.slow_write(call, |_| {}).await.map(drop)
     }
 }

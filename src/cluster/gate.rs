@@ -1,7 +1,8 @@
 //! The gate before the API server: a limited number of calls at once, over everything that pushroll does, and no call
 //! while the API server asks for a pause.
 //!
-//! A call holds one permit from its first byte to the last byte of the answer. Nothing that holds a permit waits for
+//! A call holds one permit from its first byte to the last byte of the answer; a write that takes very long returns it
+//! for one of a few places apart ([`super::slow_write`]). Nothing that holds a permit waits for
 //! anything else, so there is no deadlock. Permits are given in the order in which they were asked for, so a scan of
 //! many pages and a push of many workloads alternate. LISTs, which may take long, have at most half of the permits. A
 //! watch is a request without an end and has none: it would never return it.
@@ -9,11 +10,12 @@
 //! A pause that the API server asks for (429, or 503 with `Retry-After`) is meant for all our calls, because its
 //! priority and fairness knows the service account and not the single call. So every call waits for its end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::call_deadline::{self, WaitsFor};
 use super::error::ApiError;
@@ -24,6 +26,9 @@ use crate::telemetry::GaugeGuard;
 /// The default of `--concurrency`: enough for a hundred workloads in a fraction of a second, and few beside the 600
 /// that an API server takes by default (`--max-requests-inflight` and `--max-mutating-requests-inflight`).
 pub const DEFAULT_CONCURRENCY: usize = 16;
+/// Writes that an admission webhook may hold up at once, beside the calls. At most half of the permits: a restart that
+/// waits for such a write is one of `--concurrency` workloads that are worked on.
+const SLOW_WRITES_MAX: usize = 8;
 /// The longest wait for a permit where there is no deadline. Each permit is returned within the time limits of
 /// [`super::request`], so the wait is this long only where the API server hangs.
 const PERMIT_LIMIT: Duration = Duration::from_secs(60);
@@ -36,18 +41,25 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Gate {
     concurrency: usize,
-    calls: Semaphore,
-    lists: Semaphore,
+    calls: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
+    slow_writes: Arc<Semaphore>,
     /// The end of the pause that the API server has asked for.
     paused_until: Mutex<Option<Instant>>,
 }
 
 /// One call may be made.
-pub(super) struct CallPermit<'a> {
+pub(super) struct CallPermit {
     /// Dropped first: while the others are held no other call is counted.
     _in_flight: GaugeGuard,
-    _list: Option<SemaphorePermit<'a>>,
-    _call: SemaphorePermit<'a>,
+    _list: Option<OwnedSemaphorePermit>,
+    _call: OwnedSemaphorePermit,
+}
+
+/// One write may go on beyond the time of a call.
+pub(super) struct SlowWritePlace {
+    _counted: GaugeGuard,
+    _place: OwnedSemaphorePermit,
 }
 
 /// How long a call may wait before it begins.
@@ -59,21 +71,27 @@ pub(super) struct WaitLimits {
 
 impl Gate {
     pub(super) fn new(concurrency: usize) -> Self {
-        let lists = (concurrency / 2).max(1);
-        let (calls, lists) = (Semaphore::new(concurrency), Semaphore::new(lists));
-        Self { concurrency, calls, lists, paused_until: Mutex::default() }
+        let half = (concurrency / 2).max(1);
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            concurrency,
+            calls: semaphore(concurrency),
+            lists: semaphore(half),
+            slow_writes: semaphore(half.min(SLOW_WRITES_MAX)),
+            paused_until: Mutex::default(),
+        }
     }
 
     /// Waits for a permit, and for the end of a pause.
     ///
     /// # Errors
     /// [`ApiError::NoPermit`] or [`ApiError::TooBusy`]: no call was made.
-    pub(super) async fn enter<'a>(
-        &'a self,
+    pub(super) async fn enter(
+        &self,
         is_list: bool,
         limits: WaitLimits,
         metrics: &ClusterMetrics,
-    ) -> Result<CallPermit<'a>, ApiError> {
+    ) -> Result<CallPermit, ApiError> {
         let _waiting = GaugeGuard::new(&metrics.calls_waiting);
         let began = Instant::now();
         loop {
@@ -82,8 +100,8 @@ impl Gate {
             let permits = async {
                 // Neither semaphore is ever closed. The permit for LISTs comes first: nothing may wait that holds a
                 // permit for calls.
-                let list = if is_list { self.lists.acquire().await.ok() } else { None };
-                self.calls.acquire().await.ok().map(|call| (list, call))
+                let list = if is_list { Arc::clone(&self.lists).acquire_owned().await.ok() } else { None };
+                Arc::clone(&self.calls).acquire_owned().await.ok().map(|call| (list, call))
             };
             let permits = call_deadline::waiting_for(what, permits);
             let Ok(Some((list, call))) = tokio::time::timeout_at(limits.permit_until.into(), permits).await else {
@@ -95,6 +113,12 @@ impl Gate {
                 return Ok(CallPermit { _list: list, _call: call, _in_flight: in_flight });
             }
         }
+    }
+
+    /// A place for a write that has taken as long as a call may; `None` where all are taken.
+    pub(super) fn place_for_slow_write(&self, metrics: &ClusterMetrics) -> Option<SlowWritePlace> {
+        let place = Arc::clone(&self.slow_writes).try_acquire_owned().ok()?;
+        Some(SlowWritePlace { _counted: GaugeGuard::new(&metrics.slow_writes), _place: place })
     }
 
     /// Waits for the end of the pause that the API server has asked for.

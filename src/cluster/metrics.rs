@@ -16,6 +16,7 @@ pub struct ClusterMetrics {
     pub(super) requests: Family<RequestLabels, Counter>,
     pub(super) calls_in_flight: Gauge,
     pub(super) calls_waiting: Gauge,
+    pub(super) slow_writes: Gauge,
 }
 
 /// A call, and the status of its answer.
@@ -77,6 +78,11 @@ impl ClusterMetrics {
             "kubernetes_calls_waiting",
             "Calls to the API server that wait now for their turn, or because it has asked for a pause",
             self.calls_waiting.clone(),
+        );
+        registry.register(
+            "kubernetes_slow_writes",
+            "Restarts that the API server, or an admission webhook of its, has been working on for more than 5 s",
+            self.slow_writes.clone(),
         );
     }
 }

@@ -21,7 +21,7 @@ use super::watched::WatchedWorkloads;
 use crate::clock::{Clock, ServerClock};
 use crate::error_chain::with_causes;
 
-/// Time limit of a GET or a write: well under Pub/Sub's default ack deadline of 10 s.
+/// Time limit of a GET or a write, but [`super::slow_write`]: well under Pub/Sub's default ack deadline of 10 s.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Time limit of one page of a LIST. A scan may take longer than the pushes that wait for it.
 pub(super) const LIST_LIMIT: Duration = Duration::from_secs(30);
@@ -45,6 +45,15 @@ pub(super) struct Call {
     pub(super) uri: String,
     /// JSON, and its media type.
     pub(super) body: Option<(&'static str, Vec<u8>)>,
+}
+
+/// A call, made again after each pause that the API server asks for while there is time for that.
+pub(super) struct CallAttempts {
+    verb: Verb,
+    resource: Resource,
+    uri: String,
+    body: Option<(&'static str, Bytes)>,
+    pub(super) wait_limits: WaitLimits,
 }
 
 /// An answer that was read to its end.
@@ -117,33 +126,13 @@ impl Cluster {
 
     /// Makes the call and returns the body of a 2xx answer.
     pub(super) async fn call(&self, call: Call) -> Result<Bytes, ApiError> {
-        let Call { verb, resource, uri, body } = call;
-        let limit = if verb == Verb::List { LIST_LIMIT } else { CALL_LIMIT };
-        let method = match verb {
-            Verb::Get | Verb::List | Verb::Watch => Method::GET,
-            Verb::Create => Method::POST,
-            Verb::Patch => Method::PATCH,
-            Verb::Delete => Method::DELETE,
-        };
-        let body = body.map(|(media_type, body)| (media_type, Bytes::from(body)));
-        let wait_limits = WaitLimits::of(limit);
+        let limit = if call.verb == Verb::List { LIST_LIMIT } else { CALL_LIMIT };
+        let attempts = CallAttempts::new(call, limit);
         loop {
-            let mut request =
-                Request::builder().method(method.clone()).uri(&uri).header(header::ACCEPT, "application/json");
-            if let Some((media_type, _)) = &body {
-                request = request.header(header::CONTENT_TYPE, *media_type);
-            }
-            let bytes = body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
-            let request = request.body(Body::from(bytes)).map_err(|error| ApiError::Unreadable(error.to_string()))?;
-            let mut labels = RequestLabels { verb, resource, code: 0 };
-            let WholeAnswer { answer, pause, .. } = self.send_whole(request, limit, wait_limits, &mut labels).await?;
-            if answer.status().is_success() {
-                return Ok(answer.into_body());
-            }
-            let refusal = || ApiError::from_answer(answer.status(), verb.is_write(), answer.body());
-            match pause {
-                None => return Err(refusal()),
-                Some(pause) => wait_limits.again_after(pause, refusal().message())?,
+            let mut labels = attempts.labels();
+            let sent = self.send_whole(attempts.request()?, limit, attempts.wait_limits, &mut labels).await?;
+            if let Some(body) = attempts.judge(sent)? {
+                return Ok(body);
             }
         }
     }
@@ -163,21 +152,27 @@ impl Cluster {
         labels: &mut RequestLabels,
     ) -> Result<WholeAnswer, ApiError> {
         let _permit = self.gate.enter(labels.verb == Verb::List, wait_limits, &self.metrics).await?;
-        let exchange = async {
-            let asked = Instant::now();
-            let response = self.send(request).await?;
-            let first_after = asked.elapsed();
-            labels.code = response.status().as_u16();
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| unreachable(&error))?.to_bytes();
-            // A webhook may refuse with 429 or 503 and `Retry-After`. That is not the API server's wish for a pause.
-            let is_refusal = labels.verb.is_write() && is_refused_by_admission(&body);
-            let pause = if is_refusal { None } else { self.gate.note_pause(head.status, &head.headers) };
-            Ok(WholeAnswer { answer: Response::from_parts(head, body), first_after, pause })
-        };
-        let answer = tokio::time::timeout(limit, exchange).await;
+        let answer = tokio::time::timeout(limit, self.exchange(request, labels)).await;
         self.metrics.requests.get_or_create(labels).inc();
         answer.unwrap_or(Err(ApiError::TimedOut(limit)))
+    }
+
+    /// Sends one request and reads the answer to its end, without a time limit.
+    pub(super) async fn exchange(
+        &self,
+        request: Request<Body>,
+        labels: &mut RequestLabels,
+    ) -> Result<WholeAnswer, ApiError> {
+        let asked = Instant::now();
+        let response = self.send(request).await?;
+        let first_after = asked.elapsed();
+        labels.code = response.status().as_u16();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| unreachable(&error))?.to_bytes();
+        // A webhook may refuse with 429 or 503 and `Retry-After`. That is not the API server's wish for a pause.
+        let is_refusal = labels.verb.is_write() && is_refused_by_admission(&body);
+        let pause = if is_refusal { None } else { self.gate.note_pause(head.status, &head.headers) };
+        Ok(WholeAnswer { answer: Response::from_parts(head, body), first_after, pause })
     }
 
     /// Sends the request, and notes the time that the head of the answer shows of the API server's clock.
@@ -194,6 +189,47 @@ impl Cluster {
 /// The `Date` header.
 pub(super) fn date<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(header::DATE).and_then(|date| date.to_str().ok())
+}
+
+impl CallAttempts {
+    /// Attempts that begin within `limit`.
+    pub(super) fn new(call: Call, limit: Duration) -> Self {
+        let body = call.body.map(|(media_type, body)| (media_type, Bytes::from(body)));
+        Self { verb: call.verb, resource: call.resource, uri: call.uri, body, wait_limits: WaitLimits::of(limit) }
+    }
+
+    /// The request of the next attempt.
+    pub(super) fn request(&self) -> Result<Request<Body>, ApiError> {
+        let method = match self.verb {
+            Verb::Get | Verb::List | Verb::Watch => Method::GET,
+            Verb::Create => Method::POST,
+            Verb::Patch => Method::PATCH,
+            Verb::Delete => Method::DELETE,
+        };
+        let mut request = Request::builder().method(method).uri(&self.uri).header(header::ACCEPT, "application/json");
+        if let Some((media_type, _)) = &self.body {
+            request = request.header(header::CONTENT_TYPE, *media_type);
+        }
+        let bytes = self.body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+        request.body(Body::from(bytes)).map_err(|error| ApiError::Unreadable(error.to_string()))
+    }
+
+    pub(super) fn labels(&self) -> RequestLabels {
+        RequestLabels { verb: self.verb, resource: self.resource, code: 0 }
+    }
+
+    /// The body of a 2xx answer; `None`: the API server asks for a pause, and there is time for another attempt.
+    pub(super) fn judge(&self, sent: WholeAnswer) -> Result<Option<Bytes>, ApiError> {
+        let WholeAnswer { answer, pause, .. } = sent;
+        if answer.status().is_success() {
+            return Ok(Some(answer.into_body()));
+        }
+        let refusal = ApiError::from_answer(answer.status(), self.verb.is_write(), answer.body());
+        match pause {
+            None => Err(refusal),
+            Some(pause) => self.wait_limits.again_after(pause, refusal.message()).map(|()| None),
+        }
+    }
 }
 
 /// With its causes: hyper's own text is only "client error (Connect)".

@@ -1,5 +1,6 @@
 //! GET and PATCH of one workload.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -34,7 +35,8 @@ impl Cluster {
     }
 
     /// Merge patch of one workload, as `field_manager`. Returns the object as the API server has stored it: admission may
-    /// have changed it. The watched object is updated from it at once.
+    /// have changed it. The watched object is updated from it at once. An admission webhook may take its time; where the
+    /// caller does not wait that long, the PATCH goes on without it.
     pub async fn patch_workload(
         &self,
         workload: &WorkloadRef,
@@ -43,12 +45,16 @@ impl Cluster {
     ) -> Result<WorkloadObject, ApiError> {
         let uri = format!("{}?fieldManager={field_manager}", path(workload));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        let stored: WorkloadObject =
-            self.call_for(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await?;
-        if let Some(version) = patch["metadata"]["resourceVersion"].as_str() {
-            self.watched().patched(workload, version, &stored);
-        }
-        Ok(stored)
+        let call = Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body };
+        let (watched, workload) = (self.watched(), workload.clone());
+        let version = patch["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+        let then = move |patched: &Bytes| {
+            if let (Some(version), Ok(stored)) = (&version, serde_json::from_slice(patched)) {
+                watched.patched(&workload, version, &stored);
+            }
+        };
+        let stored = self.slow_write(call, then).await?;
+        serde_json::from_slice(&stored).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 }
 

@@ -3,22 +3,12 @@
 use super::error::StoreError;
 use super::values::Values;
 use crate::cluster::CONFIG_MAP_BYTES_MAX;
-
-/// Kubernetes: `IsConfigMapKey`, `DNS1123SubdomainMaxLength`.
-const KEY_BYTES_MAX: usize = 253;
+use crate::config_map_names::key_problem;
 
 pub(super) fn check_key(key: &str) -> Result<(), StoreError> {
-    let bad = |problem| Err(StoreError::BadKey { key: key.chars().take(60).collect(), problem });
-    if key.is_empty() {
-        bad("it is empty")
-    } else if key.len() > KEY_BYTES_MAX {
-        bad("it is longer than 253 characters")
-    } else if !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
-        bad("it has other characters than letters, digits, -, _ and .")
-    } else if key == "." || key.starts_with("..") {
-        bad("it is \".\" or begins with \"..\"")
-    } else {
-        Ok(())
+    match key_problem(key) {
+        None => Ok(()),
+        Some(problem) => Err(StoreError::BadKey { key: key.chars().take(60).collect(), problem }),
     }
 }
 

@@ -1,4 +1,6 @@
-//! The values of a ConfigMap at one moment.
+//! What a ConfigMap holds at one moment.
+
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,12 +11,14 @@ use crate::cluster::ConfigMapObject;
 /// All values at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Names this state of the ConfigMap, for [`ConfigMapStore::compare_and_set`].
+    /// Names this state of the ConfigMap, for [`super::ConfigMapStore::compare_and_set`].
     pub resource_version: String,
     /// Whether it can never change.
     pub immutable: bool,
     /// What it holds.
     pub values: Values,
+    /// The keys of those that are in `binaryData`.
+    pub binary_keys: BTreeSet<String>,
 }
 
 impl Snapshot {
@@ -26,6 +30,7 @@ impl Snapshot {
             resource_version: object.metadata.resource_version.clone(),
             immutable: object.immutable,
             values: text.chain(binary).collect(),
+            binary_keys: object.binary_data.keys().cloned().collect(),
         }
     }
 }

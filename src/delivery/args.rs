@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, PossibleValue};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::answer::Poison;
-use crate::arguments::{positive_duration, written_duration};
+use crate::arguments::{positive_duration, switch, written_duration};
 
 /// How deliveries are handled.
 #[derive(Debug, Clone, Args)]
@@ -21,7 +21,7 @@ pub struct DeliveryArgs {
     )]
     pub hold: Duration,
     /// Answer from whatever index is at hand; a workload younger than it may be missed
-    #[arg(long, env = "PUSHROLL_ALLOW_STALE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_ALLOW_STALE", value_parser = switch)]
     pub allow_stale: bool,
     /// What becomes of junk on the topic: ack, or nack for a subscription with a dead-letter topic
     #[arg(long, value_enum, default_value_t = Self::default().poison, env = "PUSHROLL_POISON")]

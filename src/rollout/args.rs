@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 use super::context::RestartConfig;
 use super::policy::Policy;
 use super::selector::LabelSelector;
-use crate::arguments::{duration, namespace_name, positive_duration, written_duration};
+use crate::arguments::{duration, namespace_name, positive_duration, switch, written_duration};
 use crate::index::Scope;
 
 /// Which workloads may be touched, and how clocks are compared.
@@ -24,7 +23,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "SELECTOR", env = "PUSHROLL_SELECTOR")]
     pub selector: Option<LabelSelector>,
     /// Only workloads with the annotation pushroll.dev/restart: "true"
-    #[arg(long, env = "PUSHROLL_OPT_IN", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_OPT_IN", value_parser = switch)]
     pub opt_in: bool,
     /// How far apart clocks may be and still be compared
     #[arg(

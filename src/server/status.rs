@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::app::App;
 use super::auth::SigningKeysStatus;
+use super::pieces;
 use crate::cache::mount_refresh::MountRefreshStatus;
 use crate::cache::status::Tiers;
 use crate::cache::{Tier, UnseenPart};
@@ -30,7 +32,8 @@ pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_keys: Option<SigningKeysStatus>,
     held_pushes: i64,
-    recent: Vec<Serialized>,
+    /// Always empty: [`in_pieces`] adds them.
+    recent: [(); 0],
 }
 
 /// The index that lookups use.
@@ -45,7 +48,7 @@ struct IndexStatus {
     workloads: usize,
 }
 
-pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
+pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
     let index = app.resolver.current().map(|loaded| IndexStatus {
         tier: loaded.tier,
         as_of: loaded.as_of(),
@@ -55,7 +58,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         workloads: loaded.index.workloads(),
     });
     let not_ready_because = app.not_ready();
-    Json(Status {
+    let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         ready: not_ready_because.is_none(),
         not_ready_because,
@@ -65,6 +68,19 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         mount_refresh: app.resolver.mount_refresh(),
         signing_keys: app.authenticator.as_ref().map(|authenticator| authenticator.signing_keys()),
         held_pushes: app.deliveries.metrics().held_pushes(),
-        recent: app.deliveries.recent(),
-    })
+        recent: [],
+    };
+    pieces::answer(in_pieces(&status, app.deliveries.recent()))
+}
+
+/// The JSON of the status, with the last answers, whose bytes are shared by all who ask.
+fn in_pieces(status: &Status, recent: Vec<Serialized>) -> impl Iterator<Item = Bytes> + use<> {
+    let empty = Serialized::of(status);
+    // The list of answers comes last.
+    let head = empty.as_str().strip_suffix("]}").unwrap_or_default().to_owned();
+    let answers = recent.into_iter().enumerate().flat_map(|(number, answer)| {
+        let separator = (number > 0).then_some(Bytes::from_static(b","));
+        separator.into_iter().chain([answer.bytes()])
+    });
+    std::iter::once(Bytes::from(head)).chain(answers).chain([Bytes::from_static(b"]}")])
 }

@@ -10,6 +10,7 @@ use crate::support::documents::{document, scanned_document};
 use crate::support::fixtures::{config_map, deployment, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::suite::Suite;
+use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_cache_that_is_well_passes_the_check);
@@ -20,6 +21,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(check_deep_names_what_differs_from_the_cluster);
     suite.on_control_plane(check_names_the_permission_that_is_missing);
     suite.on_control_plane(check_without_the_permission_to_read_fails);
+    suite.on_control_plane(check_calls_nothing_writable_that_a_quota_forbids);
     suite.on_embedded(check_without_an_api_server_fails);
     suite.on_both(check_says_how_full_the_config_map_is);
 }
@@ -260,6 +262,31 @@ async fn check_without_the_permission_to_read_fails(ground: Ground) {
     let ran = ground.run_as(&user, &["check"]).await;
     let message = ran.failed_with_one_sentence();
     assert!(message.contains("deployment-image-cache") && message.contains("cannot get resource"), "{message}");
+}
+
+async fn check_calls_nothing_writable_that_a_quota_forbids(ground: Ground) {
+    let (_, found) = codes(&ground, &[]).await;
+    assert!(found.contains(&"writable".to_owned()), "{found:?}");
+    ground.forbid_config_maps().await;
+    let refused = async |says: [&str; 2]| {
+        let ran = check(&ground, &["-o", "json"]).await;
+        let found = finding(&ran, "not_writable");
+        assert!(says.iter().all(|says| found["reason"].to_string().contains(says)), "{found}");
+        assert!(found["severity"] == "warning" && found["remedy"].is_string(), "{found}");
+        assert!(!ran.stdout.contains("\"writable\""), "{ran:?}");
+    };
+    refused(["cannot be created", "exceeded quota"]).await;
+    assert!(ground.run_as(&ground.fresh_user(), &["rebuild"]).await.failed_with_one_sentence().contains("quota"));
+    let quota = format!("/api/v1/namespaces/{}/resourcequotas/no-more", ground.namespace());
+    ground.request("DELETE", &quota, None).await.unwrap();
+
+    // One that exists is changed, not created: no quota counts that.
+    let manifest = cache(&ground, &scanned_document(ago(60), Some(&[ground.namespace()]), &[]).to_string());
+    let created = async || ground.try_create(&manifest).await.is_ok().then_some(());
+    eventually("the quota is gone", created).await;
+    ground.forbid_config_maps().await;
+    let (_, found) = codes(&ground, &[]).await;
+    assert!(found.contains(&"writable".to_owned()), "{found:?}");
 }
 
 async fn check_without_an_api_server_fails(ground: Ground) {

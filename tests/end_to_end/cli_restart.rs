@@ -101,6 +101,8 @@ async fn restart_of_an_image_leaves_what_a_push_would(ground: Ground) {
     for more in [&[][..], &["--dry-run"]] {
         let ran = ground.run_as(&user, &[&["restart", &pinned_only][..], more].concat()).await;
         assert!(ran.code == 3 && ran.stdout.contains("skipped"), "{ran:?}");
+        let ran = ground.run_as(&user, &[&["restart", &pinned_only, "-o", "name"][..], more].concat()).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
         assert!(ran.stderr.contains("nothing is to be restarted: all who run the image are left"), "{ran:?}");
     }
 

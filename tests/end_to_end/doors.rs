@@ -13,6 +13,7 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_push_rolls_the_workloads_that_run_the_image);
+    suite.on_embedded(a_listener_on_any_address_takes_both_families);
     suite.on_embedded(each_listener_has_its_own_endpoints_and_no_other);
     suite.on_both(the_internal_listener_never_calls_the_api_server);
 }
@@ -31,6 +32,19 @@ async fn a_push_rolls_the_workloads_that_run_the_image(ground: Ground) {
     assert_eq!(ground.generation(&web).await, 2);
     let metrics = get(&format!("{}/metrics", service.internal)).await.text();
     assert!(metrics.contains("pushroll_pushes_total{outcome=\"restarted\"} 1"), "{metrics}");
+}
+
+async fn a_listener_on_any_address_takes_both_families(ground: Ground) {
+    let arguments = ["--listen", "[::]:0", "--internal-listen", "[::]:0"];
+    let service = ground.service().arguments(arguments).start_ready_at(|url| url.replace("[::]", "127.0.0.1")).await;
+    let families: &[&str] =
+        if std::net::TcpListener::bind("[::1]:0").is_ok() { &["127.0.0.1", "[::1]"] } else { &["127.0.0.1"] };
+    for address in families {
+        let at = |url: &str| url.replace("127.0.0.1", address);
+        assert_eq!(get(&format!("{}/livez", at(&service.internal))).await.status, 200, "{address}");
+        let push = send(Method::POST, &format!("{}/v1/push", at(&service.public)), &[], "junk").await;
+        assert_eq!(push.status, 400, "{address}: {}", push.text());
+    }
 }
 
 /// Every path, its method, and whether public, internal and admin have it.

@@ -12,7 +12,7 @@ use pushroll::cache::mount::MountReader;
 use serde_json::{Value, json};
 
 use crate::support::documents::{document, names, scanned_document};
-use crate::support::fixtures::deployment;
+use crate::support::fixtures::{config_map, deployment};
 use crate::support::ground::Ground;
 use crate::support::service::Service;
 use crate::support::suite::Suite;
@@ -23,6 +23,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(the_last_good_index_is_kept_through_a_bad_mount);
     suite.on_both(a_mount_that_appears_only_later_is_found);
     suite.on_both(a_plain_file_is_followed_and_warned_about);
+    suite.on_both(a_path_inside_of_a_volume_is_followed_as_the_volume_is);
     suite.on_both(a_document_older_than_memory_is_not_taken);
     suite.on_both(thousands_of_swaps_tear_no_lookup);
     suite.plain(a_hundred_thousand_swaps_tear_no_read);
@@ -146,6 +147,48 @@ fn replace(directory: &Path, document: &Value) {
     let new = directory.join("new");
     std::fs::write(&new, document.to_string()).unwrap();
     std::fs::rename(new, directory.join("cache.json")).unwrap();
+}
+
+/// With `items: [{key: cache.json, path: images/current/cache.json}]` the kubelet links `images` alone into `..data`.
+async fn a_path_inside_of_a_volume_is_followed_as_the_volume_is(ground: Ground) {
+    let image = ground.image("web");
+    let volume = ground.directory().join("a volume");
+    let show = |version: &str, name: &str| {
+        let directory = volume.join(version).join("images/current");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("cache.json"), generation(&ground, &image, name).to_string()).unwrap();
+        std::os::unix::fs::symlink(version, volume.join("..data_tmp")).unwrap();
+        std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    };
+    show("..2026_1", "first");
+    std::os::unix::fs::symlink("..data/images", volume.join("images")).unwrap();
+    // As another program's image may have it: a directory of its own, and in it a link to the file.
+    let linked = ground.directory().join("linked");
+    std::fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(volume.join("images/current/cache.json"), linked.join("cache.json")).unwrap();
+    let nested = volume.join("images/current");
+    let mut services = Vec::new();
+    for directory in [&nested, &linked] {
+        let service = ground.service().mount(directory).start_ready().await;
+        assert_eq!(names(&service.lookup(&image).await), ["first"]);
+        services.push(service);
+    }
+    let manifest = config_map(ground.namespace(), "deployment-image-cache", "cache.json", "");
+    let mut stored = manifest.clone();
+    stored["data"]["cache.json"] = generation(&ground, &image, "first").to_string().into();
+    ground.create(&stored).await;
+    for directory in [&nested, &linked] {
+        let check = ["check", "-o", "json", "--cache-dir", directory.to_str().unwrap()];
+        let ran = ground.run_as(&ground.fresh_user(), &check).await;
+        assert!(ran.stdout.contains("\"mounted\"") && !ran.stdout.contains("subpath_mount"), "{ran:?}");
+    }
+    show("..2026_2", "second");
+    std::fs::remove_dir_all(volume.join("..2026_1")).unwrap();
+    for service in &services {
+        service.wait_for_lookup(&image, &["second"]).await;
+        let mount = service.status().await["tiers"]["mount"].clone();
+        assert!(!mount.to_string().contains("subPath"), "{mount}");
+    }
 }
 
 async fn a_document_older_than_memory_is_not_taken(ground: Ground) {

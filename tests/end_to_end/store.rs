@@ -16,7 +16,9 @@ use crate::support::suite::Suite;
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_store_is_used_from_the_command_line);
     suite.on_both(what_others_wrote_into_a_config_map_stays);
+    suite.on_both(a_key_stays_in_the_member_that_it_is_in);
     suite.on_both(a_store_says_what_it_cannot_do);
+    suite.on_control_plane(a_store_that_a_quota_forbids_is_not_writable);
     suite.on_both(writers_of_different_keys_never_lose_a_set);
 }
 
@@ -71,6 +73,41 @@ async fn what_others_wrote_into_a_config_map_stays(ground: Ground) {
     assert_eq!(object["data"], json!({"theirs": "kept"}));
     assert_eq!(object["metadata"]["labels"], json!({"owner": "them"}));
     assert_eq!(object["metadata"]["annotations"], json!({"note": "theirs"}));
+}
+
+async fn a_key_stays_in_the_member_that_it_is_in(ground: Ground) {
+    let mut manifest = config_map(ground.namespace(), "mixed", "text", "1");
+    manifest["binaryData"] = json!({"binary": "MQ==", "other": "/wA="});
+    ground.create(&manifest).await;
+    let set = async |key: &str, value: &str| {
+        let ran = store(&ground, &["set", "mixed", key, value]).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "changed\n"), "{ran:?}");
+    };
+    set("text", "2").await;
+    set("binary", "2").await;
+    set("other", "text now").await;
+    set("new", "3").await;
+    let object = ground.get(&manifest).await;
+    assert_eq!(object["data"], json!({"text": "2", "new": "3"}));
+    assert_eq!(object["binaryData"], json!({"binary": "Mg==", "other": "dGV4dCBub3c="}));
+    let raw = store(&ground, &["raw", "mixed"]).await.json();
+    assert_eq!((&raw["data"], &raw["binaryData"]), (&object["data"], &object["binaryData"]));
+    assert_eq!(store(&ground, &["set", "mixed", "binary", "2"]).await.stdout, "unchanged\n");
+    // Only a value that is no text moves.
+    let file = ground.directory().join("value");
+    std::fs::write(&file, b"\xff").unwrap();
+    let from_file = ["set", "mixed", "text", "--from-file", file.to_str().unwrap()];
+    assert_eq!(store(&ground, &from_file).await.stdout, "changed\n");
+    let object = ground.get(&manifest).await;
+    assert_eq!((&object["data"], &object["binaryData"]["text"]), (&json!({"new": "3"}), &json!("/w==")));
+}
+
+async fn a_store_that_a_quota_forbids_is_not_writable(ground: Ground) {
+    ground.forbid_config_maps().await;
+    let verified = store(&ground, &["verify", "settings", "-o", "json"]).await;
+    assert_eq!(verified.code, 1, "{verified:?}");
+    let writable = verified.json()["writable"].clone();
+    assert!(writable["works"] == false && writable["detail"].to_string().contains("exceeded quota"), "{writable}");
 }
 
 async fn a_store_says_what_it_cannot_do(ground: Ground) {

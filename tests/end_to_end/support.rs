@@ -26,3 +26,4 @@ pub mod service_account;
 pub mod suite;
 pub mod volume;
 pub mod wait;
+pub mod webhook;

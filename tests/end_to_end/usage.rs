@@ -10,6 +10,7 @@ use crate::support::suite::Suite;
 
 pub fn tests(suite: &mut Suite) {
     suite.plain(wrong_usage_exits_2_and_names_what_is_wrong);
+    suite.plain(a_switch_of_the_environment_that_is_neither_is_wrong_usage);
     suite.plain(help_and_version_are_data);
     suite.plain(serve_wants_to_be_told_whose_pushes_to_take);
     suite.plain(every_flag_of_serve_has_its_environment_variable);
@@ -46,6 +47,15 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (vec!["restart", "nginx", "--selector", "=,"], "--selector"),
         (vec!["check", "--max-age", "0s"], "longer than zero"),
         (vec!["check", "--namespaces", "a,,b"], "--namespaces"),
+        (vec!["check", "--cache-configmap", "Deployment_Cache"], "no ConfigMap can be called that"),
+        (vec!["check", "--cache-configmap", ""], "it is empty"),
+        (vec!["rebuild", "--cache-configmap", "kube-system/cache"], "--namespace"),
+        (vec!["lookup", "nginx", "--cache-key", "a/b"], "no key of a ConfigMap can be called that"),
+        (vec!["lookup", "nginx", "-n", "not a namespace"], "name of a namespace"),
+        (vec!["explain", "nginx", "--cache-key", ".."], "begins with"),
+        (vec!["restart", "nginx", "--cache-configmap", "a..b"], "--cache-configmap"),
+        (vec!["store", "keys", "Settings"], "no ConfigMap can be called that"),
+        (vec!["store", "set", "a b", "key", "value"], "no ConfigMap can be called that"),
         (vec!["replay"], "FILE"),
         (vec!["replay", "file", "--image", "nginx:1"], "--image"),
         (vec!["replay", "--digest", "sha256:x"], "--digest"),
@@ -82,11 +92,44 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--jwks-url", "http://127.0.0.1.example.com/certs"), "https"),
         (serve("--jwks-url", "file://localhost/certs"), "https"),
         (serve("--log-format", "xml"), "text, json"),
+        (serve("--max-body", "0"), "larger than zero"),
+        (serve("--max-body", "1EiB"), "at most 1GiB"),
+        (serve("--max-body", "NaN"), "14MiB"),
+        (serve("--hold", "99999999999h"), "no longer than a year"),
+        (serve("--hold", "100000h"), "no longer than a year"),
+        (serve("--drain-delay", "1000000000s"), "no longer than a year"),
+        (serve("--clock-margin", "NaN"), "500ms, 5s or 10m"),
+        (serve("--deferred-poll", "0s"), "longer than zero"),
+        (serve("--body-timeout", "0s"), "longer than zero"),
+        (serve("--max-connections", "0"), "--max-connections"),
+        (serve("--max-requests", "99999999999999999999"), "--max-requests"),
+        (serve("--concurrency", "\u{661}"), "--concurrency"),
+        (serve("--namespaces", "\u{e4}"), "--namespaces"),
+        (serve("--cache-dir", ""), "--cache-dir"),
+        (serve("--listen", "[::]"), "--listen"),
+        (serve("--cache-configmap", "cache_"), "no ConfigMap can be called that"),
+        (vec!["serve", "--cache-configmap=-cache"], "--cache-configmap"),
+        (serve("--cache-key", ""), "it is empty"),
+        (serve("--cache-key", "images cache.json"), "other characters"),
+        (serve("--cache-key", "\u{e4}.json"), "other characters"),
+        (serve("--namespace", "Kube"), "--namespace"),
     ] {
         let ran = run(&arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
         assert!(ran.stderr.contains(named), "{arguments:?} does not name {named:?}: {ran:?}");
         assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
+    }
+}
+
+async fn a_switch_of_the_environment_that_is_neither_is_wrong_usage() {
+    for variable in ["PUSHROLL_WATCH", "PUSHROLL_OPT_IN", "PUSHROLL_ALLOW_STALE", "PUSHROLL_INSECURE_NO_AUTH"] {
+        let ran = run_with(&["serve"], &[(variable, "flase")], "").await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.stderr.contains("expected true or false") && ran.stderr.contains("flase"), "{ran:?}");
+    }
+    for value in ["", "0", "off", "False", "no"] {
+        let ran = run_with(&["serve"], &[("PUSHROLL_INSECURE_NO_AUTH", value)], "").await;
+        assert!(ran.failed_with_one_sentence().contains("--insecure-no-auth"), "{value}: {ran:?}");
     }
 }
 
@@ -183,8 +226,8 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         assert!(described.contains(&variable), "--{flag}: {described}");
     }
     for (flag, default) in [
-        ("listen", "0.0.0.0:8080"),
-        ("internal-listen", "0.0.0.0:9090"),
+        ("listen", "[::]:8080"),
+        ("internal-listen", "[::]:9090"),
         ("admin-listen", "127.0.0.1:9091"),
         ("jwks-url", "https://www.googleapis.com/oauth2/v3/certs"),
         ("cache-dir", "/etc/cache"),

@@ -73,6 +73,19 @@ impl Index {
         }
     }
 
+    /// The part of [`Self::lookup`] that begins at the entry `from` and looks at `entries` of them, so that it may be empty;
+    /// `None` where there are no more. For images that very many run.
+    pub fn lookup_part(&self, image: &ImageRef, from: usize, entries: usize) -> Option<Vec<&WorkloadRef>> {
+        fn part<T>(all: &[T], from: usize, entries: usize) -> Option<&[T]> {
+            all.get(from..).filter(|rest| !rest.is_empty()).map(|rest| rest.get(..entries).unwrap_or(rest))
+        }
+        let Some(digest) = image.digest() else {
+            return part(self.followers(image), from, entries).map(|part| part.iter().collect());
+        };
+        let pinned = part(self.pinned(image), from, entries)?.iter();
+        Some(pinned.filter(|one| one.image.digest() == Some(digest)).map(|one| &one.workload).collect())
+    }
+
     /// Those that follow the tag: what a push of it concerns.
     pub fn followers(&self, image: &ImageRef) -> &[WorkloadRef] {
         image.tag_key().and_then(|key| self.by_tag.get(key)).map_or(&[], |workloads| workloads)

@@ -142,8 +142,8 @@ pub fn is_namespace_name(text: &str) -> bool {
     text.len() <= 63 && !text.contains('.') && is_object_name(text)
 }
 
-/// Whether a workload can be called that: an RFC 1123 subdomain.
-pub(crate) fn is_object_name(text: &str) -> bool {
+/// Whether a workload, a ConfigMap or most other objects can be called that: an RFC 1123 subdomain.
+pub fn is_object_name(text: &str) -> bool {
     let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')

@@ -101,6 +101,12 @@ pub enum WriteError {
         /// Why.
         source: ApiError,
     },
+    /// It is not known which old versions are mounted.
+    #[error("no old version was deleted, because it is not known which of them are mounted: {source}")]
+    UseUnknown {
+        /// Why.
+        source: ApiError,
+    },
     /// Other writers were ahead at every attempt.
     #[error("the ConfigMap {0} changed at every attempt to write it")]
     Contended(String),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::report::RebuildReport;
-use crate::cache::configmap::CacheConfigMap;
+use crate::cache::configmap::{CacheConfigMap, WriteError};
 use crate::cache::immutable::{CacheVolumes, Versions};
 use crate::cache::scan;
 use crate::cli::Answered;
@@ -27,6 +27,9 @@ struct RebuiltVersion {
     volumes: Vec<Pointed>,
     /// Old versions that were deleted.
     deleted: Vec<String>,
+    /// Why none was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_deleted: Option<String>,
 }
 
 /// A workload after `--set-volume`.
@@ -64,11 +67,16 @@ pub(super) async fn run(
         in_use.extend(workload.config_maps());
         volumes.push(Pointed { workload: workload.workload().to_string(), changed });
     }
-    let deleted = versions.delete_old(cluster, &current.name, &in_use, dry_run).await?;
+    let (deleted, not_deleted) = match versions.delete_old(cluster, &current.name, &in_use, dry_run).await {
+        Ok(deleted) => (deleted, None),
+        // The new version is written. The next rebuild that may look deletes the old ones.
+        Err(error @ WriteError::UseUnknown { .. }) => (Vec::new(), Some(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
 
     let config_map = CacheConfigMap { name: current.name.clone(), ..cache.clone() };
     let report = RebuildReport::new(&scan, &config_map, &current.write_back);
-    let version = RebuiltVersion { report, name: current.name, volumes, deleted };
+    let version = RebuiltVersion { report, name: current.name, volumes, deleted, not_deleted };
     match output {
         OutputFormat::Json => print_json(&version)?,
         OutputFormat::Name => print(&format!("{}\n", version.name))?,
@@ -91,9 +99,12 @@ impl RebuiltVersion {
                 anstream::eprintln!("{workload}: {done} at it ({})", changed.join(", "));
             }
         }
+        if let Some(reason) = &self.not_deleted {
+            anstream::eprintln!("{reason}");
+        }
         for name in &self.deleted {
             let done = if dry_run { "would be deleted" } else { "deleted" };
-            anstream::eprintln!("{name}: {done}, older than the last three");
+            anstream::eprintln!("{name}: {done}, older than the last three and mounted by nobody");
         }
     }
 }

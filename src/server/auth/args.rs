@@ -3,9 +3,9 @@
 use axum::http::Uri;
 use axum::http::uri::{InvalidUri, Scheme};
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 use super::{AuthConfig, GOOGLE_JWKS_URL};
+use crate::arguments::switch;
 use crate::server::local_callers::is_local;
 
 /// Who may push. The default names nobody, and [`Self::config`] refuses it.
@@ -21,7 +21,7 @@ pub struct AuthArgs {
     #[arg(long, value_name = "URL", default_value_t = Self::default().jwks_url, value_parser = jwks_url, env = "PUSHROLL_JWKS_URL")]
     pub jwks_url: Uri,
     /// Take pushes from anyone who can reach the public listener
-    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PUSHROLL_INSECURE_NO_AUTH", value_parser = switch)]
     pub insecure_no_auth: bool,
 }
 

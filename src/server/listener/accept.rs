@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::AsyncWrite as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -63,6 +64,7 @@ impl Acceptor {
                     Some(connection) => {
                         // An answer is small and written whole: there is nothing to collect before sending.
                         let _ = stream.set_nodelay(true);
+                        let _ = set_socket_send_buffer_size(&stream, listener.send_buffer());
                         let (router, end) = (router.clone(), end.clone());
                         let admits_all = listener.admits_all();
                         tasks.spawn(connection::serve(stream, router, Arc::new(connection), admits_all, end));

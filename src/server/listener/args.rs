@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-use crate::arguments::{byte_size, positive_duration, written_byte_size, written_duration};
+use crate::arguments::{body_size, positive_duration, written_byte_size, written_duration};
 
 /// How much comes in at once, and how slowly.
 #[derive(Debug, Clone, Args)]
@@ -15,7 +15,7 @@ pub struct PublicListenerArgs {
         long,
         value_name = "SIZE",
         default_value = written_byte_size(Self::default().max_body),
-        value_parser = byte_size,
+        value_parser = body_size,
         env = "PUSHROLL_MAX_BODY"
     )]
     pub max_body: usize,

@@ -162,6 +162,15 @@ impl WatchedStream {
     }
 }
 
+impl Drop for WatchedStream {
+    fn drop(&mut self) {
+        // Else the kernel would go on keeping what the client does not read.
+        if self.connection.is_at(ConnectionPhase::Unread) {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
 impl AsyncRead for WatchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.connection.is_at(ConnectionPhase::Headers) {

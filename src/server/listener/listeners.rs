@@ -47,6 +47,15 @@ impl Listener {
         }
     }
 
+    /// The size of a connection's send buffer, which Linux doubles. Without it the kernel would keep megabytes of answers that
+    /// nobody reads, for each connection. The public listener has the most connections and short answers.
+    pub(super) fn send_buffer(self) -> usize {
+        match self {
+            Self::Public => 16 * 1024,
+            Self::Internal | Self::Admin => 64 * 1024,
+        }
+    }
+
     /// Whether every request is worked on. The public listener admits a push only after its checks.
     pub(super) fn admits_all(self) -> bool {
         self != Self::Public

@@ -158,6 +158,11 @@ impl Ground {
             .unwrap()
     }
 
+    /// As [`Self::create`], where it may be refused.
+    pub async fn try_create(&self, manifest: &Value) -> Result<Value, kube::Error> {
+        self.request("POST", &collection(manifest), Some(manifest.clone())).await
+    }
+
     /// The object of a manifest, as it is now.
     pub async fn get(&self, manifest: &Value) -> Value {
         self.request("GET", &object_path(manifest), None).await.unwrap()

@@ -1,4 +1,4 @@
-//! An admission policy that refuses to have workloads changed.
+//! An admission policy that refuses to have workloads changed, and a quota that refuses another ConfigMap.
 
 use serde_json::{Value, json};
 
@@ -52,5 +52,25 @@ impl Ground {
             let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}/{name}");
             self.request("DELETE", &path, None).await.unwrap();
         }
+    }
+}
+
+impl Ground {
+    /// The namespace has as many ConfigMaps as it may; in force when this returns. The quota's name is `no-more`.
+    pub async fn forbid_config_maps(&self) {
+        let collection = format!("/api/v1/namespaces/{}/resourcequotas", self.namespace());
+        let hard = json!({"count/configmaps": "1"});
+        let quota = json!({"metadata": {"name": "no-more"}, "spec": {"hard": hard}});
+        self.request("POST", &collection, Some(quota)).await.unwrap();
+        // The controller that counts does not run here.
+        let status = json!({"status": {"hard": hard, "used": hard}});
+        self.request("PATCH", &format!("{collection}/no-more/status"), Some(status)).await.unwrap();
+        let probe = json!({"metadata": {"name": "probe"}});
+        let path = format!("/api/v1/namespaces/{}/configmaps?dryRun=All", self.namespace());
+        let is_refused = async || {
+            let refused = self.request("POST", &path, Some(probe.clone())).await.err()?;
+            refused.to_string().contains("exceeded quota").then_some(())
+        };
+        eventually("the quota is in force", is_refused).await;
     }
 }

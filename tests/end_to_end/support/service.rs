@@ -162,6 +162,16 @@ impl ServiceBuilder {
         Service { public, internal, admin, user: self.user, ground: self.ground, running, log }
     }
 
+    /// As [`Self::start_ready`], where it is not called at the addresses that it listens on.
+    pub async fn start_ready_at(self, called: impl Fn(String) -> String) -> Service {
+        let mut service = self.start().await;
+        for url in [&mut service.public, &mut service.internal, &mut service.admin] {
+            *url = called(std::mem::take(url));
+        }
+        service.wait_until_ready().await;
+        service
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start_ready(self) -> Service {
         let service = self.start().await;

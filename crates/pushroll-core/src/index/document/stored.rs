@@ -35,6 +35,15 @@ pub enum Stored {
 
 const GZIP_SUFFIX: &str = ".gz";
 
+/// How the warning begins that says which of two forms is passed over.
+pub const PASSED_OVER: &str = "passed over: ";
+
+/// Where a ConfigMap has both forms: a warning that says which one counts. `place` is where they were found.
+pub fn both_forms(place: impl std::fmt::Display, key: &str) -> String {
+    let compressed = gzip_key(key);
+    format!("{PASSED_OVER}{compressed} of {place}, which has {key} as well; remove the one that is not meant")
+}
+
 /// The keys to look under, in order: the plain form's and the compressed form's.
 pub fn keys(key: &str) -> [String; 2] {
     [key.to_owned(), gzip_key(key)]
