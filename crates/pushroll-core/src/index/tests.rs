@@ -29,3 +29,20 @@ fn a_scope_covers_what_lies_in_it() {
     assert!(of(&["a", "b"]).covers(&of(&["a"])));
     assert!(!of(&["a"]).covers(&of(&["a", "b"])) && !of(&["a"]).covers(&of(&[])));
 }
+
+#[test]
+fn each_workload_counts_once_in_its_collection() {
+    let workload = |namespace: &str, name: &str| WorkloadRef::new(namespace, WorkloadKind::Deployment, name);
+    let mut builder = IndexBuilder::default();
+    builder.add(&"web:1".parse().unwrap(), [workload("shop", "web"), workload("shop", "api"), workload("base", "web")]);
+    builder.add(&"side:1".parse().unwrap(), [workload("shop", "web")]);
+    let pinned = format!("web@sha256:{}", "ab".repeat(32)).parse().unwrap();
+    builder.add(&pinned, [workload("shop", "web"), WorkloadRef::new("shop", WorkloadKind::DaemonSet, "web")]);
+    let index = builder.build();
+    let expected = [
+        (("shop", WorkloadKind::Deployment), 2),
+        (("shop", WorkloadKind::DaemonSet), 1),
+        (("base", WorkloadKind::Deployment), 1),
+    ];
+    assert_eq!(index.collections(), expected.into());
+}
