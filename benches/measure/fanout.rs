@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use crate::cluster::{client, create_all, deployment, run, testbed};
 use crate::flood::peak;
+use crate::push::processor_time;
 use crate::statistics::{median, print_ratios, ratio, took};
 use crate::support::control_plane::{ADMIN, ControlPlane};
 use crate::support::fixtures::PushMessage;
@@ -139,7 +140,16 @@ fn with_action(answer: &Value, actions: &[&str]) -> usize {
 
 fn curl(config: &Path) -> Command {
     let mut command = Command::new("curl");
-    command.args(["--parallel", "--parallel-max", &CONNECTIONS.to_string(), "--http1.1", "--config"]).arg(config);
+    command
+        .args([
+            "--no-progress-meter",
+            "--parallel",
+            "--parallel-max",
+            &CONNECTIONS.to_string(),
+            "--http1.1",
+            "--config",
+        ])
+        .arg(config);
     command
 }
 
@@ -169,23 +179,41 @@ fn write_patches(plane: &ControlPlane, group: &Group, push: &PushMessage, direct
     std::fs::write(config, text).unwrap();
 }
 
-/// What a look at a workload costs by a GET of its own, and as one of many in a LIST.
+/// What a look at a workload costs the API server by a GET of its own, and as one of many in a LIST.
 fn looks(plane: &ControlPlane, group: &Group, directory: &Path) {
     let [gets, list] = ["gets", "list"].map(|name| directory.join(name));
     std::fs::write(&gets, curl_config(plane, group.each_path())).unwrap();
-    // Its pages, one after the other, as far as curl is concerned: `continue` would need the page before.
+    // A full page, again and again, until as many items have come.
     let pages = group.workloads.div_ceil(PAGE_ITEMS);
     let page = format!("{}?limit={PAGE_ITEMS}", group.path());
     std::fs::write(&list, curl_config(plane, std::iter::repeat_n(page, pages))).unwrap();
-    let ratios: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let by_gets = took(|| run(&mut curl(&gets)));
-            let mut by_list = Command::new("curl");
-            by_list.arg("--config").arg(&list);
-            ratio(by_gets, took(|| run(&mut by_list))) * (pages * PAGE_ITEMS) as f64 / group.workloads as f64
-        })
-        .collect();
-    print_ratios("a look by a GET, 16 at once, against one of a LIST's, page by page", &ratios, "none");
+    let api_server = api_server(plane);
+    let cost = |config: &Path, looks: usize| {
+        let before = processor_time(api_server);
+        run(&mut curl(config));
+        (processor_time(api_server) - before).as_secs_f64() * 1e6 / looks as f64
+    };
+    let costs: Vec<[f64; 2]> =
+        (0..ROUNDS).map(|_| [cost(&gets, group.workloads), cost(&list, pages * PAGE_ITEMS)]).collect();
+    let [of_get, of_item] = [0, 1].map(|side| {
+        let mut values: Vec<f64> = costs.iter().map(|costs| costs[side]).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    });
+    println!("  the API server's processor time: {of_get:.0} µs for a GET, {of_item:.0} µs for an item of a LIST");
+    let ratios: Vec<f64> = costs.iter().map(|[of_get, of_item]| of_get / of_item).collect();
+    print_ratios("a GET against an item of a LIST", &ratios, "none");
+}
+
+/// The process of the API server.
+fn api_server(plane: &ControlPlane) -> u32 {
+    let (_, port) = plane.url().rsplit_once(':').unwrap();
+    let is_it = |id: &u32| {
+        let command = std::fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        command.contains("kube-apiserver") && command.contains(&format!("--secure-port={port}\0"))
+    };
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(is_it).unwrap()
 }
 
 /// The same message, delivered again after each 503, to a service with the default flags.
@@ -204,7 +232,7 @@ async fn far_away(ground: &Ground, group: &Group, watch: bool) {
     let flag = if watch { "--watch" } else { "" };
     let service = service.through(&proxy).start_ready().await;
     service.wait_for_status("its index is there", |status| index_is_there(status, flag)).await;
-    let push = PushMessage::now(&group.image, 0);
+    let push = PushMessage::now(&group.image, digest_byte(if watch { 200 } else { 201 }));
     let (mut done, mut is_answered) = (Vec::new(), false);
     while !is_answered && done.len() < DELIVERIES_MAX {
         let answer = service.push(&push).await;

@@ -217,16 +217,20 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 impl Server {
-    /// What the process has used of the processors.
     fn processor_time(&self) -> Duration {
-        // Of each thread the nanoseconds on a processor (proc_pid_schedstat).
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        let of_task = |task: io::Result<std::fs::DirEntry>| {
-            let statistics = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            statistics.split(' ').next()?.parse::<u64>().ok()
-        };
-        Duration::from_nanos(tasks.filter_map(of_task).sum())
+        processor_time(self.process.id())
     }
+}
+
+/// What a process has used of the processors.
+pub fn processor_time(process: u32) -> Duration {
+    // Of each thread the nanoseconds on a processor (proc_pid_schedstat).
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of_task = |task: io::Result<std::fs::DirEntry>| {
+        let statistics = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        statistics.split(' ').next()?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(tasks.filter_map(of_task).sum())
 }
 
 impl Drop for Server {

@@ -318,7 +318,7 @@ async fn under_a_watch_what_is_recorded_costs_no_call(ground: Ground) {
 async fn few_of_very_many_workloads_are_looked_at_one_by_one(ground: Ground) {
     let (image, other) = (ground.image("web"), ground.image("other"));
     create(&ground, &[&image], MANY).await;
-    let of_web: Vec<Value> = (0..MANY).map(|number| idle(&ground, number, &[image.clone()])).collect();
+    let of_web: Vec<Value> = (0..MANY).map(|number| idle(&ground, number, std::slice::from_ref(&image))).collect();
     // Of these there is only the entry in the index.
     let others: Vec<Value> =
         (0..MANY * 10).map(|number| deployment(ground.namespace(), &format!("other-{number}"), &other)).collect();

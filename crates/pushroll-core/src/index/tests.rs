@@ -48,3 +48,20 @@ fn the_entries_of_a_part_are_taken_over() {
     assert_eq!(index.lookup(&pin), [of("gone", "pinned")]);
     assert_eq!((index.images(), index.workloads()), (3, 4));
 }
+
+#[test]
+fn each_workload_counts_once_in_its_collection() {
+    let workload = |namespace: &str, name: &str| WorkloadRef::new(namespace, WorkloadKind::Deployment, name);
+    let mut builder = IndexBuilder::default();
+    builder.add(&"web:1".parse().unwrap(), [workload("shop", "web"), workload("shop", "api"), workload("base", "web")]);
+    builder.add(&"side:1".parse().unwrap(), [workload("shop", "web")]);
+    let pinned = format!("web@sha256:{}", "ab".repeat(32)).parse().unwrap();
+    builder.add(&pinned, [workload("shop", "web"), WorkloadRef::new("shop", WorkloadKind::DaemonSet, "web")]);
+    let index = builder.build();
+    let expected = [
+        (("shop", WorkloadKind::Deployment), 2),
+        (("shop", WorkloadKind::DaemonSet), 1),
+        (("base", WorkloadKind::Deployment), 1),
+    ];
+    assert_eq!(index.collections(), expected.into());
+}
