@@ -75,7 +75,7 @@ impl ApiError {
     /// From an answer that is not 2xx. `is_write` matters because admission judges only writes.
     ///
     /// An answer that is not a Kubernetes `Status` comes from something in between (a proxy, a load balancer) or from a
-    /// broken API server. It is never taken as final.
+    /// broken API server. It is never taken for a refusal by admission.
     pub(super) fn from_answer(status: StatusCode, is_write: bool, body: &[u8]) -> Self {
         let code = status.as_u16();
         let parsed: Status = serde_json::from_slice(body).unwrap_or_default();

@@ -24,7 +24,7 @@ pub enum Outcome {
     Failed,
     /// One or more were restarted.
     Restarted,
-    /// None was restarted, and for one or more the push waits on the workload for the end of its cooldown.
+    /// None was restarted, and for one or more the push waits in pushroll's own ConfigMap.
     Deferred,
     /// All restarts were done before, for this push or a newer one.
     Current,
@@ -208,11 +208,12 @@ impl Answer {
         }
     }
 
-    /// The HTTP status. 2xx: done, or nothing to do, for good. With anything else Pub/Sub delivers the message again.
+    /// The HTTP status. 2xx: done, written down to be done, or nothing to do. With anything else Pub/Sub delivers the
+    /// message again.
     pub fn status(&self, poison: Poison) -> u16 {
         match self.outcome {
             Outcome::Failed if self.is_left_to_the_next_delivery() => 503,
-            // Refused for good: a nack would delay the subscription for days and change nothing.
+            // What no delivery can mend. Only a restart by hand ends so: a push waits for the end of a refusal.
             Outcome::Failed => 200,
             Outcome::Ignored if poison == Poison::Nack && self.is_poison() => 422,
             Outcome::Restarted

@@ -36,7 +36,7 @@ pub struct PolicyArgs {
     pub clock_margin: Duration,
 }
 
-/// Pushes that wait, for the end of a cooldown or of a refusal.
+/// Pushes that wait: for the end of a cooldown or of a refusal, or for a part of the scope that cannot be seen.
 #[derive(Debug, Clone, Args)]
 pub struct WaitingArgs {
     /// The ConfigMap in which pushes wait, in the namespace of the cache; pushroll creates it
@@ -47,7 +47,7 @@ pub struct WaitingArgs {
         env = "PUSHROLL_WAITING_CONFIGMAP"
     )]
     pub waiting_configmap: String,
-    /// How often pushes are looked for that wait for the end of a cooldown or of a refusal
+    /// How often to look for pushes that are due, and for parts of the scope that can be seen again
     #[arg(
         long,
         value_name = "DURATION",

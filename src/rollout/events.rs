@@ -1,7 +1,7 @@
 //! Kubernetes Events, which the owner of a workload sees in `kubectl describe`.
 //!
-//! They are written only for what would otherwise go unnoticed: a restart that admission refuses. A
-//! restart that worked shows itself, and an Event for each would double the writes of a push.
+//! They are written only for what would otherwise go unnoticed: a restart that admission refuses. A restart that worked
+//! shows itself, and an Event for each would double the writes of a push.
 
 use std::time::Duration;
 

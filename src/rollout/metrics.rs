@@ -37,12 +37,12 @@ impl RolloutMetrics {
         );
         registry.register(
             "queued_restarts",
-            "Workloads that a push waits for now, because another push of the image is at work on them",
+            "Workloads that a push waits for now, because another push is at work on them",
             self.queued_restarts.clone(),
         );
         registry.register(
             "waiting",
-            "Pushes that wait for a workload, by what they wait for, as of the last look; every replica sees them all",
+            "Pushes that wait in the ConfigMap, by what they wait for, as of the last look; every replica sees them all",
             self.waiting.clone(),
         );
         registry.register(

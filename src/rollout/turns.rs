@@ -1,5 +1,6 @@
 //! Turns: pushes that want to restart the same workload at the same time do so one after the other, and each restart is
-//! for all pushes that have come by then. So a burst of pushes, of one image or of several, is two restarts at most.
+//! for all pushes that have come by then. So a burst of pushes that have a publish time, of one image or of several, is two
+//! restarts of this process at most.
 //!
 //! Turns only save restarts. What was done is known from the record on the workload alone.
 
