@@ -30,7 +30,7 @@ pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> 
         anstream::eprintln!("no workload{of_those_seen}{} runs {image}", by_what(answer));
     }
     let others = answer.others.as_deref().unwrap_or_default();
-    if !others.is_empty() {
+    if format == OutputFormat::Table && !others.is_empty() {
         print(&(String::from("\nNot restarted by a push:\n") + &others_table(others)))?;
     }
     for unseen in &answer.others_unseen {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::RestartConfig;
 use super::policy::Policy;
 use super::selector::LabelSelector;
-use crate::arguments::{duration, namespace_name, positive_duration, switch, written_duration};
+use crate::arguments::{config_map_name, duration, namespace_name, positive_duration, switch, written_duration};
 use crate::index::Scope;
 
 /// Which workloads may be touched, and how clocks are compared.
@@ -44,6 +44,7 @@ pub struct WaitingArgs {
         long,
         value_name = "NAME",
         default_value = Self::default().waiting_configmap,
+        value_parser = config_map_name,
         env = "PUSHROLL_WAITING_CONFIGMAP"
     )]
     pub waiting_configmap: String,
