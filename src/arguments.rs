@@ -77,7 +77,8 @@ pub(crate) fn config_map_name(text: &str) -> Result<String, String> {
 
 /// The key of a document in a ConfigMap, which is also the beginning of the key of its compressed form.
 pub(crate) fn config_map_key(text: &str) -> Result<String, String> {
-    let problem = key_problem(text).or_else(|| {
+    let compressed = "it ends in .gz, which marks the compressed form of a document";
+    let problem = key_problem(text).or_else(|| text.ends_with(".gz").then_some(compressed)).or_else(|| {
         key_problem(&gzip_key(text))
             .map(|_| "a large document is kept under this key and .gz, which is longer than 253 characters")
     });

@@ -29,9 +29,6 @@ use crate::rollout::restart::Mode;
 use crate::rollout::{Action, ByHand, KnownBefore, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
 
-/// A year. A longer wait is as good as endless, and might be more than the clock can count to.
-const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).args(["image", "workloads"])),
@@ -130,7 +127,7 @@ async fn by_name(
 
 /// Follows every rollout that was started to its end, and prints each end as it comes.
 async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Vec<Rollout> {
-    let deadline = Instant::now() + timeout.min(WAIT_MAX);
+    let deadline = Instant::now() + timeout;
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let mut following = Following::default();
     for restarted in answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted) {

@@ -11,10 +11,11 @@ use super::pages::Page;
 use super::request::Cluster;
 
 /// All that makes pods from a template, and pods themselves: those of an older revision, and those that nobody controls.
-const USERS: [(Resource, &str); 6] = [
+const USERS: [(Resource, &str); 7] = [
     (Resource::Deployments, "/apis/apps/v1"),
     (Resource::StatefulSets, "/apis/apps/v1"),
     (Resource::DaemonSets, "/apis/apps/v1"),
+    (Resource::ReplicaSets, "/apis/apps/v1"),
     (Resource::Pods, "/api/v1"),
     (Resource::Jobs, "/apis/batch/v1"),
     (Resource::CronJobs, "/apis/batch/v1"),
@@ -38,7 +39,7 @@ impl Cluster {
                     let Page { metadata, items } = serde_json::from_slice::<Page<Value>>(page)?;
                     items
                         .iter()
-                        .filter(|item| !has_finished(item))
+                        .filter(|item| !has_finished(item) && !is_of_deployment(item))
                         .for_each(|item| find(&item["spec"], names, &mut used));
                     Ok::<ListMeta, _>(metadata)
                 })
@@ -52,6 +53,13 @@ impl Cluster {
         }
         Ok(used)
     }
+}
+
+/// Whether it is a revision of a Deployment: its pods are looked at themselves, and it may be gone at any rollout.
+fn is_of_deployment(object: &Value) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    let is_deployment = |owner: &Value| owner["controller"] == true && owner["kind"] == "Deployment";
+    owners.into_iter().flatten().any(is_deployment)
 }
 
 /// Whether a pod or a Job has ended for good.

@@ -175,6 +175,8 @@ async fn each_step_of_the_service_has_its_api_calls(ground: Ground) {
 
 async fn a_look_for_what_waits_is_one_get(ground: Ground) {
     let service = ground.service().arguments(["--deferred-poll", "100ms"]).start_ready().await;
+    // The last call of the start.
+    eventually("the cache is written", async || ground.cache_document().await).await;
     let before = service.api_calls().len();
     let calls = eventually("it has looked", async || {
         let calls = service.api_calls().split_off(before);
@@ -217,7 +219,8 @@ async fn each_command_has_its_api_calls(ground: Ground) {
     run("lookup", &["lookup", &image], sorted(["get configmaps"], [])).await;
     run("explain", &explain, look(&[&["get configmaps", "get deployments"][..], &others].concat())).await;
     // A review for each thing that a rebuild needs; told once.
-    let reviewed = ["create selfsubjectaccessreviews", "get configmaps"];
+    // And the write, as a dry run.
+    let reviewed = ["create selfsubjectaccessreviews", "get configmaps", "patch configmaps"];
     run("check", &["check"], sorted(reviewed, [])).await;
     run("check --deep", &["check", "--deep"], look(&reviewed)).await;
 

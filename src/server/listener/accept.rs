@@ -62,7 +62,7 @@ impl Acceptor {
             match accepted {
                 Ok((stream, _)) => match connections.open() {
                     Some(connection) => {
-                        // An answer is small and written whole: there is nothing to collect before sending.
+                        // An answer is written whole, or in large pieces: there is nothing to collect before sending.
                         let _ = stream.set_nodelay(true);
                         let _ = set_socket_send_buffer_size(&stream, listener.send_buffer());
                         let (router, end) = (router.clone(), end.clone());

@@ -38,6 +38,8 @@ pub const SUBSCRIPTION_HEADER: &str = "x-goog-pubsub-subscription-name";
 
 /// Content type of a batch of CloudEvents.
 const BATCH_TYPE: &str = "application/cloudevents-batch+json";
+/// The beginning of the content type of an event in structured mode, and of a batch.
+const STRUCTURED_TYPE: &str = "application/cloudevents";
 /// What editors of some systems begin a file with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -120,7 +122,11 @@ struct Keys {
 /// # Errors
 /// [`EnvelopeError`] says what was wrong and where; such a request is not from Pub/Sub.
 pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Result<Message, EnvelopeError> {
-    let event = CloudEvent::of_headers(&header);
+    let content_type = header("content-type").map(|value| value.trim_ascii_start());
+    // CloudEvents' HTTP binding, 3: the content type says that an event is in the body, whatever a gateway has copied
+    // into headers.
+    let is_in_body = content_type.is_some_and(|value| value.starts_with(STRUCTURED_TYPE));
+    let event = if is_in_body { None } else { CloudEvent::of_headers(&header) };
     let has_metadata = [MESSAGE_ID_HEADER, PUBLISH_TIME_HEADER, SUBSCRIPTION_HEADER];
     if has_metadata.iter().any(|name| header(name).is_some()) {
         let mut message = unwrapped(body);
@@ -129,7 +135,7 @@ pub fn decode<'h>(header: impl Fn(&str) -> Option<&'h str>, body: &[u8]) -> Resu
         message.subscription = header(SUBSCRIPTION_HEADER).map(|name| excerpt(name, SUBSCRIPTION_BYTES_MAX));
         return completed(message, event.as_ref());
     }
-    let is_batch = header("content-type").is_some_and(|value| value.trim_ascii_start().starts_with(BATCH_TYPE));
+    let is_batch = content_type.is_some_and(|value| value.starts_with(BATCH_TYPE));
     decode_body(body, event.as_ref(), is_batch)
 }
 

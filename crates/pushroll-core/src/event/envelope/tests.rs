@@ -198,6 +198,22 @@ fn a_structured_cloud_event_is_the_message_in_its_data() {
 }
 
 #[test]
+fn an_event_in_the_body_is_read_whatever_the_headers_say() {
+    let gateway = |name: &str| match name {
+        "content-type" => Some("application/cloudevents+json"),
+        "ce-specversion" => Some("1.0"),
+        "ce-id" => Some("8"),
+        _ => None,
+    };
+    let data = r#""data":{"message":{"messageId":"7","data":"e30="}}"#;
+    for version in [r#""1.0""#, "1.0", "1"] {
+        let body = format!(r#"{{"specversion":{version},"id":"8",{data}}}"#);
+        let message = decode(gateway, body.as_bytes()).unwrap();
+        assert_eq!((message.id.as_deref(), &message.data[..]), (Some("7"), &b"{}"[..]), "{version}");
+    }
+}
+
+#[test]
 fn a_batch_is_one_event() {
     let batch = |name: &str| (name == "content-type").then_some("application/cloudevents-batch+json; charset=utf-8");
     for (body, part) in [("[]", "a batch of 0"), (r#"[{"specversion":"1.0"},{"specversion":"1.0"}]"#, "a batch of 2")] {
