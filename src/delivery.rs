@@ -167,7 +167,8 @@ impl Deliveries {
     async fn resolve(&self, receipt: &Receipt, push: &Arc<Push>, mode: Mode) -> Resolved {
         let mut own = self.own(self.resolver.current().as_deref(), &push.image);
         let (mut resolved, proof) = self.resolve_others(receipt, push, mode).await;
-        self.keep_for_unseen(&mut resolved, &proof, push, mode).await;
+        let deadline = receipt.received.instant + self.config.hold;
+        self.keep_for_unseen(&mut resolved, &proof, push, mode, deadline).await;
         own.extend(self.own(resolved.source.as_deref(), &push.image));
         own.sort_unstable();
         own.dedup();
@@ -180,7 +181,6 @@ impl Deliveries {
             let waits = |workload| WorkloadResult::new(workload, Code::OthersFirst, reason);
             own.iter().map(waits).collect()
         } else {
-            let deadline = receipt.received.instant + self.config.hold;
             let known = KnownBefore { done: Some(&receipt.done), index: None };
             let mut of_own = self.restarter.restart_all(&own, push, mode, deadline, known).await;
             let restarted = of_own.iter_mut().filter(|result| result.action() == Action::Restarted);

@@ -241,19 +241,25 @@ impl Resolver {
         }
     }
 
-    /// The part of our scope that a workload belongs to, where it cannot be seen and holds up no push any more. To be
-    /// called for a workload that is forbidden: an index may be proven without a scan, and then nobody knows yet.
-    pub async fn excused_part_of(&self, workload: &WorkloadRef) -> Option<UnseenPart> {
-        let part = self.config.scope.parts().into_iter().find(|part| part.has(workload))?;
-        let unseen = self.current.unseen();
-        if !unseen.has(&part)
-            && let Err(error @ ApiError::Forbidden(_)) =
-                self.cluster.try_list(part.kind, part.namespace.as_deref()).await
-        {
-            unseen.part_listed(&part, Some(error.to_string()));
+    /// The parts of our scope that these workloads belong to, where they cannot be seen and hold up no push any more. To
+    /// be called for workloads that are forbidden: an index may be proven without a scan, and then nobody knows yet.
+    pub async fn excused_parts_of(&self, workloads: &[WorkloadRef]) -> Vec<UnseenPart> {
+        let mut parts = self.config.scope.parts();
+        parts.retain(|part| workloads.iter().any(|workload| part.has(workload)));
+        let (unseen, mut excused) = (self.current.unseen(), Vec::new());
+        for part in parts {
+            if !unseen.has(&part)
+                && let Err(error @ ApiError::Forbidden(_)) =
+                    self.cluster.try_list(part.kind, part.namespace.as_deref()).await
+            {
+                unseen.part_listed(&part, Some(error.to_string()));
+            }
+            let as_of = self.current.load().and_then(|loaded| loaded.part_as_of(&part));
+            if unseen.is_excused(&part) {
+                excused.push(unseen.show(&PartAsOf { part, as_of }));
+            }
         }
-        let as_of = self.current.load().and_then(|loaded| loaded.part_as_of(&part));
-        unseen.is_excused(&part).then(|| unseen.show(&PartAsOf { part, as_of }))
+        excused
     }
 
     /// How notifying the pods that mount the ConfigMap went; `None` where that is off.

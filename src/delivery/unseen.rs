@@ -14,10 +14,12 @@ use super::resolved::Resolved;
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::cache::{LoadedIndex, unseen};
+use crate::cluster;
 use crate::index::Part;
 use crate::rollout::restart::Mode;
 use crate::rollout::waiting::{Changes, UnseenPush, Waiting};
 use crate::rollout::{Code, KnownBefore, Push, WorkloadResult};
+use crate::workload::WorkloadRef;
 
 /// As long as Pub/Sub keeps a message by default (`messageRetentionDuration`). A namespace that is gone for good must not
 /// collect pushes for ever.
@@ -28,14 +30,28 @@ const LIMIT: Duration = Duration::from_secs(60);
 impl Deliveries {
     /// Notes which parts the index of an answer has not seen, and keeps the push for these. What cannot be kept is not
     /// proven, so the push comes again.
-    pub(super) async fn keep_for_unseen(&self, resolved: &mut Resolved, need: &Need, push: &Push, mode: Mode) {
+    pub(super) async fn keep_for_unseen(
+        &self,
+        resolved: &mut Resolved,
+        need: &Need,
+        push: &Push,
+        mode: Mode,
+        deadline: Instant,
+    ) {
+        let kept = cluster::within(deadline, self.try_to_keep(resolved, need, push, mode)).await;
+        if kept.is_err() && resolved.unproven.is_none() {
+            (resolved.proven, resolved.unproven) = (false, Some(Unproven::TimedOut));
+        }
+    }
+
+    async fn try_to_keep(&self, resolved: &mut Resolved, need: &Need, push: &Push, mode: Mode) {
         let Some(source) = &resolved.source else { return };
         resolved.unseen = self.resolver.unproven_parts(source, need);
-        for result in resolved.results.iter().filter(|result| result.code == Code::Forbidden) {
-            let workload = result.workload();
-            if !resolved.unseen.iter().any(|unseen| unseen.part.has(&workload)) {
-                resolved.unseen.extend(self.resolver.excused_part_of(&workload).await);
-            }
+        let forbidden = resolved.results.iter().filter(|result| result.code == Code::Forbidden);
+        let mut forbidden: Vec<WorkloadRef> = forbidden.map(WorkloadResult::workload).collect();
+        forbidden.retain(|workload| !resolved.unseen.iter().any(|unseen| unseen.part.has(workload)));
+        if !forbidden.is_empty() {
+            resolved.unseen.extend(self.resolver.excused_parts_of(&forbidden).await);
         }
         if resolved.unseen.is_empty() || resolved.unproven.is_some() || mode == Mode::DryRun {
             return;

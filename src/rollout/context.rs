@@ -43,7 +43,7 @@ pub(super) struct RestartContext {
     pub(super) waiting: Option<Arc<Waiting>>,
     pub(super) gather: Duration,
     pub(super) clock_margin: Duration,
-    concurrency: usize,
+    pub(super) concurrency: usize,
     permits: Semaphore,
 }
 

@@ -131,8 +131,8 @@ pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &P
     let last = restarted_at::of_ours(object, &record);
     let follows_another = last.is_some_and(|last| clocks.server_now().duration_since(last).abs() < BURST);
     let restarted_at = restarted_at::next(object, clocks);
-    // What the pods have pulled of the other images is certain only while only we have touched the template.
-    let record = if owners.untouched_since_ours() { record } else { record.without_digests() };
+    // The pods pull the other images as well, whatever their tags point to by now.
+    let record = record.without_digests();
     // Each push that waits or has come meanwhile is done with this restart, whatever its image.
     let waiting: Vec<Push> = known.waiting.iter().map(|waits| waits.push(clocks.now, clocks.margin)).collect();
     let all = waiting.iter().chain(known.others.iter().map(|other| &**other)).chain([push]);
@@ -164,12 +164,12 @@ fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
 
 /// The record without what cannot be true now, and whether it could be read.
 fn record_of(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> (Record, bool) {
-    let Some(annotation) = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION) else {
-        let is_of_template = |kept: &&KeptRecord| kept.restarted_at == restarted_at::text(object).unwrap_or_default();
-        let kept = kept.filter(is_of_template).map(|kept| kept.record.clone().believed(now));
-        return (kept.unwrap_or_default(), true);
-    };
-    match Record::decode(Some(annotation)) {
+    let is_of_template = |kept: &&KeptRecord| kept.restarted_at == restarted_at::text(object).unwrap_or_default();
+    if let Some(kept) = kept.filter(is_of_template) {
+        return (kept.record.clone().believed(now), true);
+    }
+    let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
+    match Record::decode(annotation.map(String::as_str)) {
         Ok(record) => (record.believed(now), true),
         Err(_) => (Record::default(), false),
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +30,9 @@ const WORKLOAD_LIMIT: Duration = Duration::from_secs(60);
 const DENIED_PAUSE_MAX: SignedDuration = SignedDuration::from_mins(10);
 /// Longest time until a cooldown is noticed that its owner has made shorter.
 const COOLDOWN_PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
-/// How long a record is kept in place of the one on the pod template. Pub/Sub has long stopped delivering by then.
-const RECORD_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// How long a record is kept in place of the one on the pod template: a little longer than Pub/Sub keeps a message by
+/// default (`messageRetentionDuration`, 7 days).
+const RECORD_LIFE: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 /// Restarts workloads for pushes that have waited.
 #[derive(Debug)]
@@ -42,13 +44,23 @@ pub struct DueRestarts {
     tried: HashMap<WorkloadRef, Timestamp>,
     last_error: Option<String>,
     lease_error: Option<String>,
+    /// What the last look could not write down.
+    unwritten: Changes,
 }
 
 impl DueRestarts {
     /// Looks every `interval`. With a `lease`, only while this process holds it.
     pub fn new(restarter: &Restarter, interval: Duration, lease: Option<LeaseHolder>) -> Self {
         let context = Arc::clone(&restarter.0);
-        Self { context, interval, lease, tried: HashMap::new(), last_error: None, lease_error: None }
+        Self {
+            context,
+            interval,
+            lease,
+            tried: HashMap::new(),
+            last_error: None,
+            lease_error: None,
+            unwritten: Changes::default(),
+        }
     }
 
     /// Looks until `shutdown`.
@@ -72,6 +84,11 @@ impl DueRestarts {
     /// The ConfigMap cannot be read.
     pub async fn look(&mut self) -> Result<(), StoreError> {
         let Some(waiting) = self.context.waiting.clone() else { return Ok(()) };
+        // What was done is written down before anything else is: without its note it might be done again.
+        if !self.unwritten.is_empty() {
+            waiting.write(&self.unwritten).await?;
+            self.unwritten = Changes::default();
+        }
         let view = waiting.refresh().await?;
         let now = self.context.clocks().server_now();
         self.context.metrics.set_waiting(&view, now);
@@ -83,10 +100,16 @@ impl DueRestarts {
             return Ok(());
         }
         let mut tasks = JoinSet::new();
+        // Pushes that come meanwhile need permits, too.
+        let at_once = Arc::new(Semaphore::new((self.context.concurrency / 4).max(1)));
         for workload in due {
             self.tried.insert(workload.clone(), now);
-            let (context, view) = (Arc::clone(&self.context), Arc::clone(&view));
-            tasks.spawn(async move { context.try_again(&workload, &view).await });
+            let (context, view, at_once) = (Arc::clone(&self.context), Arc::clone(&view), Arc::clone(&at_once));
+            tasks.spawn(async move {
+                // It is never closed.
+                let _one = at_once.acquire().await;
+                context.try_again(&workload, &view).await
+            });
         }
         let mut changes = Changes { done: expired, ..Changes::default() };
         while let Some(joined) = tasks.join_next().await {
@@ -95,9 +118,9 @@ impl DueRestarts {
                 Err(panicked) => tracing::error!("a restart ended badly: {panicked}"),
             }
         }
-        // What cannot be written now stands there as before, and the next look tries again.
         if let Err((_, error)) = self.context.write_down(&changes, Instant::now() + WORKLOAD_LIMIT).await {
             tracing::warn!("what waited and is done stays in the ConfigMap {waiting}: {error}");
+            self.unwritten = changes;
         }
         self.context.metrics.set_waiting(&waiting.view(), now);
         Ok(())

@@ -89,14 +89,17 @@ impl OneRestart<'_> {
     /// # Errors
     /// The restart has failed.
     async fn attempt(&self, turn: Option<&Turn<'_>>) -> Result<OneResult, ApiError> {
-        let began = Instant::now();
         let (mut attempts, mut suspect, mut has_gathered) = (self.context.attempts(), None, false);
         let mut known = self.known_object();
         let mut permit = self.context.permit().await;
         loop {
+            let looked = Instant::now();
             let (object, is_fresh) = match known.take() {
                 Some(known) => known,
-                None if !attempts.next().await => return Ok(self.contended().into()),
+                None if !attempts.next().await => {
+                    let reason = "it changed at every attempt to restart it";
+                    return Ok(WorkloadResult::new(self.workload, Code::Contended, reason).into());
+                }
                 None => match self.context.cluster.get_workload(self.workload).await {
                     Err(ApiError::NotFound(_)) => return Ok(self.cause.not_found(self.workload).into()),
                     object => (Arc::new(object?), true),
@@ -107,7 +110,7 @@ impl OneRestart<'_> {
                 .filter(|suspect: &Suspect| is_fresh && suspect.resource_version == object.metadata.resource_version);
             let step = match refused {
                 Some(suspect) => Step::Done(self.refused(&object, &suspect.error)),
-                None => self.step(&object, is_fresh, turn, has_gathered, began).await?,
+                None => self.step(&object, is_fresh, turn, has_gathered, looked).await?,
             };
             match step {
                 Step::Done(done) => return Ok(done),
@@ -139,9 +142,9 @@ impl OneRestart<'_> {
         is_fresh: bool,
         turn: Option<&Turn<'_>>,
         has_gathered: bool,
-        began: Instant,
+        looked: Instant,
     ) -> Result<Step, ApiError> {
-        let Some(view) = self.view(object, is_fresh, began).await else { return Ok(Step::Again(None)) };
+        let Some(view) = self.view(object, is_fresh, looked).await else { return Ok(Step::Again(None)) };
         let others = turn.map(Turn::others).unwrap_or_default();
         let stored = view.get(self.workload);
         let known = Known::of(&others, stored);
@@ -183,7 +186,7 @@ impl OneRestart<'_> {
 
     /// What waits for the workload. Where our record may be kept there in place of the pod template, it is read anew:
     /// another replica may have written it. `None`: that needs a fresh look at the workload first.
-    async fn view(&self, object: &WorkloadObject, is_fresh: bool, began: Instant) -> Option<Arc<View>> {
+    async fn view(&self, object: &WorkloadObject, is_fresh: bool, looked: Instant) -> Option<Arc<View>> {
         let Some(waiting) = self.context.waiting.as_ref().filter(|_| self.cause.is_push()) else {
             return Some(Arc::default());
         };
@@ -197,7 +200,7 @@ impl OneRestart<'_> {
             return None;
         }
         // Without it one restart too many is made, and none is missed.
-        Some(waiting.refresh_since(began).await.unwrap_or_else(|error| {
+        Some(waiting.refresh_since(looked).await.unwrap_or_else(|error| {
             tracing::debug!("what waits cannot be read: {error}");
             waiting.view()
         }))
@@ -228,7 +231,9 @@ impl OneRestart<'_> {
             tracing::warn!(workload = %self.workload, "{}", restart.reason);
         }
         let mut changes = Changes::default();
-        let is_record_stored = annotations(&stored).contains_key(RECORD_ANNOTATION);
+        let written = patch["spec"]["template"]["metadata"]["annotations"][RECORD_ANNOTATION].as_str();
+        let is_record_stored = annotations(&stored).get(RECORD_ANNOTATION).map(String::as_str) == written;
+        let recorded = restart.record.clone().unwrap_or_default();
         if let Some(record) =
             restart.record.clone().filter(|_| !is_record_stored || object.metadata.controller.is_some())
         {
@@ -236,9 +241,10 @@ impl OneRestart<'_> {
             let since = self.context.clocks().server_now();
             changes.keeps.push(KeptRecord { workload: self.workload.clone(), restarted_at, record, since });
         }
-        // Every push that waited is in the record now.
-        let waited = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
-        changes.done.extend(waited.iter().map(WaitingPush::key));
+        // A push of an image that the template does not run any more goes on waiting: an undo may bring its pods back.
+        let waited = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes).iter();
+        let is_done = |waits: &&WaitingPush| waits.image.tag_key().is_some_and(|image| recorded.get(image).is_some());
+        changes.done.extend(waited.filter(is_done).map(WaitingPush::key));
         let mut result = restart.result(self.workload);
         if !is_record_stored {
             result.warnings.push(Warning::RecordRemoved);
@@ -279,7 +285,8 @@ impl OneRestart<'_> {
         let Cause::Push(push) = self.cause else { return Changes::default() };
         let waits = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
         let since = self.context.clocks().server_now();
-        let new = WaitingPush { due, ..WaitingPush::new(self.workload, push, why, reason, since) };
+        let mut new = WaitingPush::new(self.workload, push, why, reason, since);
+        new.due = due;
         let is_same = |waits: &&WaitingPush| waits.key() == new.key();
         let known = waits.iter().find(is_same);
         if self.mode == Mode::DryRun || known.map_or(is_known, |known| known.why == why && known.due == due) {
@@ -287,10 +294,6 @@ impl OneRestart<'_> {
         }
         let superseded = waits.iter().filter(|waits| waits.is_superseded_by(push));
         Changes { done: superseded.map(WaitingPush::key).collect(), waits: vec![new], ..Changes::default() }
-    }
-
-    fn contended(&self) -> WorkloadResult {
-        WorkloadResult::new(self.workload, Code::Contended, "it changed at every attempt to restart it")
     }
 
     fn failed(&self, error: &ApiError) -> WorkloadResult {

@@ -62,9 +62,9 @@ impl Record {
 
     /// The record after the restart `restarted_at` for `push`, without images that the workload does not run (`runs`).
     ///
-    /// A push that came later than `prompt` after it was published leaves no digest where the record has one already:
-    /// the tag may have moved back since, for a push that was answered `current` and left no trace, and then the pods
-    /// pull that. A push without a publish time keeps the place of the last push in the order.
+    /// A restart later than `prompt` after the push was published leaves no digest: the tag may have moved since, for a
+    /// push that this restart makes `current` and that leaves no trace, and then the pods pull that. A push without a
+    /// publish time keeps the place of the last push in the order.
     #[must_use]
     pub fn with(mut self, push: &Push, restarted_at: &str, prompt: Duration, runs: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|image, _| runs(image));
@@ -73,10 +73,11 @@ impl Record {
         if push.order().is_some() && push.order() < known {
             return self;
         }
-        let is_prompt =
-            Duration::try_from(push.received.duration_since(push.time()).abs()).is_ok_and(|lag| lag <= prompt);
+        let is_soon =
+            |time: Timestamp| Duration::try_from(time.duration_since(push.time()).abs()).is_ok_and(|lag| lag <= prompt);
+        let is_prompt = is_soon(push.received) && restarted_at.parse().is_ok_and(is_soon);
         let recorded = self.0.entry(tag_key.to_owned()).or_default();
-        recorded.digest = push.digest.clone().filter(|_| is_prompt || recorded.digest.is_none());
+        recorded.digest = push.digest.clone().filter(|_| is_prompt);
         if push.published.is_some() {
             (recorded.published, recorded.message_id) = (push.published, push.message_id.clone());
         }
@@ -161,9 +162,10 @@ mod tests {
         assert!(record.get(WEB).unwrap().digest.is_some());
         assert!(record.without_digests().get(WEB).unwrap().digest.is_none());
         let late = push("web:1", "2026-11-20T09:17:41Z");
-        let first = Record::default().with(&late, AT, PROMPT, |_| true);
-        assert!(first.get(WEB).unwrap().digest.is_some());
-        assert!(first.with(&late, AT, PROMPT, |_| true).get(WEB).unwrap().digest.is_none());
+        assert!(Record::default().with(&late, AT, PROMPT, |_| true).get(WEB).unwrap().digest.is_none());
+        let restarted_late =
+            Record::default().with(&push("web:1", "2026-11-20T09:16:41Z"), "2026-11-20T09:17:41Z", PROMPT, |_| true);
+        assert!(restarted_late.get(WEB).unwrap().digest.is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -39,6 +39,9 @@ pub struct KnownBefore<'a> {
     /// What was done at earlier deliveries of the same message.
     pub done: Option<&'a SeenDone>,
 }
+
+/// Kept free at the end of a push's time for writing down what has to wait.
+const WRITE_DOWN: Duration = Duration::from_secs(1);
 
 /// The restarts that have begun, each a task of its own.
 struct Restarts<'a> {
@@ -103,7 +106,11 @@ impl Restarter {
                 None => open.push(workload),
             }
         }
-        let mut restarts = Restarts { context: &self.0, cause, mode, deadline, tasks: JoinSet::new() };
+        // What has to wait is written down after the last restart, and needs some of the time.
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let end = deadline - (left / 4).min(WRITE_DOWN);
+        let mut restarts = Restarts { context: &self.0, cause, mode, deadline: end, tasks: JoinSet::new() };
         if open.len() > MANY {
             let Sorted { recorded, need_no_look, need_look } = sort(&self.0, &open, cause, mode).await;
             results.extend(recorded);
@@ -115,7 +122,7 @@ impl Restarter {
         {
             // A restart begins as soon as the workload's page is there.
             let begin = |workload: &WorkloadRef, object| restarts.begin(workload, Some(object));
-            open = list_each(&self.0, open, index, deadline, begin).await;
+            open = list_each(&self.0, open, index, end, begin).await;
         }
         open.into_iter().for_each(|workload| restarts.begin(workload, None));
 

@@ -13,7 +13,10 @@ pub struct SeenDone(Arc<[WorkloadResult]>);
 impl SeenDone {
     /// Those of the results of a delivery that its next delivery cannot change, at most `max` of them.
     pub fn of(results: &[WorkloadResult], max: usize) -> Self {
-        let done = results.iter().filter(|result| !result.code.is_transient_failure()).take(max);
+        // An undo or a re-creation may bring back what is gone.
+        let may_return = |code| matches!(code, Code::ImageChanged | Code::Gone);
+        let done = results.iter().filter(|result| !result.code.is_transient_failure() && !may_return(result.code));
+        let done = done.take(max);
         let mut done: Vec<WorkloadResult> = done.map(at_next_delivery).collect();
         done.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         Self(done.into())

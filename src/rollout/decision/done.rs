@@ -1,6 +1,6 @@
 //! Why a push needs no restart: the workload was restarted for it, or after it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
@@ -32,12 +32,13 @@ pub(super) fn done_before(
         .then(|| Leave::new(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
 }
 
-/// Whether we have restarted it for this very push, and another controller has put its pod template back since. Then one
+/// Whether we have restarted it for this push or a newer one, and another controller has put its pod template back since. Then one
 /// more restart would be put back as well.
 pub(super) fn template_put_back(kept: Option<&KeptRecord>, tag_key: &str, push: &Push) -> Option<Leave> {
     let recorded = kept?.record.get(tag_key)?;
-    (push.order().is_some() && recorded.order() == push.order()).then(|| {
-        let reason = "it was restarted for this push before, and its pod template was changed back since";
+    (push.order().is_some() && recorded.order() >= push.order()).then(|| {
+        let reason =
+            "it was restarted for this push or a newer one before, and its pod template was changed back since";
         Leave::new(Code::AlreadyRestarted, reason)
     })
 }
@@ -51,13 +52,18 @@ pub(super) fn restarted_since(
 ) -> Option<Leave> {
     let restarted_at = restarted_at::of_ours(object, record)?;
     let is_later = match (push.waiting_since, push.published) {
-        // Both times are the API server's.
+        // Both times are the API server's. The margin makes sure that the restart has left no digest in the record.
         (Some(since), _) => {
-            restarted_at >= since.saturating_add(restarted_at::RESOLUTION).unwrap_or(Timestamp::MAX)
-                && restarted_at
-                    <= clocks.server_now().saturating_add(restarted_at::RESOLUTION).unwrap_or(Timestamp::MAX)
+            let later_by = SignedDuration::try_from(clocks.margin).unwrap_or(SignedDuration::MAX);
+            let earliest = since.saturating_add(later_by.saturating_add(restarted_at::RESOLUTION));
+            let latest = clocks.server_now().saturating_add(restarted_at::RESOLUTION);
+            restarted_at >= earliest.unwrap_or(Timestamp::MAX) && restarted_at <= latest.unwrap_or(Timestamp::MAX)
         }
-        (None, Some(published)) => push.clock_agrees && clocks.show_after(restarted_at, published),
+        // Each of the two clocks may be off by the margin from ours.
+        (None, Some(published)) => {
+            let twice = published.checked_add(clocks.margin).unwrap_or(Timestamp::MAX);
+            push.clock_agrees && clocks.show_after(restarted_at, twice)
+        }
         (None, None) => false,
     };
     is_later.then(|| Leave::new(Code::RestartedSince, format!("it was restarted at {restarted_at}, after the push")))

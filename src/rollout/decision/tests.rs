@@ -127,10 +127,11 @@ fn a_record_that_is_kept_elsewhere_counts_with_its_restart() {
     assert_eq!(code(&bare, &first, &of_template), Code::AlreadyRestarted);
     assert_eq!(code(&bare, &push(99, "9", "bb"), &of_template), Code::NewerPushDone);
     assert_eq!(code(&bare, &push(101, "2", "bb"), &of_template), Code::RunsImage);
-    // The template was put back: only the same push is done.
+    // The template was put back.
     let put_back = kept(&at(50).to_string());
     assert_eq!(code(&bare, &first, &put_back), Code::AlreadyRestarted);
-    assert_eq!(code(&bare, &push(99, "9", "bb"), &put_back), Code::RunsImage);
+    assert_eq!(code(&bare, &push(99, "9", "bb"), &put_back), Code::AlreadyRestarted);
+    assert_eq!(code(&bare, &push(101, "2", "bb"), &put_back), Code::RunsImage);
 }
 
 #[test]

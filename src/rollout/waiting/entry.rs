@@ -16,7 +16,7 @@ pub(super) const PUSH: &str = "push.";
 /// The beginning of the key of a [`KeptRecord`].
 pub(super) const RECORD: &str = "record.";
 /// How much of a refusal is kept.
-const REASON_CHARACTERS: usize = 300;
+const REASON_CHARACTERS: usize = 160;
 
 /// Why a push waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct WaitingPush {
     /// When the cooldown ends, by the API server's clock, as this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// The key under which it was found.
+    #[serde(skip)]
+    pub(super) found_under: Option<Box<str>>,
 }
 
 /// The record of a workload whose pod template does not keep it.
@@ -103,11 +106,15 @@ impl WaitingPush {
             why,
             reason: reason.chars().take(REASON_CHARACTERS).collect(),
             due: None,
+            found_under: None,
         }
     }
 
     /// Its key in the ConfigMap, which is the same for each delivery of the push.
     pub fn key(&self) -> String {
+        if let Some(key) = &self.found_under {
+            return key.to_string();
+        }
         // Without a publish time each delivery is a push of its own.
         let received = self.published.is_none().then_some(self.received);
         let identity = (self.image.tag_key(), self.published, self.message_id.as_deref(), received);

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::entry::{KeptRecord, PUSH, RECORD, WaitingPush};
 use super::unseen::{UNSEEN, UnseenPush};
-use crate::cluster::Cluster;
+use crate::cluster::{ApiError, Cluster};
 use crate::configmap_store::{ConfigMapStore, Snapshot, StoreError, Values};
 use crate::workload::WorkloadRef;
 
@@ -22,8 +22,10 @@ use crate::workload::WorkloadRef;
 pub struct Waiting {
     store: ConfigMapStore,
     view: Mutex<Arc<View>>,
-    /// When the last read began. Held while one is under way, so that callers share it.
+    /// When the last read began, whether or not it succeeded. Held while one is under way, so that callers share it.
     read: tokio::sync::Mutex<Option<Instant>>,
+    /// Why the ConfigMap may not be read. Then nothing may wait in it: nobody would find it.
+    forbidden: Mutex<Option<String>>,
 }
 
 /// The ConfigMap at one moment.
@@ -63,7 +65,7 @@ impl Waiting {
     /// Over this ConfigMap. No call is made; it need not exist.
     pub fn new(cluster: Cluster, namespace: &str, name: &str) -> Self {
         let store = ConfigMapStore::new(cluster, namespace, name);
-        Self { store, view: Mutex::default(), read: tokio::sync::Mutex::default() }
+        Self { store, view: Mutex::default(), read: tokio::sync::Mutex::default(), forbidden: Mutex::default() }
     }
 
     /// The ConfigMap as it was last read or written. No call.
@@ -86,10 +88,12 @@ impl Waiting {
     pub async fn refresh_since(&self, at: Instant) -> Result<Arc<View>, StoreError> {
         let mut read = self.read.lock().await;
         if read.is_none_or(|began| began < at) {
-            let began = Instant::now();
-            let snapshot = self.store.snapshot().await?;
-            *read = Some(began);
-            self.replace(snapshot.as_ref());
+            *read = Some(Instant::now());
+            let snapshot = self.store.snapshot().await;
+            let is_forbidden =
+                |error: &&StoreError| matches!(error, StoreError::Api { source: ApiError::Forbidden(_), .. });
+            *self.forbidden.lock() = snapshot.as_ref().err().filter(is_forbidden).map(ToString::to_string);
+            self.replace(snapshot?.as_ref());
         }
         Ok(self.view())
     }
@@ -99,6 +103,11 @@ impl Waiting {
     /// # Errors
     /// [`StoreError`]; then nothing was written.
     pub async fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        let forbidden =
+            self.forbidden.lock().clone().filter(|_| !(changes.waits.is_empty() && changes.unseen.is_empty()));
+        if let Some(reason) = forbidden {
+            return Err(StoreError::Api { config_map: self.to_string(), source: ApiError::Forbidden(reason) });
+        }
         let mut set = Values::new();
         set.extend(changes.waits.iter().map(|waits| (waits.key(), encode(waits))));
         set.extend(changes.unseen.iter().map(|unseen| (unseen.key(), encode(unseen))));
@@ -136,15 +145,15 @@ impl View {
     fn of(snapshot: &Snapshot) -> Self {
         let mut view = Self { version: snapshot.resource_version.parse().ok(), ..Self::default() };
         for (key, value) in &snapshot.values {
-            // An entry under another key than its own could never be removed.
+            let found_under = Some(Box::<str>::from(key.as_str()));
             let is_read = if key.starts_with(PUSH) {
-                let push = decode::<WaitingPush>(value).filter(|push| push.key() == *key);
+                let push = decode::<WaitingPush>(value).map(|push| WaitingPush { found_under, ..push });
                 push.map(|push| view.of_workload(&push.workload.clone()).pushes.push(push))
             } else if key.starts_with(UNSEEN) {
-                let unseen = decode::<UnseenPush>(value).filter(|unseen| unseen.key() == *key);
+                let unseen = decode::<UnseenPush>(value).map(|unseen| UnseenPush { found_under, ..unseen });
                 unseen.map(|unseen| view.unseen.push(unseen))
             } else if key.starts_with(RECORD) {
-                let kept = decode::<KeptRecord>(value).filter(|kept| kept.key() == *key);
+                let kept = decode::<KeptRecord>(value);
                 kept.map(|kept| {
                     let workload = kept.workload.clone();
                     view.of_workload(&workload).kept = Some(kept);

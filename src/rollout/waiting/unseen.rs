@@ -33,6 +33,9 @@ pub struct UnseenPush {
     pub received: Timestamp,
     /// Since when it waits, by the API server's clock.
     pub since: Timestamp,
+    /// The key under which it was found.
+    #[serde(skip)]
+    pub(super) found_under: Option<Box<str>>,
 }
 
 impl UnseenPush {
@@ -46,11 +49,15 @@ impl UnseenPush {
             message_id: push.message_id.clone(),
             received: push.received,
             since,
+            found_under: None,
         }
     }
 
     /// Its key in the ConfigMap, which is the same for each delivery of the push.
     pub fn key(&self) -> String {
+        if let Some(key) = &self.found_under {
+            return key.to_string();
+        }
         let received = self.published.is_none().then_some(self.received);
         let identity = (self.image.tag_key(), self.published, self.message_id.as_deref(), received);
         let Part { kind, namespace } = &self.part;

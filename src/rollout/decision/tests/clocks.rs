@@ -17,7 +17,7 @@ fn a_restart_of_ours_after_the_push_counts_by_the_clocks() {
     let as_it_is = |_: &mut Value| {};
     let the_push = push(500, "2", "bb");
     assert_eq!(code(&restarted(600, as_it_is), &the_push), Code::RestartedSince);
-    assert_eq!(code(&restarted(505, as_it_is), &the_push), Code::RunsImage, "within the margin");
+    assert_eq!(code(&restarted(515, as_it_is), &the_push), Code::RunsImage, "each clock may be off by the margin");
     assert_eq!(code(&restarted(400, as_it_is), &the_push), Code::RunsImage, "before");
     assert_eq!(code(&restarted(5000, as_it_is), &the_push), Code::RunsImage, "in the future");
     let unknown = Push { clock_agrees: false, ..the_push.clone() };
@@ -50,8 +50,8 @@ fn what_waits_is_judged_by_the_api_servers_clock_alone() {
             *annotations = json!({RECORD_ANNOTATION: record, RESTARTED_AT_ANNOTATION: at});
         })
     };
-    assert_eq!(code(&restarted(504), &waits), Code::RestartedSince);
-    assert_eq!(code(&restarted(503), &waits), Code::RunsImage, "it may have been in the same second");
+    assert_eq!(code(&restarted(514), &waits), Code::RestartedSince);
+    assert_eq!(code(&restarted(513), &waits), Code::RunsImage, "within the margin");
     let by_other = |by_client: i64, by_server: i64| {
         object(|v| {
             let annotations = json!({RESTARTED_AT_ANNOTATION: at(by_client).to_string()});
