@@ -76,7 +76,10 @@ impl OneRestart<'_> {
             }
             _ => None,
         };
-        let done = self.attempt(turn.as_ref()).await.unwrap_or_else(|error| self.failed(&error).into());
+        let done = self
+            .attempt(turn.as_ref())
+            .await
+            .unwrap_or_else(|error| WorkloadResult::new(self.workload, failure_code(&error), error.to_string()).into());
         if let (Some(turn), Cause::Push(push)) = (&turn, self.cause) {
             // That the pods run the digest of one push says nothing of the pushes before it.
             if done.result.action() != Action::Failed && done.result.code != Code::SameDigest {
@@ -294,9 +297,5 @@ impl OneRestart<'_> {
         }
         let superseded = waits.iter().filter(|waits| waits.is_superseded_by(push));
         Changes { done: superseded.map(WaitingPush::key).collect(), waits: vec![new], ..Changes::default() }
-    }
-
-    fn failed(&self, error: &ApiError) -> WorkloadResult {
-        WorkloadResult::new(self.workload, failure_code(error), error.to_string())
     }
 }
