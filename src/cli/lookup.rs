@@ -78,7 +78,7 @@ async fn in_cluster(global: &GlobalArgs, args: &LookupArgs, unmounted: String) -
 
 fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow::Result<()> {
     match format {
-        OutputFormat::Json => return print_json(answer),
+        OutputFormat::Json => print_json(answer)?,
         OutputFormat::Name => print_names(&answer.workloads)?,
         OutputFormat::Table => {
             let source = describe_source(&answer.source, Clock::system().now());
@@ -94,6 +94,8 @@ fn show(format: OutputFormat, image: &ImageRef, answer: &LookupAnswer) -> anyhow
         }
     }
     name_unseen(&answer.source);
-    print_passed_over(&answer.source);
+    if format != OutputFormat::Json {
+        print_passed_over(&answer.source);
+    }
     Ok(())
 }

@@ -93,6 +93,12 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     let shutdown = shutdown()?;
     let client = global.connect().await?;
     let config_map = global.config_map(&client)?;
+    if config_map.name == args.waiting.waiting_configmap {
+        anyhow::bail!(
+            "--waiting-configmap and --cache-configmap are both {}: what waits needs a ConfigMap of its own",
+            config_map.name
+        );
+    }
     let listeners = Listeners {
         public: bind(addresses.listen, "--listen")?,
         internal: bind(addresses.internal_listen, "--internal-listen")?,

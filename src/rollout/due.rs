@@ -172,6 +172,11 @@ fn expired(view: &View, now: Timestamp) -> Vec<String> {
 }
 
 impl RestartContext {
+    /// Whether Pub/Sub would not deliver the push any more.
+    fn is_old(&self, waits: &WaitingPush) -> bool {
+        self.clocks().server_now().duration_since(waits.since) > RECORD_LIFE
+    }
+
     /// Tries each push that waits for a workload, until one of them restarts it for all of them or has to wait again.
     async fn try_again(&self, workload: &WorkloadRef, view: &View) -> Changes {
         let mut changes = Changes::default();
@@ -190,7 +195,8 @@ impl RestartContext {
                     tracing::info!(%workload, %image, "restarted: {}", result.reason);
                     break;
                 }
-                Action::Current | Action::Skipped if result.code != Code::OutOfScope => {
+                // What is out of scope may be in the scope of a replica with other settings, for a while.
+                Action::Current | Action::Skipped if result.code != Code::OutOfScope || self.is_old(waits) => {
                     tracing::info!(%workload, %image, "a push waits no longer: {}", result.reason);
                     changes.done.push(waits.key());
                 }

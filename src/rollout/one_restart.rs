@@ -7,8 +7,8 @@
 //!     wait         the push waits, for the end of the cooldown or of a refusal
 //! ```
 //!
-//! A result that is no restart rests on a fresh look, or on our own record of the push, which stays true once it is
-//! written. A restart may rest on an older object, because the resourceVersion is the precondition of the PATCH.
+//! A result that is no restart rests on a fresh look, or on our own record of the push. A restart may rest on an older
+//! object, because the resourceVersion is the precondition of the PATCH.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -15,7 +15,7 @@ use super::entry::{KeptRecord, PUSH, RECORD, WaitingPush};
 use super::unseen::{UNSEEN, UnseenPush};
 use crate::cluster::{ApiError, Cluster};
 use crate::configmap_store::{ConfigMapStore, Snapshot, StoreError, Values};
-use crate::workload::WorkloadRef;
+use crate::workload::{WorkloadRef, is_namespace_name, is_object_name};
 
 /// What waits, in its ConfigMap.
 #[derive(Debug)]
@@ -147,13 +147,14 @@ impl View {
         for (key, value) in &snapshot.values {
             let found_under = Some(Box::<str>::from(key.as_str()));
             let is_read = if key.starts_with(PUSH) {
-                let push = decode::<WaitingPush>(value).map(|push| WaitingPush { found_under, ..push });
+                let push = decode::<WaitingPush>(value).filter(|push| can_exist(&push.workload));
+                let push = push.map(|push| WaitingPush { found_under, ..push });
                 push.map(|push| view.of_workload(&push.workload.clone()).pushes.push(push))
             } else if key.starts_with(UNSEEN) {
                 let unseen = decode::<UnseenPush>(value).map(|unseen| UnseenPush { found_under, ..unseen });
                 unseen.map(|unseen| view.unseen.push(unseen))
             } else if key.starts_with(RECORD) {
-                let kept = decode::<KeptRecord>(value);
+                let kept = decode::<KeptRecord>(value).filter(|kept| can_exist(&kept.workload));
                 kept.map(|kept| {
                     let workload = kept.workload.clone();
                     view.of_workload(&workload).kept = Some(kept);
@@ -202,6 +203,11 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.waits.is_empty() && self.unseen.is_empty() && self.keeps.is_empty() && self.done.is_empty()
     }
+}
+
+/// Names become parts of paths at the API server. Somebody may have written this entry by hand.
+fn can_exist(workload: &WorkloadRef) -> bool {
+    is_namespace_name(&workload.namespace) && is_object_name(&workload.name)
 }
 
 fn encode(entry: &impl Serialize) -> Vec<u8> {
