@@ -7,8 +7,7 @@
 //!     wait         the push waits, for the end of the cooldown or of a refusal
 //! ```
 //!
-//! A result that is no restart rests on a fresh look, or on our own record of the push. A restart may rest on an older
-//! object, because the resourceVersion is the precondition of the PATCH.
+//! Only a restart, or our own record, may rest on an old object: a PATCH has its resourceVersion as precondition.
 
 use std::sync::Arc;
 use std::time::Instant;
