@@ -74,16 +74,22 @@ impl Deliveries {
     pub async fn run_unseen(&self, interval: Duration, shutdown: CancellationToken) {
         let mut last_error = None;
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
-            let look = async {
-                self.resolver.look_for_unseen_parts(Instant::now() + LIMIT).await;
-                let error = self.carry_out_kept().await.err();
-                if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
-                    tracing::warn!("pushes that wait for a part of the scope cannot be carried out: {error}");
-                }
-                last_error = error;
-            };
-            shutdown.run_until_cancelled(look).await;
+            let Some(looked) = shutdown.run_until_cancelled(self.look_for_unseen()).await else { return };
+            let error = looked.err();
+            if let Some(error) = error.as_ref().filter(|error| last_error.as_ref() != Some(*error)) {
+                tracing::warn!("pushes that wait for a part of the scope cannot be carried out: {error}");
+            }
+            last_error = error;
         }
+    }
+
+    /// Looks once whether a part can be seen again that could not be, and carries out the pushes that were kept for it.
+    ///
+    /// # Errors
+    /// Why they cannot be carried out.
+    pub async fn look_for_unseen(&self) -> Result<(), String> {
+        self.resolver.look_for_unseen_parts(Instant::now() + LIMIT).await;
+        self.carry_out_kept().await
     }
 
     async fn carry_out_kept(&self) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! What all restarts of a process share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -9,7 +9,7 @@ use super::events::EventWriter;
 use super::metrics::RolloutMetrics;
 use super::policy::Policy;
 use super::turns::Turns;
-use super::waiting::Waiting;
+use super::waiting::{View, Waiting};
 use crate::clock::Clocks;
 use crate::cluster::{self, Attempts, Cluster};
 
@@ -72,5 +72,20 @@ impl RestartContext {
 
     pub(super) fn clocks(&self) -> Clocks<'_> {
         Clocks { now: self.cluster.clock().now(), server: self.cluster.server_clock(), margin: self.clock_margin }
+    }
+
+    /// What waits, as it was last read or written.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.waiting.as_ref().map(|waiting| waiting.view()).unwrap_or_default()
+    }
+
+    /// What waits, as of a read that has begun after `at`.
+    pub(super) async fn view_since(&self, at: Instant) -> Arc<View> {
+        let Some(waiting) = &self.waiting else { return Arc::default() };
+        // Without it one restart too many is made, and none is missed.
+        waiting.refresh_since(at).await.unwrap_or_else(|error| {
+            tracing::debug!("what waits cannot be read: {error}");
+            waiting.view()
+        })
     }
 }

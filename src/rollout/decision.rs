@@ -9,6 +9,7 @@ mod done;
 mod tests;
 mod warnings;
 
+pub(super) use done::record_may_be_kept;
 pub(super) use warnings::RECORD_REMOVED;
 
 use std::sync::Arc;
@@ -104,11 +105,12 @@ pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &P
         Err(leave) => return Decision::Leave(leave),
     };
     let (record, record_is_readable) = record_of(object, known.kept, clocks.now);
+    let kept = known.kept.map(|kept| kept.record.clone().believed(clocks.now));
     let tag_key = push.image.tag_key().unwrap_or_default();
     let owners = TemplateOwners::of(object);
     let one_waits = known.waiting.iter().any(|waits| waits.is_of(tag_key));
     let done = record.get(tag_key).and_then(|recorded| done_before(recorded, push, &owners, one_waits));
-    let done = done.or_else(|| template_put_back(known.kept, tag_key, push));
+    let done = done.or_else(|| template_put_back(kept.as_ref(), tag_key, push));
     let done = done.or_else(|| restarted_since(object, &record, push, clocks));
     if let Some(leave) = done.or_else(|| done_by_other(object, push, &owners, clocks)) {
         return Decision::Leave(leave);
@@ -133,6 +135,8 @@ pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &P
     let restarted_at = restarted_at::next(object, clocks);
     // The pods pull the other images as well, whatever their tags point to by now.
     let record = record.without_digests();
+    // A template that was put back must not take the record back with it.
+    let record = kept.iter().fold(record, Record::not_older_than);
     // Each push that waits or has come meanwhile is done with this restart, whatever its image.
     let waiting: Vec<Push> = known.waiting.iter().map(|waits| waits.push(clocks.now, clocks.margin)).collect();
     let all = waiting.iter().chain(known.others.iter().map(|other| &**other)).chain([push]);

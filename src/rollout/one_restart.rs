@@ -15,8 +15,7 @@ use std::time::Instant;
 use super::cause::Cause;
 use super::code::{Action, Code};
 use super::context::RestartContext;
-use super::decision::{Decision, Known, RECORD_REMOVED, Restart};
-use super::field_owners::TemplateOwners;
+use super::decision::{Decision, Known, RECORD_REMOVED, Restart, record_may_be_kept};
 use super::one_result::{OneResult, failure_code};
 use super::record::RECORD_ANNOTATION;
 use super::turns::Turn;
@@ -95,7 +94,6 @@ impl OneRestart<'_> {
         let mut known = self.known_object();
         let mut permit = self.context.permit().await;
         loop {
-            let looked = Instant::now();
             let (object, is_fresh) = match known.take() {
                 Some(known) => known,
                 None if !attempts.next().await => {
@@ -107,12 +105,13 @@ impl OneRestart<'_> {
                     object => (Arc::new(object?), true),
                 },
             };
+            let seen = Instant::now();
             let refused = suspect
                 .take()
                 .filter(|suspect: &Suspect| is_fresh && suspect.resource_version == object.metadata.resource_version);
             let step = match refused {
                 Some(suspect) => Step::Done(self.refused(&object, &suspect.error)),
-                None => self.step(&object, is_fresh, turn, has_gathered, looked).await?,
+                None => self.step(&object, is_fresh, turn, has_gathered, seen).await?,
             };
             match step {
                 Step::Done(done) => return Ok(done),
@@ -144,13 +143,24 @@ impl OneRestart<'_> {
         is_fresh: bool,
         turn: Option<&Turn<'_>>,
         has_gathered: bool,
-        looked: Instant,
+        seen: Instant,
     ) -> Result<Step, ApiError> {
-        let Some(view) = self.view(object, is_fresh, looked).await else { return Ok(Step::Again(None)) };
         let others = turn.map(Turn::others).unwrap_or_default();
-        let stored = view.get(self.workload);
-        let known = Known::of(&others, stored);
-        let restart = match self.cause.decide(self.workload, object, known, self.context) {
+        let decide = |view: &View| {
+            let known = Known::of(&others, view.get(self.workload));
+            self.cause.decide(self.workload, object, known, self.context)
+        };
+        let mut view = self.context.view();
+        let mut decision = decide(&view);
+        if self.cause.is_push() && !matches!(decision, Decision::Leave(_)) && record_may_be_kept(object) {
+            if !is_fresh {
+                return Ok(Step::Again(None));
+            }
+            // What another replica has kept since its restart is younger than the object that shows this restart.
+            view = self.context.view_since(seen).await;
+            decision = decide(&view);
+        }
+        let restart = match decision {
             Decision::Leave(leave) if is_fresh || leave.code.is_of_record() => {
                 return Ok(Step::Done(leave.result(self.workload).into()));
             }
@@ -184,28 +194,6 @@ impl OneRestart<'_> {
             turn.settled(&others);
         }
         Ok(Step::Done(done))
-    }
-
-    /// What waits for the workload. Where our record may be kept there in place of the pod template, it is read anew:
-    /// another replica may have written it. `None`: that needs a fresh look at the workload first.
-    async fn view(&self, object: &WorkloadObject, is_fresh: bool, looked: Instant) -> Option<Arc<View>> {
-        let Some(waiting) = self.context.waiting.as_ref().filter(|_| self.cause.is_push()) else {
-            return Some(Arc::default());
-        };
-        let has_record = object.spec.template.metadata.annotations.contains_key(RECORD_ANNOTATION);
-        let may_be_kept =
-            object.metadata.controller.is_some() || TemplateOwners::of(object).restarted_by_us().is_some();
-        if has_record || !may_be_kept {
-            return Some(waiting.view());
-        }
-        if !is_fresh {
-            return None;
-        }
-        // Without it one restart too many is made, and none is missed.
-        Some(waiting.refresh_since(looked).await.unwrap_or_else(|error| {
-            tracing::debug!("what waits cannot be read: {error}");
-            waiting.view()
-        }))
     }
 
     /// # Errors
@@ -270,7 +258,7 @@ impl OneRestart<'_> {
         let Cause::Push(push) = self.cause else {
             return WorkloadResult::new(self.workload, Code::Refused, reason).into();
         };
-        let view = self.context.waiting.as_ref().map(|waiting| waiting.view()).unwrap_or_default();
+        let view = self.context.view();
         let waits = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
         let is_known = waits.iter().any(|waits| waits.covers(push));
         if !is_known {

@@ -92,6 +92,18 @@ impl Record {
         self
     }
 
+    /// The record with the newer push of each image that `other` has, without its digest: the pods may have pulled
+    /// something else since.
+    #[must_use]
+    pub fn not_older_than(mut self, other: &Self) -> Self {
+        for (image, theirs) in &other.0 {
+            if self.0.get(image).and_then(RecordedPush::order) < theirs.order() {
+                self.0.insert(image.clone(), RecordedPush { digest: None, ..theirs.clone() });
+            }
+        }
+        self
+    }
+
     /// The record without the times that cannot be true at `now`, by our clock.
     #[must_use]
     pub fn believed(mut self, now: Timestamp) -> Self {
@@ -166,6 +178,18 @@ mod tests {
         let restarted_late =
             Record::default().with(&push("web:1", "2026-11-20T09:16:41Z"), "2026-11-20T09:17:41Z", PROMPT, |_| true);
         assert!(restarted_late.get(WEB).unwrap().digest.is_none());
+    }
+
+    #[test]
+    fn of_two_records_each_image_has_its_newest_push() {
+        let of = |image: &str, published: &str| {
+            let push = Push { published: published.parse().ok(), ..push(image, "2026-11-20T09:16:41Z") };
+            Record::default().with(&push, AT, PROMPT, |_| true)
+        };
+        let [old, new] = ["2026-11-20T09:16:39Z", "2026-11-20T09:16:40Z"].map(|published| of("web:1", published));
+        assert_eq!(new.clone().not_older_than(&old), new);
+        assert_eq!(old.not_older_than(&new), new.clone().without_digests());
+        assert_eq!(Record::default().not_older_than(&new), new.without_digests());
     }
 
     #[test]

@@ -126,17 +126,18 @@ async fn a_push_that_comes_late_leaves_no_digest(ground: Ground) {
     let service = ground.service().arguments(["--hold", "60s"]).start_ready().await;
     let now = Timestamp::now();
     let steps = [
-        ("the first", 20, 0xa1, "runs_image"),
-        ("another, late", 10, 0xa2, "runs_image"),
-        ("the same digest: who knows", 5, 0xa2, "runs_image"),
-        ("once more", 0, 0xa2, "same_digest"),
+        ("the first", 1200, 0xa1, "runs_image"),
+        ("another, late", 600, 0xa2, "runs_image"),
+        ("the same digest: who knows", 300, 0xa2, "runs_image"),
+        ("once more, in time", 1, 0xa2, "runs_image"),
+        ("and again", 0, 0xa2, "same_digest"),
     ];
-    for (what, minutes_ago, byte, code) in steps {
-        let published = now - SignedDuration::from_mins(minutes_ago);
+    for (what, seconds_ago, byte, code) in steps {
+        let published = now - SignedDuration::from_secs(seconds_ago);
         let answer = service.push(&PushMessage { published, ..PushMessage::now(&image, byte) }).await.json();
         assert_eq!(result_of(&answer, &web)["code"], code, "{what}: {answer}");
     }
-    assert_eq!(ground.generation(&web).await, 4);
+    assert_eq!(ground.generation(&web).await, 5);
 }
 
 /// Unwrapped without metadata: the payload alone.

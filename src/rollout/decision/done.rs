@@ -5,8 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::rollout::field_owners::TemplateOwners;
-use crate::rollout::record::{Record, RecordedPush};
-use crate::rollout::waiting::KeptRecord;
+use crate::rollout::record::{RECORD_ANNOTATION, Record, RecordedPush};
 use crate::rollout::workload_result::ALREADY_RESTARTED;
 use crate::rollout::{Code, Leave, Push, restarted_at};
 
@@ -32,15 +31,23 @@ pub(super) fn done_before(
         .then(|| Leave::new(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
 }
 
-/// Whether we have restarted it for this push or a newer one, and another controller has put its pod template back since. Then one
-/// more restart would be put back as well.
-pub(super) fn template_put_back(kept: Option<&KeptRecord>, tag_key: &str, push: &Push) -> Option<Leave> {
-    let recorded = kept?.record.get(tag_key)?;
-    (push.order().is_some() && recorded.order() >= push.order()).then(|| {
-        let reason =
-            "it was restarted for this push or a newer one before, and its pod template was changed back since";
-        Leave::new(Code::AlreadyRestarted, reason)
-    })
+/// Whether we have restarted it for this push or a newer one, and another controller has put its pod template back since.
+/// Then one more restart would be put back as well.
+pub(super) fn template_put_back(kept: Option<&Record>, tag_key: &str, push: &Push) -> Option<Leave> {
+    let done = kept?.get(tag_key)?.order()?;
+    let order = push.order()?;
+    let back = "and its pod template was changed back since";
+    if order == done {
+        let reason = format!("it was restarted for this push before, {back}");
+        return Some(Leave::new(Code::AlreadyRestarted, reason));
+    }
+    (order < done).then(|| Leave::new(Code::NewerPushDone, format!("it was restarted for a newer push, {back}")))
+}
+
+/// Whether the record of a workload may be kept beside its pod template, where another replica may have written it.
+pub(in crate::rollout) fn record_may_be_kept(object: &WorkloadObject) -> bool {
+    let has_record = object.spec.template.metadata.annotations.contains_key(RECORD_ANNOTATION);
+    object.metadata.controller.is_some() || (!has_record && TemplateOwners::of(object).restarted_by_us().is_some())
 }
 
 /// Whether we have restarted it since the push, for another one: its pods have pulled what this push brought, or will.

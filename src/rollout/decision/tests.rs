@@ -130,8 +130,45 @@ fn a_record_that_is_kept_elsewhere_counts_with_its_restart() {
     // The template was put back.
     let put_back = kept(&at(50).to_string());
     assert_eq!(code(&bare, &first, &put_back), Code::AlreadyRestarted);
-    assert_eq!(code(&bare, &push(99, "9", "bb"), &put_back), Code::AlreadyRestarted);
+    assert_eq!(code(&bare, &push(99, "9", "bb"), &put_back), Code::NewerPushDone);
     assert_eq!(code(&bare, &push(101, "2", "bb"), &put_back), Code::RunsImage);
+}
+
+/// Its controller has put back what it was before our last restart, and that has an older record.
+#[test]
+fn a_template_that_was_put_back_does_not_take_the_record_back() {
+    let (first, second, older) = (push(100, "1", "aa"), push(200, "2", "bb"), push(99, "9", "cc"));
+    let side = "registry.example/side:1";
+    let put_back = object(|v| {
+        recorded(v, &first, &[managed("operator", 210, &OURS, &["spec"])]);
+        let side = json!({"name": "side", "image": side, "imagePullPolicy": "Always"});
+        v["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(side);
+    });
+    let kept = KeptRecord {
+        workload: WorkloadRef::new("n", Default::default(), "web"),
+        restarted_at: at(201).to_string(),
+        record: Record::default().with(&second, &at(201).to_string(), Duration::from_secs(10), |_| true),
+        since: at(201),
+    };
+    let server = ServerClock::unknown();
+    let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
+    let decided = |push: &Push| {
+        let known = Known { kept: Some(&kept), ..Known::default() };
+        decide(&put_back, push, known, &Policy::everything(), clocks)
+    };
+    let left = |push: &Push| match decided(push) {
+        Decision::Leave(leave) => leave.code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        [&second, &first, &older].map(left),
+        [Code::AlreadyRestarted, Code::AlreadyRestarted, Code::NewerPushDone]
+    );
+    let of_side = Push { image: side.parse().unwrap(), ..push(300, "3", "dd") };
+    let Decision::Restart(restart) = decided(&of_side) else { panic!("it runs the image") };
+    let record = restart.record.unwrap();
+    assert_eq!(record.get(IMAGE).unwrap().order(), second.order());
+    assert_eq!((&record.get(IMAGE).unwrap().digest, record.get(side).unwrap().order()), (&None, of_side.order()));
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub const REPLICAS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub replicas: usize,
+    /// Whether a part that cannot be seen holds up pushes: `--unseen-grace` is an hour, or nothing.
+    pub waits_for_unseen: bool,
     pub workloads: Vec<WorkloadPlan>,
     pub steps: Vec<Step>,
 }
@@ -25,6 +27,8 @@ pub struct WorkloadPlan {
     pub tags: Vec<usize>,
     /// `pushroll.dev/cooldown: 30s`
     pub has_cooldown: bool,
+    /// It belongs to a controller, by its `ownerReferences`.
+    pub has_controller: bool,
     pub exists_at_first: bool,
 }
 
@@ -33,6 +37,19 @@ pub enum Kind {
     Deployment,
     StatefulSet,
     DaemonSet,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
+
+    /// As in a path.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
+        }
+    }
 }
 
 /// What happens next. Numbers are places in what there is, and begin anew behind its end.
@@ -60,6 +77,54 @@ pub enum Step {
     Time(u8),
     /// What the watches of a replica tell is held up, or comes again. Nothing, without `--watch`.
     Stall { replica: usize, is_stalled: bool },
+    /// Whether the API server refuses each restart of a workload from now on.
+    Refuse { workload: usize, refusal: Option<Refusal> },
+    /// What becomes of each restart of a workload from now on.
+    Meddle { workload: usize, meddling: Option<Meddling> },
+    /// Whether the workloads of a kind may be seen and changed from now on.
+    Forbid { kind: Kind, is_forbidden: bool },
+    /// A replica looks for what it could not see.
+    LookForUnseen { replica: usize },
+}
+
+/// How the API server refuses a restart that it could make.
+#[derive(Debug, Clone, Copy)]
+pub enum Refusal {
+    /// A webhook or a policy says so, with this code.
+    Webhook(u16),
+    Policy(u16),
+    /// A code of a webhook, with a message of its own: as if the object were gone, or had changed.
+    NotFound,
+    Conflict,
+    /// The object itself is invalid.
+    Invalid,
+}
+
+/// What others do to a restart in the request itself, or right after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meddling {
+    /// Admission keeps our annotations of the pod template as they were.
+    KeepAnnotations,
+    /// It removes them.
+    RemoveAnnotations,
+    /// It removes our record alone.
+    RemoveRecord,
+    /// It annotates the workload.
+    Annotate,
+    /// The workload's controller puts the pod template back. Nothing, where it has none.
+    PutBack,
+}
+
+impl Meddling {
+    /// Whether no restart comes of a PATCH while it lasts.
+    pub fn prevents_restarts(self) -> bool {
+        matches!(self, Self::KeepAnnotations | Self::RemoveAnnotations)
+    }
+
+    /// Whether a restart leaves no record on the pod template.
+    pub fn removes_record(self) -> bool {
+        self.prevents_restarts() || self == Self::RemoveRecord
+    }
 }
 
 /// What a tag points to from now on.
@@ -109,15 +174,26 @@ pub enum Edit {
 }
 
 pub fn plans(steps: usize) -> impl Strategy<Value = Plan> {
-    (1..=REPLICAS, vec(workload(), 1..=WORKLOADS), vec(step(), 1..=steps))
-        .prop_map(|(replicas, workloads, steps)| Plan { replicas, workloads, steps })
+    (1..=REPLICAS, any::<bool>(), vec(workload(), 1..=WORKLOADS), vec(step(), 1..=steps)).prop_map(
+        |(replicas, waits_for_unseen, workloads, steps)| Plan { replicas, waits_for_unseen, workloads, steps },
+    )
 }
 
 fn workload() -> impl Strategy<Value = WorkloadPlan> {
-    let kind = prop_oneof![Just(Kind::Deployment), Just(Kind::StatefulSet), Just(Kind::DaemonSet)];
-    (kind, vec(0..TAGS, 1..=2), prop::bool::weighted(0.3), prop::bool::weighted(0.9)).prop_map(
-        |(kind, tags, has_cooldown, exists_at_first)| WorkloadPlan { kind, tags, has_cooldown, exists_at_first },
+    let (has_cooldown, has_controller) = (prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    (kind(), vec(0..TAGS, 1..=2), has_cooldown, has_controller, prop::bool::weighted(0.9)).prop_map(
+        |(kind, tags, has_cooldown, has_controller, exists_at_first)| WorkloadPlan {
+            kind,
+            tags,
+            has_cooldown,
+            has_controller,
+            exists_at_first,
+        },
     )
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(Kind::ALL.as_slice())
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -139,6 +215,32 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..WORKLOADS, edit()).prop_map(|(workload, edit)| Step::Edit { workload, edit }),
         3 => (1..=40_u8).prop_map(Step::Time),
         1 => (0..REPLICAS, any::<bool>()).prop_map(|(replica, is_stalled)| Step::Stall { replica, is_stalled }),
+        3 => (0..WORKLOADS, prop::option::of(refusal())).prop_map(|(workload, refusal)| Step::Refuse { workload, refusal }),
+        4 => (0..WORKLOADS, prop::option::weighted(0.8, meddling()))
+            .prop_map(|(workload, meddling)| Step::Meddle { workload, meddling }),
+        3 => (kind(), any::<bool>()).prop_map(|(kind, is_forbidden)| Step::Forbid { kind, is_forbidden }),
+        2 => (0..REPLICAS).prop_map(|replica| Step::LookForUnseen { replica }),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    let code = || prop::sample::select([400, 403, 404, 409, 422, 429, 500, 503].as_slice());
+    prop_oneof![
+        code().prop_map(Refusal::Webhook),
+        code().prop_map(Refusal::Policy),
+        Just(Refusal::NotFound),
+        Just(Refusal::Conflict),
+        Just(Refusal::Invalid),
+    ]
+}
+
+fn meddling() -> impl Strategy<Value = Meddling> {
+    prop_oneof![
+        1 => Just(Meddling::KeepAnnotations),
+        2 => Just(Meddling::RemoveAnnotations),
+        2 => Just(Meddling::RemoveRecord),
+        1 => Just(Meddling::Annotate),
+        3 => Just(Meddling::PutBack),
     ]
 }
 

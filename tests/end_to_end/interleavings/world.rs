@@ -1,29 +1,32 @@
 //! The small cluster of a case: its replicas behind the gate, its registry and Pub/Sub, its people; and how each step
 //! is done to it. After each step all is still, so what happens next is the plan's to say.
 
+mod calls;
 mod peace;
 mod people;
 mod pushes;
+mod replicas;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use embedded_kubernetes::EmbeddedKubernetes;
 use http::Method;
 use jiff::Timestamp;
-use pushroll::cache::WatchConfig;
 use pushroll::clock::Clock;
 use serde_json::{Value, json};
 
-use super::model::{Broken, Model};
-use super::plan::{Fate, Kind, Plan, Step, TAGS, WorkloadPlan};
+use super::model::{Broken, Kept, Model};
+use super::plan::{Kind, Meddling, Plan, Refusal, Step, TAGS, WorkloadPlan};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, digest, stateful_set};
-use crate::support::gate::{Gate, Reply, Stall};
-use crate::support::replica::Replica;
+use crate::support::gate::{Gate, Reply};
+use replicas::Running;
 
 /// The longest that anything which must come is waited for.
 const LIMIT: Duration = Duration::from_secs(60);
+
 /// Where a case runs.
 #[derive(Clone)]
 pub struct Place {
@@ -50,15 +53,15 @@ pub struct World {
     answered: Arc<Mutex<Vec<(usize, u16, String)>>>,
     withheld: Vec<Reply>,
     next_sender: usize,
+    unseen_grace: Duration,
+    /// By the names of the workloads.
+    refusals: BTreeMap<String, Refusal>,
+    meddling: BTreeMap<String, Meddling>,
+    /// The records that were kept in the ConfigMap when a PATCH came to the gate, by the number of its call.
+    known_kept: BTreeMap<usize, Arc<Kept>>,
+    /// Who has failed to read the ConfigMap at the last attempt.
+    blind: BTreeSet<usize>,
     pub trace: Vec<String>,
-}
-
-struct Running {
-    replica: Replica,
-    sender: usize,
-    stall: Stall,
-    /// Deliveries and looks that it works on.
-    under_way: Arc<AtomicUsize>,
 }
 
 impl Place {
@@ -72,19 +75,23 @@ impl World {
     pub async fn new(place: Place, plan: &Plan) -> Result<Self, Broken> {
         // One for each case, in a test program: it need not end.
         let clock_ms: &'static AtomicI64 = Box::leak(Box::new(AtomicI64::new(Timestamp::now().as_millisecond())));
-        let workloads = plan.workloads.iter().enumerate().map(|(n, plan)| manifest(&place, n, plan)).collect();
         let mut world = Self {
             place,
             model: Model::default(),
             gate: Gate::default(),
             replicas: Vec::new(),
-            workloads,
+            workloads: Vec::new(),
             tags: vec![Vec::new(); TAGS],
             pushes: Vec::new(),
             clock_ms,
             answered: Arc::default(),
             withheld: Vec::new(),
             next_sender: 0,
+            unseen_grace: if plan.waits_for_unseen { Duration::from_secs(3600) } else { Duration::ZERO },
+            refusals: BTreeMap::new(),
+            meddling: BTreeMap::new(),
+            known_kept: BTreeMap::new(),
+            blind: BTreeSet::new(),
             trace: Vec::new(),
         };
         world.pass(0);
@@ -94,7 +101,9 @@ impl World {
         }
         let waiting = json!({"metadata": {"name": world.place.waiting()}});
         let config_maps = format!("/api/v1/namespaces/{}/configmaps", world.place.namespace);
-        world.ask(Method::POST, &config_maps, Some(&waiting)).await;
+        let owner = world.ask(Method::POST, &config_maps, Some(&waiting)).await;
+        let manifests = plan.workloads.iter().enumerate().map(|(n, plan)| manifest(&world.place, n, plan, &owner));
+        world.workloads = manifests.collect();
         for (number, plan) in plan.workloads.iter().enumerate() {
             if plan.exists_at_first {
                 world.create(number).await;
@@ -128,7 +137,7 @@ impl World {
                     self.drain().await?;
                 }
             }
-            self.wait_out_cooldowns().await?;
+            self.wait_for_what_waits().await?;
             if round > 0 && self.model.templates() != before {
                 return Err("what is delivered again and again restarts again and again".to_owned());
             }
@@ -183,6 +192,16 @@ impl World {
                 let replica = replica % self.replicas.len();
                 self.replicas[replica].stall.set(*is_stalled);
             }
+            Step::Refuse { workload, refusal } => {
+                let name = self.name_at(*workload);
+                set(&mut self.refusals, name, *refusal);
+            }
+            Step::Meddle { workload, meddling } => {
+                let name = self.name_at(*workload);
+                set(&mut self.meddling, name, *meddling);
+            }
+            Step::Forbid { kind, is_forbidden } => self.forbid(*kind, *is_forbidden),
+            Step::LookForUnseen { replica } => self.look_for_unseen(*replica).await?,
         }
         self.settle().await
     }
@@ -207,132 +226,24 @@ impl World {
         if self.place.embedded.is_some() { Clock::held_at(self.clock_ms) } else { Clock::system() }
     }
 
-    // --- Replicas. ---
-
-    async fn start(&mut self) -> Running {
-        let sender = self.next_sender;
-        self.next_sender += 1;
-        let stall = Stall::default();
-        let client = self.gate.client(sender, &self.place.api, &stall);
-        let watch = self.place.watches.then(|| WatchConfig::new(format!("replica-{sender}")));
-        let waiting = self.place.waiting();
-        let replica = Replica::start(&self.place.namespace, &waiting, client, self.clock(), watch);
-        if self.place.watches {
-            let began = Instant::now();
-            while !replica.watch_is_live() {
-                assert!(began.elapsed() < LIMIT, "the watch does not become live");
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        }
-        Running { replica, sender, stall, under_way: Arc::default() }
+    fn name_at(&self, workload: usize) -> String {
+        name_of(&self.workloads[workload % self.workloads.len()])
     }
 
-    /// Waits until everything that is alive waits: at the gate, or for somebody who does.
-    async fn settle(&mut self) -> Result<(), Broken> {
-        let (began, mut quiet) = (Instant::now(), 0);
-        let mut seen = self.gate.activity().1;
-        // On a real API server others have their say as well, in their own time.
-        let enough = if self.place.embedded.is_some() { 1 } else { 3 };
-        while quiet < enough {
-            for _ in 0..40 {
-                tokio::task::yield_now().await;
-            }
-            let (is_still, arrivals) = self.gate.activity();
-            quiet = if is_still && arrivals == seen { quiet + 1 } else { 0 };
-            seen = arrivals;
-            if self.place.embedded.is_none() || (quiet == 0 && !is_still) {
-                tokio::time::sleep(Duration::from_micros(500)).await;
-            }
-            if began.elapsed() > LIMIT {
-                return Err("it does not come to rest".to_owned());
-            }
-        }
-        let answered = std::mem::take(&mut *self.answered.lock().unwrap());
-        for (message, status, answer) in answered {
-            self.trace.push(format!("   {} is answered {status} {answer}", self.pushes[message].id));
-            if status == 200 {
-                self.model.acknowledged(message)?;
-            }
-        }
-        Ok(())
-    }
-
-    // --- Calls. ---
-
-    async fn release(&mut self, place: usize, fate: Fate) -> Result<(), Broken> {
-        let call = self.gate.take(place);
-        let what = format!("{} {} of {}", call.method, call.path().rsplit('/').next().unwrap_or_default(), call.sender);
-        let (sender, path, is_patch) = (call.sender, call.path().to_owned(), call.is_patch());
-        let is_about_what_waits = call.is_about_what_waits();
-        if matches!(fate, Fate::Refuse) {
-            self.trace.push(format!("   {what}: never arrives"));
-            call.refuse(503);
-            return self.settle().await;
-        }
-        let (response, reply) = call.arrive(&self.place.api).await;
-        let status = response.status().as_u16();
-        let mut said = format!("   {what}: {status}");
-        if is_patch && status == 200 {
-            let after: Value = serde_json::from_slice(response.body()).unwrap();
-            let name = after["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let written = match is_about_what_waits {
-                true => self.model.waiting_written(&after["data"]),
-                false => self.model.written(&name, after),
-            };
-            said.push_str(&format!(", {}", written.as_deref().unwrap_or("and that breaks a rule")));
-            self.trace.push(said);
-            written?;
-        } else {
-            self.trace.push(said);
-        }
-        match fate {
-            Fate::Arrive | Fate::Refuse => reply.send(response),
-            Fate::LoseAnswer => drop(reply),
-            Fate::WithholdAnswer => self.withheld.push(reply),
-        }
-        self.settle().await?;
-        if is_patch && status == 409 && matches!(fate, Fate::Arrive) {
-            self.looks_again(sender, &path).await?;
-        }
-        Ok(())
-    }
-
-    /// After a conflict who is alive looks again, after a pause.
-    async fn looks_again(&mut self, sender: usize, path: &str) -> Result<(), Broken> {
-        let began = Instant::now();
-        let is_alive = self.replicas.iter().any(|running| running.sender == sender);
-        // Unless it was the last attempt, or the delivery's end.
-        while is_alive && !self.gate.holds(sender, path) && began.elapsed() < Duration::from_millis(200) {
-            tokio::time::sleep(Duration::from_micros(500)).await;
-            self.settle().await?;
-        }
-        Ok(())
-    }
-
-    /// Lets everything go until nothing is under way.
-    async fn drain(&mut self) -> Result<(), Broken> {
-        let began = Instant::now();
-        loop {
-            while self.gate.waiting() > 0 {
-                self.release(0, Fate::Arrive).await?;
-            }
-            let under_way = self.replicas.iter().map(|running| running.under_way.load(Ordering::SeqCst)).sum::<usize>();
-            if under_way == 0 || !self.withheld.is_empty() {
-                return Ok(());
-            }
-            if began.elapsed() > LIMIT {
-                return Err("a delivery is never answered".to_owned());
-            }
-            tokio::time::sleep(Duration::from_micros(500)).await;
-            self.settle().await?;
+    /// A replica whose watch sees nothing at all never becomes live, so one kind is left to see.
+    fn forbid(&self, kind: Kind, is_forbidden: bool) {
+        let others = Kind::ALL.iter().filter(|other| **other != kind);
+        let mut seen = others.filter(|other| !self.gate.is_forbidden(other.plural()));
+        if !(is_forbidden && self.place.watches && seen.next().is_none()) {
+            self.gate.forbid(kind.plural(), is_forbidden);
         }
     }
+}
 
-    async fn look(&mut self, replica: usize) -> Result<(), Broken> {
-        let count = self.replicas.len();
-        let Running { replica, under_way, .. } = &mut self.replicas[replica % count];
-        replica.look(under_way);
-        self.settle().await
+fn set<T>(map: &mut BTreeMap<String, T>, name: String, value: Option<T>) {
+    match value {
+        Some(value) => drop(map.insert(name, value)),
+        None => drop(map.remove(&name)),
     }
 }
 
@@ -340,7 +251,8 @@ fn image(place: &Place, tag: usize) -> String {
     format!("registry.example/{}/{}-{tag}:1", place.namespace, place.prefix)
 }
 
-fn manifest(place: &Place, number: usize, plan: &WorkloadPlan) -> Value {
+/// `owner` stands for the custom resource whose controller has made the workload, where it has one.
+fn manifest(place: &Place, number: usize, plan: &WorkloadPlan, owner: &Value) -> Value {
     let name = format!("{}-w{number}", place.prefix);
     let of_kind = match plan.kind {
         Kind::Deployment => deployment,
@@ -352,6 +264,11 @@ fn manifest(place: &Place, number: usize, plan: &WorkloadPlan) -> Value {
     manifest["spec"]["template"]["spec"]["containers"] = plan.tags.iter().enumerate().map(container).collect();
     if plan.has_cooldown {
         manifest["metadata"]["annotations"] = json!({"pushroll.dev/cooldown": "30s"});
+    }
+    if plan.has_controller {
+        let (name, uid) = (&owner["metadata"]["name"], &owner["metadata"]["uid"]);
+        manifest["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "controller": true}]);
     }
     manifest
 }

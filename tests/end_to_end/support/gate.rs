@@ -1,9 +1,10 @@
 //! A gate between a service and its API server: each call about one workload, and each about the ConfigMap of what waits,
 //! waits there until the test lets it go, and fares as the test says. What else is asked (lists, watches, the cache)
-//! passes at once.
+//! passes at once, unless it is a LIST or a new watch of a kind that is forbidden.
 //!
 //! The gate holds the request itself: it can arrive when the process that sent it is long dead.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,6 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use kube::client::Body;
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tower::service_fn;
 
@@ -32,11 +34,15 @@ struct State {
     passing: AtomicUsize,
     /// How often something has arrived, in all.
     arrivals: AtomicUsize,
+    /// The kinds that nobody may see, as they are in a path.
+    forbidden: Mutex<BTreeSet<String>>,
 }
 
 /// A call that waits to be let go.
 #[derive(Debug)]
 pub struct HeldCall {
+    /// Tells it from all others.
+    pub number: usize,
     /// Who sent it: as given to [`Gate::client`].
     pub sender: usize,
     pub method: Method,
@@ -78,6 +84,9 @@ impl Gate {
             let response = answer.await.map_err(|_| "the connection breaks")??;
             return Ok(response.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()));
         }
+        if let Some(refusal) = self.forbids(&request) {
+            return Ok(refusal.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()));
+        }
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         self.0.passing.fetch_add(1, Ordering::SeqCst);
         let _passing = Passing(&self.0);
@@ -96,9 +105,15 @@ impl Gate {
         let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let media_type = head.headers.get(http::header::CONTENT_TYPE).cloned();
         let (answer, receiver) = oneshot::channel();
-        self.held().push(HeldCall { sender, method: head.method, uri, media_type, body, answer });
-        self.0.arrivals.fetch_add(1, Ordering::SeqCst);
+        let number = self.0.arrivals.fetch_add(1, Ordering::SeqCst);
+        self.held().push(HeldCall { number, sender, method: head.method, uri, media_type, body, answer });
         Ok(receiver)
+    }
+
+    /// The refusal of a LIST or a watch.
+    fn forbids<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
+        let kind = request.uri().path().strip_prefix("/apis/apps/v1/")?.rsplit('/').next()?;
+        self.is_forbidden(kind).then(|| status(403, &forbidden("list", kind)))
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<HeldCall>> {
@@ -118,6 +133,27 @@ impl Gate {
     /// Whether a call of this sender to this path waits.
     pub fn holds(&self, sender: usize, path: &str) -> bool {
         self.held().iter().any(|call| call.sender == sender && call.path() == path)
+    }
+
+    /// The numbers of the PATCHes of workloads that wait, and who sent them.
+    pub fn patches(&self) -> Vec<(usize, usize)> {
+        let held = self.held();
+        let patches = held.iter().filter(|call| call.is_patch() && !call.is_about_what_waits());
+        patches.map(|call| (call.number, call.sender)).collect()
+    }
+
+    /// Forbids to see a kind, or permits it. A watch that is open goes on, as it does on a real API server.
+    pub fn forbid(&self, kind: &str, is_forbidden: bool) {
+        let mut forbidden = self.0.forbidden.lock().unwrap();
+        if is_forbidden {
+            forbidden.insert(kind.to_owned())
+        } else {
+            forbidden.remove(kind)
+        };
+    }
+
+    pub fn is_forbidden(&self, kind: &str) -> bool {
+        self.0.forbidden.lock().unwrap().contains(kind)
     }
 
     /// Whether nothing is on its way but what waits; and how often something has arrived so far.
@@ -154,10 +190,19 @@ impl HeldCall {
         (Response::from_parts(head, body), Reply(self.answer))
     }
 
-    /// It never arrives, and `code` is the answer.
-    pub fn refuse(self, code: u16) {
-        let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code});
-        let _ = self.answer.send(Ok(Response::builder().status(code).body(status.to_string().into()).unwrap()));
+    /// What it asks to be changed.
+    pub fn patch(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Asks for something else from now on.
+    pub fn set_patch(&mut self, patch: &Value) {
+        self.body = patch.to_string().into();
+    }
+
+    /// It never arrives, and the API server answers with a refusal: that answer, and whom to tell.
+    pub fn refuse(self, code: u16, message: &str) -> (Response<Bytes>, Reply) {
+        (status(code, message), Reply(self.answer))
     }
 }
 
@@ -199,6 +244,16 @@ fn is_about_one_workload<B>(request: &Request<B>) -> bool {
 /// `/api/v1/namespaces/NAMESPACE/configmaps/PREFIX-waiting`
 fn is_about_what_waits(path: &str) -> bool {
     path.contains("/configmaps/") && path.ends_with("-waiting")
+}
+
+/// What RBAC says where a permission is missing.
+pub fn forbidden(verb: &str, kind: &str) -> String {
+    format!("{kind}.apps is forbidden: User \"u\" cannot {verb} resource \"{kind}\" in API group \"apps\"")
+}
+
+fn status(code: u16, message: &str) -> Response<Bytes> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
+    Response::builder().status(code).body(status.to_string().into()).unwrap()
 }
 
 fn held_up(body: Body, stalled: watch::Receiver<bool>) -> AnyBody {

@@ -17,6 +17,7 @@ use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics, Sender};
 use pushroll::index::Scope;
 use pushroll::rollout::waiting::Waiting;
 use pushroll::rollout::{DueRestarts, Policy, PolicyArgs, RestartConfig, Restarter, RolloutMetrics};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,19 +26,21 @@ use super::fixtures::PushMessage;
 pub struct Replica {
     deliveries: Arc<Deliveries>,
     resolver: Arc<Resolver>,
-    restarter: Restarter,
+    due: Arc<Mutex<DueRestarts>>,
     /// All that it does; ends with it.
     tasks: JoinSet<()>,
 }
 
 impl Replica {
-    /// One that works in `namespace` alone, through `client`. Pushes wait in the ConfigMap `waiting`.
+    /// One that works in `namespace` alone, through `client`. Pushes wait in the ConfigMap `waiting`. A part that cannot be
+    /// seen holds up pushes for `unseen_grace`.
     pub fn start(
         namespace: &str,
         waiting: &str,
         client: kube::Client,
         clock: Clock,
         watch: Option<WatchConfig>,
+        unseen_grace: Duration,
     ) -> Self {
         let cluster = Cluster::new(client, clock, ClusterMetrics::default());
         let scope = Scope::of(&[namespace.to_owned()]);
@@ -50,6 +53,7 @@ impl Replica {
         let args = CacheArgs {
             mount_poll: Duration::from_secs(3600),
             rebuild_interval: Duration::ZERO,
+            unseen_grace,
             ..CacheArgs::default()
         };
         let margin = PolicyArgs::CLOCK_MARGIN;
@@ -64,10 +68,11 @@ impl Replica {
         let metrics = DeliveryMetrics::default();
         let deliveries =
             Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), Some(waiting), metrics);
+        let due = Arc::new(Mutex::new(DueRestarts::new(&restarter, Duration::ZERO, None)));
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
         tasks.spawn(async move { index.run(CancellationToken::new()).await });
-        Self { deliveries: Arc::new(deliveries), resolver, restarter, tasks }
+        Self { deliveries: Arc::new(deliveries), resolver, due, tasks }
     }
 
     /// Handles a delivery to its end, like the server whether or not somebody waits; then calls `answered` with the
@@ -84,13 +89,25 @@ impl Replica {
         });
     }
 
-    /// Looks once for pushes that wait and are due. `under_way` counts the looks that have not ended.
+    /// Looks once for pushes that wait and are due, when the look before has ended. `under_way` counts the looks that have
+    /// not ended.
     pub fn look(&mut self, under_way: &Arc<AtomicUsize>) {
+        let due = Arc::clone(&self.due);
+        // Its call may be refused; a later look finds the same.
+        self.begin(under_way, async move { drop(due.lock().await.look().await) });
+    }
+
+    /// As [`Self::look`], for parts of the scope that could not be seen and the pushes that are kept for them.
+    pub fn look_for_unseen(&mut self, under_way: &Arc<AtomicUsize>) {
+        let deliveries = Arc::clone(&self.deliveries);
+        self.begin(under_way, async move { drop(deliveries.look_for_unseen().await) });
+    }
+
+    fn begin(&mut self, under_way: &Arc<AtomicUsize>, look: impl Future<Output = ()> + Send + 'static) {
         under_way.fetch_add(1, Ordering::SeqCst);
-        let (under_way, mut due) = (Arc::clone(under_way), DueRestarts::new(&self.restarter, Duration::ZERO, None));
+        let under_way = Arc::clone(under_way);
         self.tasks.spawn(async move {
-            // Its call may be refused; a later look finds the same.
-            let _ = due.look().await;
+            look.await;
             under_way.fetch_sub(1, Ordering::SeqCst);
         });
     }
@@ -99,6 +116,11 @@ impl Replica {
     pub fn knows(&self, image: &str, workload: &str) -> bool {
         let (image, index) = (image.parse().unwrap(), self.resolver.current());
         index.is_some_and(|index| index.index.followers(&image).iter().any(|follower| *follower.name == *workload))
+    }
+
+    /// Whether it knows that it cannot see the workloads of this kind.
+    pub fn lacks(&self, kind: &str) -> bool {
+        self.resolver.unseen_parts().iter().any(|unseen| unseen.part.kind.as_str() == kind)
     }
 
     pub fn watch_is_live(&self) -> bool {

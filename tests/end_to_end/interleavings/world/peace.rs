@@ -1,17 +1,27 @@
-//! The end of a case: no more faults, every message is delivered until it is acknowledged, and what waits comes due.
+//! The end of a case: no more faults, refusals and missing permissions, every message is delivered until it is
+//! acknowledged, and what waits comes due.
+
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::super::model::Broken;
-use super::World;
+use super::super::plan::Kind;
+use super::{LIMIT, World};
 
-/// How often each unacknowledged message is delivered again in the end, without faults: far more than once.
+/// How often each unacknowledged message is delivered again in the end, without faults, and how often everybody looks for
+/// what waits: far more than once.
 const ROUNDS: usize = 5;
+/// The longest pause between two tries of what waits.
+const PAUSE_MS: i64 = 10 * 60_000;
 
 impl World {
     pub(super) async fn peace(&mut self) -> Result<(), Broken> {
         self.withheld.clear();
         self.replicas.iter().for_each(|running| running.stall.set(false));
+        self.refusals.clear();
+        self.meddling.retain(|_, meddling| !meddling.prevents_restarts());
+        Kind::ALL.iter().for_each(|kind| self.forbid(*kind, false));
         self.settle().await?;
         self.drain().await?;
         for name in self.model.names() {
@@ -33,26 +43,37 @@ impl World {
                 self.drain().await?;
             }
         }
-        self.wait_out_cooldowns().await
+        self.wait_for_what_waits().await
     }
 
-    pub(super) async fn wait_out_cooldowns(&mut self) -> Result<(), Broken> {
-        for attempt in 0..=ROUNDS {
+    pub(super) async fn wait_for_what_waits(&mut self) -> Result<(), Broken> {
+        let began = Instant::now();
+        for attempt in 0.. {
             let deferring = self.model.deferring();
-            if deferring.is_empty() {
+            if deferring.is_empty() && !self.model.keeps_for_unseen() {
                 return Ok(());
             }
-            if attempt == ROUNDS {
-                return Err(format!("what waits on {deferring:?} is never done"));
+            // A watch sees again what it was not permitted to see in its own time.
+            let is_over = if self.place.watches { began.elapsed() > LIMIT } else { attempt >= ROUNDS };
+            if is_over {
+                return Err(format!("what waits on {deferring:?}, or to be seen, is never done"));
             }
-            self.pass(60_000);
+            self.pass(PAUSE_MS + 1000);
             if self.place.embedded.is_none() {
                 for name in deferring {
                     let no_cooldown = json!({"metadata": {"annotations": {"pushroll.dev/cooldown": null}}});
                     self.patch(&name, "owner", no_cooldown).await;
                 }
+                // A replica that has just begun tries everything.
+                let replica = attempt % self.replicas.len();
+                self.replicas[replica] = self.start().await;
+            }
+            if self.place.watches && attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             self.look(attempt).await?;
+            self.drain().await?;
+            self.look_for_unseen(attempt).await?;
             self.drain().await?;
         }
         Ok(())

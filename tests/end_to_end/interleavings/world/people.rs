@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::model::{Broken, images};
 use super::super::plan::Edit;
-use super::{LIMIT, Running, World, image, name_of};
+use super::replicas::Running;
+use super::{LIMIT, World, image, name_of};
 use crate::support::fixtures::collection;
 
 impl World {
@@ -76,7 +77,10 @@ impl World {
         self.settle().await?;
         let Some(object) = self.model.object(name).filter(|_| self.place.watches) else { return Ok(()) };
         let (images, began) = (images(object), Instant::now());
-        let knows = |running: &Running| images.iter().all(|image| running.replica.knows(image, name));
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        let knows = |running: &Running| {
+            running.replica.lacks(&kind) || images.iter().all(|image| running.replica.knows(image, name))
+        };
         if !self.replicas.iter().all(knows) {
             self.replicas.iter().for_each(|running| running.stall.set(false));
         }
@@ -110,6 +114,21 @@ impl World {
     /// The old pod template whole and, of a Deployment, the annotations of its ReplicaSet; no labels. `alive`: the pods of
     /// the revision so long ago are still there.
     async fn undo(&mut self, name: &str, template: &Value, annotations: Option<&Value>, alive: Option<usize>) {
+        let object = self.replace_template(name, "kubectl", template, annotations).await;
+        match alive {
+            Some(ago) => self.model.undone(name, object, ago),
+            None => self.model.edited(name, object),
+        }
+    }
+
+    /// Returns the object as it was stored. The model is not told.
+    pub(super) async fn replace_template(
+        &self,
+        name: &str,
+        manager: &str,
+        template: &Value,
+        annotations: Option<&Value>,
+    ) -> Value {
         let manifest = self.workloads.iter().find(|manifest| name_of(manifest) == name).unwrap();
         let path = path_of(manifest);
         loop {
@@ -118,17 +137,11 @@ impl World {
             if let Some(annotations) = annotations {
                 object["metadata"]["annotations"] = annotations.clone();
             }
-            let put = self.try_ask(Method::PUT, &format!("{path}?fieldManager=kubectl"), Some(&object)).await;
-            match put {
-                Ok(object) => {
-                    return match alive {
-                        Some(ago) => self.model.undone(name, object, ago),
-                        None => self.model.edited(name, object),
-                    };
-                }
+            match self.try_ask(Method::PUT, &format!("{path}?fieldManager={manager}"), Some(&object)).await {
+                Ok(object) => return object,
                 // A controller has written its status meanwhile.
                 Err(409) => {}
-                Err(code) => panic!("an undo is refused: {code}"),
+                Err(code) => panic!("a template cannot be replaced: {code}"),
             }
         }
     }
