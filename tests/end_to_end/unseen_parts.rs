@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod document;
+mod scopes;
 mod stage;
 mod watched;
 
@@ -34,6 +35,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_embedded(a_stale_answer_names_what_it_has_not_seen);
     by_hand::tests(suite);
     document::tests(suite);
+    scopes::tests(suite);
     watched::tests(suite);
 }
 
