@@ -7,6 +7,7 @@
 //!
 //! It must not know how a tier comes by its index.
 
+mod completed;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use completed::CompletedIndex;
+
 use super::loaded_index::{LoadedIndex, Tier};
 use super::metrics::{CacheMetrics, ReloadResult};
 use super::off_worker::off_worker;
@@ -26,8 +29,8 @@ use super::status::{FailedTier, TierStatus, TierStatuses, Tiers};
 use super::unseen::{UnseenPart, UnseenParts};
 use super::watch_life::WatchLife;
 use crate::clock::{Clock, Clocks, PublisherClock, ServerClock};
-use crate::index::document::{Document, PartAsOf};
-use crate::index::{Index, IndexBuilder, Part, Scope};
+use crate::index::document::Document;
+use crate::index::{IndexBuilder, Part, Scope};
 
 /// The index in memory, and all that says how good it is.
 #[derive(Debug)]
@@ -51,13 +54,6 @@ pub(super) struct MountedDocument {
     pub(super) fingerprint: u64,
     /// When the poller first saw it.
     pub(super) since: Instant,
-}
-
-/// An index, and the parts of our scope that it has from an index before.
-#[derive(Debug)]
-pub(super) struct CompletedIndex {
-    index: Index,
-    unseen: Vec<PartAsOf>,
 }
 
 impl CurrentIndex {
@@ -155,22 +151,22 @@ impl CurrentIndex {
     pub(super) fn document_loaded(&self, tier: Tier, bytes: usize, document: Document) {
         let head = document.head;
         let covers_scope = head.covered_scope().map(|scope| scope.covers(&self.scope));
-        let (as_of, unseen) = head.of_scope(&self.scope);
+        let (as_of, mut unseen) = head.of_scope(&self.scope);
         let is_any_seen = unseen.len() < self.scope.parts().len();
+        if document.is_incomplete {
+            unseen.iter_mut().for_each(|unseen| unseen.as_of = None);
+        }
+        let completed = CompletedIndex::of_document(document.index, unseen, self.load().as_deref());
         let status = TierStatus { document_bytes: Some(bytes), warnings: document.warnings, ..TierStatus::default() };
-        let mut loaded = self.loaded(tier, CompletedIndex { index: document.index, unseen }, as_of);
+        let mut loaded = self.loaded(tier, completed, as_of);
         loaded.covers_scope = covers_scope == Some(true) && !document.is_incomplete && is_any_seen;
         loaded.is_narrower = covers_scope == Some(false);
         self.offer(status, loaded);
     }
 
     /// The index of a tier that was not permitted to see these parts: what the index in memory has of them is added.
-    pub(super) fn complete(&self, mut index: IndexBuilder, unseen: &[Part]) -> CompletedIndex {
-        let before = self.load().filter(|_| !unseen.is_empty());
-        before.iter().for_each(|before| index.add_parts_of(&before.index, unseen));
-        let as_of = |part| before.as_ref().and_then(|before| before.part_as_of(part));
-        let unseen = unseen.iter().map(|part| PartAsOf { as_of: as_of(part), part: part.clone() }).collect();
-        CompletedIndex { index: index.build(), unseen }
+    pub(super) fn complete(&self, index: IndexBuilder, unseen: &[Part]) -> CompletedIndex {
+        CompletedIndex::of_seen(index, unseen, self.load().as_deref())
     }
 
     /// A scan that began then has found this.

@@ -76,9 +76,9 @@ impl LoadedIndex {
         }
     }
 
-    /// Whether it has not seen this part of our scope.
+    /// Whether it has not seen all that our scope has of this part.
     pub fn lacks(&self, part: &Part) -> bool {
-        !self.covers_scope || self.unseen.iter().any(|unseen| unseen.part == *part)
+        !self.covers_scope || self.unseen.iter().any(|unseen| unseen.part.overlaps(part))
     }
 
     /// The time as of which its entries of one part of our scope are complete.

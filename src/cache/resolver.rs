@@ -215,9 +215,10 @@ impl Resolver {
         self.current.unproven_parts(loaded, need)
     }
 
-    /// Whether `part` is one of our scope, and `loaded` has seen it.
+    /// Whether our scope has something of `part`, and `loaded` has seen all of that. The part may be one of an earlier scope,
+    /// larger or smaller than ours are.
     pub fn sees(&self, loaded: &LoadedIndex, part: &Part) -> bool {
-        self.config.scope.parts().contains(part) && !loaded.lacks(part)
+        self.config.scope.parts().iter().any(|own| own.overlaps(part)) && !loaded.lacks(part)
     }
 
     /// Looks whether a part that could not be seen can be seen again, and scans if so. Of many parts it looks at some, each

@@ -82,20 +82,21 @@ impl Watch {
 
     /// As [`Self::life`], resting on the LISTs of these numbers.
     fn life_of(&self, listing: impl Fn(&Source) -> u64) -> (WatchLife, Vec<Part>) {
-        let (mut pulses, mut unseen) = (Vec::new(), Vec::new());
+        let (mut pulses, mut excluded, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
         for source in &self.sources {
-            if source.is_forbidden() {
+            if let Some(number) = source.exclusion.number() {
+                excluded.push((Arc::clone(&source.exclusion), number));
                 unseen.push(source.part.clone());
             } else {
                 pulses.push((Arc::clone(&source.pulse), listing(source)));
             }
         }
-        (WatchLife { pulses }, unseen)
+        (WatchLife { pulses, excluded }, unseen)
     }
 
     /// A scan has seen all parts but these: what waits for a permission to LIST another one tries again.
     pub(super) fn retry_but(&self, unseen: &[Part]) {
-        let sources = self.sources.iter().filter(|source| source.is_forbidden() && !unseen.contains(&source.part));
+        let sources = self.sources.iter().filter(|source| source.is_excluded() && !unseen.contains(&source.part));
         sources.for_each(Source::retry_now);
     }
 
@@ -141,12 +142,11 @@ impl Watch {
             let Part { kind, namespace } = &source.part;
             // The next LIST brings all objects again: they must not be in memory twice.
             self.workloads.replace(*kind, namespace.as_deref(), []);
-            let is_unseen = !is_listed && matches!(error, ApiError::Forbidden(_));
-            source.set_forbidden(is_unseen);
-            if is_unseen {
+            if !is_listed && matches!(error, ApiError::Forbidden(_)) {
+                source.exclusion.set(true);
                 self.current.unseen().part_listed(&source.part, Some(error.to_string()));
             }
-            if is_unseen && !self.sources.iter().all(Source::is_forbidden) {
+            if source.is_excluded() && !self.sources.iter().all(Source::is_excluded) {
                 // The index can be made without it.
                 self.changed.notify_one();
             } else {
@@ -189,7 +189,7 @@ impl Watch {
                     (interrupted, is_listed) = (None, true);
                     self.workloads.replace(*kind, namespace, std::mem::take(&mut listed));
                     last_listed.store(pulse.listing(), Ordering::Release);
-                    source.set_forbidden(false);
+                    source.exclusion.set(false);
                     self.current.unseen().part_listed(&source.part, None);
                     self.changed.notify_one();
                 }

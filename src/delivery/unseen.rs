@@ -102,7 +102,7 @@ impl Deliveries {
                 done(waiting, kept).await?;
                 continue;
             }
-            if self.resolver.unseen_parts().iter().any(|unseen| unseen.part == kept.part) {
+            if self.resolver.unseen_parts().iter().any(|unseen| unseen.part.overlaps(&kept.part)) {
                 continue;
             }
             let loaded = match &loaded {

@@ -3,7 +3,9 @@
 
 mod by_hand;
 mod document;
+mod scopes;
 mod stage;
+mod watched;
 
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub fn tests(suite: &mut Suite) {
     suite.on_embedded(a_stale_answer_names_what_it_has_not_seen);
     by_hand::tests(suite);
     document::tests(suite);
+    scopes::tests(suite);
+    watched::tests(suite);
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

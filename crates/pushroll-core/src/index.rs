@@ -216,6 +216,15 @@ impl IndexBuilder {
     }
 }
 
+/// To add to what is built.
+impl From<Index> for IndexBuilder {
+    fn from(Index { by_tag, pinned, images, .. }: Index) -> Self {
+        let pinned =
+            pinned.into_iter().map(|(repository, pinned)| (repository, pinned.into_iter().collect())).collect();
+        Self { by_tag, pinned, images, ..Self::default() }
+    }
+}
+
 fn follow(
     by_tag: &mut HashMap<Box<str>, Vec<WorkloadRef>>,
     key: &str,

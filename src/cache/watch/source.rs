@@ -1,11 +1,12 @@
 //! One list and watch of a part of the scope.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::cache::watch_life::Exclusion;
 use crate::cluster::Pulse;
 use crate::index::Part;
 
@@ -16,23 +17,20 @@ pub(super) struct Source {
     pub(super) pulse: Arc<Pulse>,
     /// The last LIST that was whole, as [`Pulse::listing`] counts them.
     pub(super) listed: AtomicU64,
-    /// Whether the last LIST was forbidden: then the index does not depend on this source.
-    is_forbidden: AtomicBool,
+    /// From a LIST that is forbidden to the next that is whole, the index does not depend on this source. Other failures in
+    /// between change nothing.
+    pub(super) exclusion: Arc<Exclusion>,
     retry: Notify,
 }
 
 impl Source {
     pub(super) fn new(part: Part, patience: Duration) -> Self {
         let pulse = Arc::new(Pulse::new(patience));
-        Self { part, pulse, listed: AtomicU64::new(0), is_forbidden: AtomicBool::new(false), retry: Notify::new() }
+        Self { part, pulse, listed: AtomicU64::new(0), exclusion: Arc::default(), retry: Notify::new() }
     }
 
-    pub(super) fn is_forbidden(&self) -> bool {
-        self.is_forbidden.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_forbidden(&self, is_forbidden: bool) {
-        self.is_forbidden.store(is_forbidden, Ordering::Release);
+    pub(super) fn is_excluded(&self) -> bool {
+        self.exclusion.number().is_some()
     }
 
     /// Sleeps, but not longer than until [`Self::retry_now`].

@@ -32,6 +32,11 @@ impl Part {
         self.kind == other.kind && (self.namespace.is_none() || self.namespace == other.namespace)
     }
 
+    /// Whether a workload may belong to both.
+    pub fn overlaps(&self, other: &Part) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
     /// `deployments and daemonsets in the namespace shop, deployments in all namespaces`
     pub fn describe<'a>(parts: impl IntoIterator<Item = &'a Part>) -> String {
         let mut kinds: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
@@ -77,6 +82,7 @@ mod tests {
             (Part::new(WorkloadKind::Deployment, None), Part::new(WorkloadKind::Deployment, Some("shop")));
         assert!(all.covers(&shop) && all.covers(&all) && shop.covers(&shop) && !shop.covers(&all));
         assert!(!Part::new(WorkloadKind::DaemonSet, None).covers(&shop));
+        assert!(all.overlaps(&shop) && shop.overlaps(&all) && !shop.overlaps(&Part::new(shop.kind, Some("a"))));
         let web = WorkloadRef::new("shop", WorkloadKind::Deployment, "web");
         assert!(all.has(&web) && shop.has(&web) && !Part::new(WorkloadKind::DaemonSet, None).has(&web));
         assert!(!Part::new(WorkloadKind::Deployment, Some("a")).has(&web));

@@ -23,6 +23,19 @@ fn a_tag_matches_exactly_and_a_pin_never() {
 }
 
 #[test]
+fn an_index_can_be_added_to() {
+    let pin: ImageRef = format!("web@sha256:{}", "ab".repeat(32)).parse().unwrap();
+    let mut builder = IndexBuilder::default();
+    builder.add(&"web:1".parse().unwrap(), [workload("one")]);
+    builder.add(&pin, [workload("pinned")]);
+    let mut builder = IndexBuilder::from(builder.build());
+    builder.add(&"web:2".parse().unwrap(), [workload("two")]);
+    let index = builder.build();
+    assert_eq!((index.images(), index.workloads(), index.lookup(&pin).len()), (3, 3, 1));
+    assert_eq!(index.followers(&"web:1".parse().unwrap()), [workload("one")]);
+}
+
+#[test]
 fn a_scope_covers_what_lies_in_it() {
     let of = |names: &[&str]| Scope::of(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
     assert!(of(&[]).covers(&of(&["a"])) && of(&[]).covers(&of(&[])));

@@ -37,11 +37,11 @@ impl Head {
     }
 
     /// Of a document whose writer has seen the parts of `scope` at `as_of`, but not those of `unseen`: their entries are
-    /// of an earlier time.
+    /// of an earlier time. A later time counts as `as_of`: the newest time of a document is that of what its writer has seen.
     pub fn partial(as_of: Option<Timestamp>, scope: &Scope, unseen: &[PartAsOf]) -> Self {
         let of_part = |part| {
             let earlier = unseen.iter().find(|unseen| unseen.part == part);
-            PartAsOf { as_of: earlier.map_or(as_of, |earlier| earlier.as_of), part }
+            PartAsOf { as_of: earlier.map_or(as_of, |earlier| earlier.as_of.min(as_of)), part }
         };
         Self { as_of: None, scope: None, parts: scope.parts().into_iter().map(of_part).collect() }
     }

@@ -71,6 +71,19 @@ fn a_part_that_could_not_be_seen_has_a_time_of_its_own() {
 }
 
 #[test]
+fn the_newest_time_is_that_of_what_was_seen() {
+    let scope = Scope::of(&["gone".to_owned(), "shop".to_owned()]);
+    let (time, gone) =
+        (|second| Timestamp::from_second(second).ok(), Part::new(WorkloadKind::Deployment, Some("gone")));
+    // Another writer has seen the part at 9; what this one has seen is of an earlier time.
+    let head = Head::partial(time(5), &scope, &[PartAsOf { part: gone.clone(), as_of: time(9) }]);
+    assert_eq!((head.newest(), head.part(&gone)), (time(5), Some(time(5))));
+    assert_eq!((head.unseen().count(), head.of_scope(&scope)), (0, (time(5), Vec::new())), "no part is older");
+    let head = Head::partial(None, &scope, &[PartAsOf { part: gone, as_of: time(9) }]);
+    assert_eq!(head.newest(), None, "it proves nothing");
+}
+
+#[test]
 fn parts_that_cannot_be_read_prove_nothing() {
     let part = Part::new(WorkloadKind::Deployment, Some("a"));
     for (parts, left_out) in [
