@@ -102,14 +102,15 @@ impl Deliveries {
                 done(waiting, kept).await?;
                 continue;
             }
-            if self.resolver.unseen_parts().iter().any(|unseen| unseen.part.overlaps(&kept.part)) {
+            // A part of another scope is not for this process to judge.
+            let is_in_scope = self.resolver.scope().parts().iter().any(|own| own.overlaps(&kept.part));
+            if !is_in_scope || self.resolver.unseen_parts().iter().any(|unseen| unseen.part.overlaps(&kept.part)) {
                 continue;
             }
             let loaded = match &loaded {
                 Some(loaded) => loaded,
                 None => loaded.insert(self.index_from_now_on().await?),
             };
-            // A part of another scope is not for this process to judge.
             let is_seen = self.resolver.sees(loaded, &kept.part);
             if is_seen && self.carry_out(loaded, kept).await {
                 done(waiting, kept).await?;
