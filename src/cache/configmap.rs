@@ -7,6 +7,7 @@ mod both_forms;
 mod compare;
 mod error;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::off_worker::off_worker;
+use super::scan::Seen;
 use crate::cluster::{ApiError, Attempts, CONFIG_MAP_BYTES_MAX, Cluster, ConfigMapObject};
 use crate::index::document::stored::{Stored, gzip_key};
 use crate::index::document::{Document, Head, Images};
@@ -126,26 +128,30 @@ impl CacheConfigMap {
         object.values_bytes().saturating_sub(ours)
     }
 
-    /// Writes what a scan has found, `stored` being the object as last read. A missing ConfigMap is created. With
-    /// `dry_run` nothing is written, and the answer is what would be.
+    /// Writes what was seen, `stored` being the object as last read. A missing ConfigMap is created. With `dry_run` nothing
+    /// is written, and the answer is what would be.
     ///
     /// # Errors
     /// [`WriteError`] says what to do.
     pub async fn write(
         &self,
         cluster: &Cluster,
-        head: &Head,
-        images: &Images,
+        seen: &Seen<'_>,
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
     ) -> Result<WriteBack, WriteError> {
-        let mut document = None;
+        let (mut made, mut document) = (None, None);
         let mut attempts = Attempts::new(ATTEMPTS, Duration::ZERO);
         while attempts.next().await {
             if attempts.is_repeated() {
                 let read = cluster.get_config_map(&self.namespace, &self.name).await;
                 stored = read.map_err(|error| self.api_error(error))?;
+                if !seen.unseen.is_empty() {
+                    // Another writer may know more of what we have not seen.
+                    (made, document) = (None, None);
+                }
             }
+            let (head, images) = made.get_or_insert_with(|| self.over(stored.as_ref(), seen));
             let written = self.write_over(stored.as_ref(), cluster, head, images, &mut document, dry_run).await?;
             if let Some(write_back) = written {
                 return Ok(write_back);
@@ -232,6 +238,12 @@ impl CacheConfigMap {
             }
         }
         members
+    }
+
+    /// The head and the images of a document of what was seen, over the one of the object.
+    pub(super) fn over<'a>(&self, stored: Option<&ConfigMapObject>, seen: &Seen<'a>) -> (Head, Cow<'a, Images>) {
+        let stored = stored.filter(|_| !seen.unseen.is_empty());
+        off_worker(|| seen.over(stored.and_then(|object| self.stored(object))))
     }
 
     /// What a write over `stored` comes to. Nothing is written.

@@ -6,20 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::capacity;
 use super::configmap::{CacheConfigMap, Written};
 use super::current::CurrentIndex;
 use super::loaded_index::Tier;
 use super::mount_lag::{KUBELET_DELAY_MAX, MountLag};
 use super::mount_refresh::{MountRefreshStatus, MountRefresher};
-use super::off_worker::off_worker;
-use super::scan::{Scan, keep_unseen};
+use super::scan::Seen;
 use super::status::TierStatus;
 use crate::cluster::{ApiError, Cluster, ConfigMapObject};
-use crate::index::document::{Head, Images};
-use crate::index::{Part, Scope};
 
 #[derive(Debug)]
 pub(super) struct ConfigMapTier {
@@ -66,27 +61,22 @@ impl ConfigMapTier {
     }
 
     /// What a write over `stored` would come to. Nothing is written.
-    pub(super) fn compare(
-        &self,
-        stored: Option<&ConfigMapObject>,
-        head: &Head,
-        images: &Images,
-    ) -> Result<Written, Arc<str>> {
-        let compared = self.config_map.compare(stored, head, images).map_err(|error| error.to_string());
+    pub(super) fn compare(&self, stored: Option<&ConfigMapObject>, seen: &Seen<'_>) -> Result<Written, Arc<str>> {
+        let (head, images) = self.config_map.over(stored, seen);
+        let compared = self.config_map.compare(stored, &head, &images).map_err(|error| error.to_string());
         if compared.as_ref().is_ok_and(|written| !written.is_write()) {
             self.current.tier_not_written(Tier::ConfigMap, None);
         }
         compared.map_err(|error| self.write_failed(error))
     }
 
-    /// Writes the document, if `stored`, the object as last read, does not hold it already.
+    /// Writes a document of what was seen, if `stored`, the object as last read, does not hold it already.
     pub(super) async fn write_back(
         &self,
-        head: &Head,
-        images: &Images,
+        seen: &Seen<'_>,
         stored: Option<ConfigMapObject>,
     ) -> Result<Written, Arc<str>> {
-        let written = self.config_map.write(&self.cluster, head, images, stored, false).await;
+        let written = self.config_map.write(&self.cluster, seen, stored, false).await;
         let write_back = written.map_err(|error| self.write_failed(error.to_string()))?;
         if write_back.written != Written::Changed {
             self.current.tier_not_written(Tier::ConfigMap, None);
@@ -96,39 +86,13 @@ impl ConfigMapTier {
             refresher.notify(resource_version);
         }
         let status = TierStatus {
-            as_of: head.newest(),
+            as_of: seen.as_of,
             document_bytes: Some(write_back.document_bytes),
             warnings: capacity::warning(write_back.values_bytes).into_iter().collect(),
             ..TierStatus::default()
         };
         self.current.tier_written(Tier::ConfigMap, status);
         Ok(write_back.written)
-    }
-
-    /// As [`Self::write_back`], with what a scan of `scope` has found. The entries of parts that it was not permitted to see
-    /// are added to its images from what is `stored`.
-    pub(super) async fn write_scan(
-        &self,
-        scan: &mut Scan,
-        scope: &Scope,
-        stored: Option<ConfigMapObject>,
-    ) -> Result<Written, Arc<str>> {
-        let document = stored.as_ref().and_then(|object| self.config_map.stored(object));
-        let head = off_worker(|| scan.keep_unseen(scope, document));
-        self.write_back(&head, &scan.images, stored).await
-    }
-
-    /// As [`keep_unseen`], over this ConfigMap's object.
-    pub(super) fn keep_unseen(
-        &self,
-        images: &mut Images,
-        as_of: Option<Timestamp>,
-        scope: &Scope,
-        unseen: &[Part],
-        stored: Option<&ConfigMapObject>,
-    ) -> Head {
-        let stored = stored.and_then(|object| self.config_map.stored(object));
-        off_worker(|| keep_unseen(images, as_of, scope, unseen, stored))
     }
 
     fn write_failed(&self, error: String) -> Arc<str> {
@@ -171,27 +135,60 @@ mod tests {
     use crate::cache::CacheMetrics;
     use crate::clock::Clock;
     use crate::cluster::ClusterMetrics;
+    use crate::index::document::Images;
+    use crate::index::{Part, Scope};
+    use crate::workload::{WorkloadKind, WorkloadRef};
     use embedded_kubernetes::EmbeddedKubernetes;
 
-    #[tokio::test]
-    async fn what_was_written_is_read_and_need_not_be_written_again() {
+    fn tier(scope: &Scope) -> (ConfigMapTier, Arc<CurrentIndex>) {
         let (metrics, margin) = (CacheMetrics::default(), Duration::from_secs(10));
-        let scope = Scope::AllNamespaces;
-        let current = CurrentIndex::new(scope, Clock::system(), Arc::default(), margin, Duration::ZERO, metrics);
+        let current =
+            CurrentIndex::new(scope.clone(), Clock::system(), Arc::default(), margin, Duration::ZERO, metrics);
         let current = Arc::new(current);
         let cluster = Cluster::new(EmbeddedKubernetes::new().client(), Clock::system(), ClusterMetrics::default());
         let cache =
             CacheConfigMap { namespace: "default".to_owned(), name: "b".to_owned(), key: "cache.json".to_owned() };
-        let tier = ConfigMapTier::new(cache, cluster, Arc::clone(&current), false);
+        (ConfigMapTier::new(cache, cluster, Arc::clone(&current), false), current)
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_and_need_not_be_written_again() {
+        let scope = Scope::AllNamespaces;
+        let (tier, current) = tier(&scope);
         assert!(tier.read().await.unwrap().is_none());
         assert!(current.tiers().configmap.error.is_some(), "there is none");
-        let head = Head::whole("2026-11-20T10:00:00Z".parse().ok(), Scope::AllNamespaces);
-        let images = Images::from([("web".into(), Default::default())]);
-        assert_eq!(tier.write_back(&head, &images, None).await, Ok(Written::Changed));
+        let (images, none) = (Images::from([("web".into(), Default::default())]), Images::new());
+        let as_of = "2026-11-20T10:00:00Z".parse().ok();
+        let seen = |images| Seen { images, as_of, scope: &scope, unseen: Vec::new() };
+        assert_eq!(tier.write_back(&seen(&images), None).await, Ok(Written::Changed));
         assert!(current.load().is_none() && current.failed_tiers().is_empty());
         let stored = tier.read().await.unwrap();
         assert_eq!(current.load().unwrap().tier, Tier::ConfigMap);
-        assert_eq!(tier.compare(stored.as_ref(), &head, &images), Ok(Written::Unchanged));
-        assert_eq!(tier.compare(stored.as_ref(), &head, &Images::new()), Ok(Written::Changed));
+        assert_eq!(tier.compare(stored.as_ref(), &seen(&images)), Ok(Written::Unchanged));
+        assert_eq!(tier.compare(stored.as_ref(), &seen(&none)), Ok(Written::Changed));
+    }
+
+    #[tokio::test]
+    async fn what_another_writer_knows_of_an_unseen_part_outlives_a_conflict() {
+        let scope = Scope::of(&["a".to_owned(), "b".to_owned()]);
+        let (tier, _) = tier(&scope);
+        let images = |image: &str, namespace: &str| {
+            let web = WorkloadRef::new(namespace, WorkloadKind::Deployment, "web");
+            Images::from([(image.into(), [web].into())])
+        };
+        let (old, new, ours) = (images("old", "b"), images("new", "b"), images("ours", "a"));
+        let seen = |images, minute: u32, unseen| {
+            let as_of = format!("2026-11-20T10:{minute:02}:00Z").parse().ok();
+            Seen { images, as_of, scope: &scope, unseen }
+        };
+        assert_eq!(tier.write_back(&seen(&old, 0, Vec::new()), None).await, Ok(Written::Changed));
+        let (stored, same) = (tier.read().await.unwrap(), tier.read().await.unwrap());
+        assert_eq!(tier.write_back(&seen(&new, 1, Vec::new()), same).await, Ok(Written::Changed));
+        let b = Part::new(WorkloadKind::Deployment, Some("b"));
+        assert_eq!(tier.write_back(&seen(&ours, 2, vec![b.clone()]), stored).await, Ok(Written::Changed));
+        let written = tier.read().await.unwrap().and_then(|object| tier.config_map().stored(&object)).unwrap();
+        let head = written.clone().decode().unwrap().head;
+        assert_eq!(head.part(&b).flatten(), "2026-11-20T10:01:00Z".parse().ok());
+        assert_eq!(written.images().unwrap().keys().map(|image| &**image).collect::<Vec<_>>(), ["new", "ours"]);
     }
 }

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::configmap::{ATTEMPTS, CacheConfigMap, FIELD_MANAGER, WriteBack, WriteError, Written};
+use super::scan::Seen;
 use crate::cluster::{ApiError, Attempts, CONFIG_MAP_BYTES_MAX, Cluster, ConfigMapObject};
 use crate::index::document::stored::Stored;
 use crate::index::document::{Document, Head, Images};
@@ -84,22 +85,23 @@ impl Versions {
     pub async fn write(
         &mut self,
         cluster: &Cluster,
-        head: &Head,
-        images: &Images,
+        seen: &Seen<'_>,
         dry_run: bool,
     ) -> Result<CurrentVersion, WriteError> {
-        let config_map = self.named(&version_name(&self.cache.name, head, images));
-        let document = Stored::of(Document::encode(head, images));
         let mut attempts = Attempts::new(ATTEMPTS, Duration::ZERO);
         while attempts.next().await {
             if attempts.is_repeated() {
                 self.look(cluster).await?;
             }
-            if let Some(current) = self.write_version(cluster, &config_map, &document, head, images, dry_run).await? {
+            let (head, images) = seen.over(self.current_document());
+            let config_map = self.named(&version_name(&self.cache.name, &head, &images));
+            let document = Stored::of(Document::encode(&head, &images));
+            let written = self.write_version(cluster, &config_map, &document, &head, &images, dry_run).await?;
+            if let Some(current) = written {
                 return Ok(current);
             }
         }
-        Err(WriteError::Contended(config_map.to_string()))
+        Err(WriteError::Contended(self.cache.to_string()))
     }
 
     /// One attempt; `None` where the versions have changed since they were listed.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::configmap::{HEAD_REFRESH, Written};
 use super::configmap_tier::ConfigMapTier;
+use super::scan::Seen;
 use super::watch::Watch;
 use crate::cluster::{ApiError, Cluster, LeaseHolder};
 use crate::index::Scope;
@@ -67,13 +68,14 @@ impl Keeper {
         }
         let Ok(stored) = self.config_map.read().await else { return Some(RETRY) };
         let as_of = life.as_of();
-        let mut images = self.watch.images().await?;
+        let images = self.watch.images().await?;
         // A watch that breaks forgets its objects: they may be missing from these images.
         if !life.is_live() {
             return None;
         }
-        let head = self.config_map.keep_unseen(&mut images, as_of, &self.scope, &unseen, stored.as_ref());
-        match self.config_map.compare(stored.as_ref(), &head, &images) {
+        let scope = self.scope.clone();
+        let seen = Seen { images: &images, as_of, scope: &scope, unseen };
+        match self.config_map.compare(stored.as_ref(), &seen) {
             // A scan or another replica has written. What the watch sees may be newer than its `as_of` says; the next
             // watch request tells.
             Ok(Written::NewerKept) => return Some(self.watch.certainty()),
@@ -88,7 +90,7 @@ impl Keeper {
             // Without a Lease replicas may do the same work twice, which does no harm.
             Err(error) => self.log_lease_error(&error),
         }
-        match self.config_map.write_back(&head, &images, stored).await {
+        match self.config_map.write_back(&seen, stored).await {
             Ok(_) => None,
             Err(_) => Some(RETRY),
         }

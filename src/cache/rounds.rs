@@ -216,7 +216,7 @@ impl Rounds {
             self.last_round.send_replace(report);
             return;
         }
-        let mut scan = match scan::scan(&self.cluster, self.current.scope(), self.current.clock_margin()).await {
+        let scan = match scan::scan(&self.cluster, self.current.scope(), self.current.clock_margin()).await {
             Ok(scan) => scan,
             Err(error) => {
                 if !error.forbidden.is_empty() {
@@ -238,7 +238,7 @@ impl Rounds {
         // Whoever waits for the index need not wait for the write.
         self.last_round.send_replace(RoundReport { scanned, error, ..report });
         if self.write_back {
-            let result = self.config_map.write_scan(&mut scan, self.current.scope(), stored).await;
+            let result = self.config_map.write_back(&scan.seen(self.current.scope()), stored).await;
             self.last_write.send_replace(Some(RoundWrite { scan_began: scan.began, result }));
         }
     }

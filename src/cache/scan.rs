@@ -1,6 +1,7 @@
 //! The scan: which workloads run which images, from a LIST of each part of the scope. It has all that we are permitted
 //! to see, or is an error.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,6 +24,19 @@ pub struct Scan {
     pub began: Instant,
     /// The parts of the scope that it was not permitted to see; not all of them.
     pub forbidden: Vec<ForbiddenPart>,
+}
+
+/// What was seen of a scope: a document of it is made over the document that is stored.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Image references as they are written, with the workloads that run them.
+    pub images: &'a Images,
+    /// A time by the API server's clock: it misses nothing older.
+    pub as_of: Option<Timestamp>,
+    /// The scope.
+    pub scope: &'a Scope,
+    /// The parts of the scope that could not be seen.
+    pub unseen: Vec<Part>,
 }
 
 /// Why there is no scan.
@@ -107,28 +121,24 @@ impl Scan {
         self.forbidden.iter().map(|forbidden| forbidden.part.clone()).collect()
     }
 
-    /// As [`keep_unseen`], of what a scan of `scope` has found.
-    pub fn keep_unseen(&mut self, scope: &Scope, stored: Option<Stored>) -> Head {
-        let unseen = self.unseen();
-        keep_unseen(&mut self.images, self.as_of, scope, &unseen, stored)
+    /// What it has seen of `scope`, which it was of.
+    pub fn seen<'a>(&'a self, scope: &'a Scope) -> Seen<'a> {
+        Seen { images: &self.images, as_of: self.as_of, scope, unseen: self.unseen() }
     }
 }
 
-/// The head of a document of `images`, which were seen at `as_of`. What the stored document lists of the parts that could
-/// not be seen is added to the images, as of its own time.
-pub fn keep_unseen(
-    images: &mut Images,
-    as_of: Option<Timestamp>,
-    scope: &Scope,
-    unseen: &[Part],
-    stored: Option<Stored>,
-) -> Head {
-    if unseen.is_empty() {
-        return Head::whole(as_of, scope.clone());
+impl<'a> Seen<'a> {
+    /// The head and the images of a document that takes the place of `stored`. What that lists of the parts that could not
+    /// be seen is among the images, as of its own time.
+    pub fn over(&self, stored: Option<Stored>) -> (Head, Cow<'a, Images>) {
+        if self.unseen.is_empty() {
+            return (Head::whole(self.as_of, self.scope.clone()), Cow::Borrowed(self.images));
+        }
+        let (kept, times) = stored.unwrap_or_else(|| Stored::Plain(Vec::new())).of_parts(&self.unseen);
+        let mut images = self.images.clone();
+        for (image, workloads) in kept {
+            images.entry(image).or_default().extend(workloads);
+        }
+        (Head::partial(self.as_of, self.scope, &times), Cow::Owned(images))
     }
-    let (kept, times) = stored.unwrap_or_else(|| Stored::Plain(Vec::new())).of_parts(unseen);
-    for (image, workloads) in kept {
-        images.entry(image).or_default().extend(workloads);
-    }
-    Head::partial(as_of, scope, &times)
 }

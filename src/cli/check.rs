@@ -161,11 +161,11 @@ async fn look_deep(
     object: Option<&ConfigMapObject>,
     stored: Option<&Stored>,
 ) -> anyhow::Result<Scanned> {
-    let mut found = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
-    let head = found.keep_unseen(scope, stored.cloned());
+    let found = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let (head, images) = found.seen(scope).over(stored.cloned());
     let listed = stored.cloned().and_then(Stored::images);
-    let difference = listed.map(|listed| Difference::between(&listed, &found.images, scope));
-    let next = Stored::of(Document::encode(&head, &found.images)).len();
+    let difference = listed.map(|listed| Difference::between(&listed, &images, scope));
+    let next = Stored::of(Document::encode(&head, &images)).len();
     let unseen = found.forbidden.into_iter().map(UnseenPart::from).collect();
     Ok(Scanned { difference, next_bytes: next + config_map.other_values_bytes(object), unseen })
 }

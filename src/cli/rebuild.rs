@@ -52,12 +52,13 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
         Err(error) => tracing::info!("{error}"),
         Ok(document) => document.warnings.first().into_iter().for_each(|warning| tracing::warn!("{warning}")),
     }
-    let mut scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
-    let head = scan.keep_unseen(&scope, stored.object.as_ref().and_then(|object| config_map.stored(object)));
-    let write_back = config_map.write(&cluster, &head, &scan.images, stored.object, args.dry_run).await?;
+    let scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
+    let seen = scan.seen(&scope);
+    let (_, images) = seen.over(stored.object.as_ref().and_then(|object| config_map.stored(object)));
+    let write_back = config_map.write(&cluster, &seen, stored.object, args.dry_run).await?;
     let refreshed = refresh(&cluster, &config_map, &args, &write_back).await;
     let refreshed_pods = refreshed.as_ref().ok().copied().flatten();
-    let mut report = RebuildReport::new(&scan, &config_map, &write_back);
+    let mut report = RebuildReport::new(&images, &scan.forbidden, &config_map, &write_back);
     report.refreshed_pods = refreshed_pods;
     if global.output == OutputFormat::Json {
         print_json(&report)?;

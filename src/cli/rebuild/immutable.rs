@@ -56,9 +56,10 @@ pub(super) async fn run(
         mounting.push(CacheVolumes::of(cluster, cache, workload).await?);
     }
     let mut versions = Versions::list(cluster, cache).await?;
-    let mut scan = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
-    let head = scan.keep_unseen(scope, versions.current_document());
-    let current = versions.write(cluster, &head, &scan.images, dry_run).await?;
+    let scan = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
+    let seen = scan.seen(scope);
+    let (_, images) = seen.over(versions.current_document());
+    let current = versions.write(cluster, &seen, dry_run).await?;
     let mut in_use = BTreeSet::from([current.name.clone()]);
     let mut volumes = Vec::new();
     for mut workload in mounting {
@@ -75,7 +76,7 @@ pub(super) async fn run(
     };
 
     let config_map = CacheConfigMap { name: current.name.clone(), ..cache.clone() };
-    let report = RebuildReport::new(&scan, &config_map, &current.write_back);
+    let report = RebuildReport::new(&images, &scan.forbidden, &config_map, &current.write_back);
     let version = RebuiltVersion { report, name: current.name, volumes, deleted, not_deleted };
     match output {
         OutputFormat::Json => print_json(&version)?,

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::cache::configmap::{CacheConfigMap, WriteBack, Written};
-use crate::cache::scan::Scan;
-use crate::cache::unseen::describe;
+use crate::cache::unseen::{ForbiddenPart, describe};
 use crate::cache::{UnseenPart, capacity};
 use crate::cli::Answered;
+use crate::index::document::Images;
 
 #[derive(Debug, Serialize)]
 pub(super) struct RebuildReport {
@@ -26,19 +26,24 @@ pub(super) struct RebuildReport {
 
 impl RebuildReport {
     /// Of a write to this ConfigMap. Warns where that is becoming full.
-    pub(super) fn new(scan: &Scan, config_map: &CacheConfigMap, write_back: &WriteBack) -> Self {
+    pub(super) fn new(
+        images: &Images,
+        forbidden: &[ForbiddenPart],
+        config_map: &CacheConfigMap,
+        write_back: &WriteBack,
+    ) -> Self {
         if let Some(warning) = capacity::warning(write_back.values_bytes) {
             anstream::eprintln!("pushroll: {warning}");
         }
         let result = write_back.written;
-        let workloads: BTreeSet<_> = scan.images.values().flatten().collect();
+        let workloads: BTreeSet<_> = images.values().flatten().collect();
         Self {
             result,
             config_map: config_map.to_string(),
-            images: scan.images.len(),
+            images: images.len(),
             workloads: workloads.len(),
             refreshed_pods: None,
-            unseen_parts: scan.forbidden.iter().cloned().map(UnseenPart::from).collect(),
+            unseen_parts: forbidden.iter().cloned().map(UnseenPart::from).collect(),
         }
     }
 
