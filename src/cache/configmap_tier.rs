@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::capacity;
 use super::configmap::{CacheConfigMap, Written};
 use super::current::CurrentIndex;
@@ -184,8 +182,8 @@ mod tests {
             Seen { images, as_of, scope: &scope, unseen }
         };
         assert_eq!(tier.write_back(&seen(&old, 0, Vec::new()), None).await, Ok(Written::Changed));
-        let stored = tier.read().await.unwrap();
-        assert_eq!(tier.write_back(&seen(&new, 1, Vec::new()), stored.clone()).await, Ok(Written::Changed));
+        let (stored, same) = (tier.read().await.unwrap(), tier.read().await.unwrap());
+        assert_eq!(tier.write_back(&seen(&new, 1, Vec::new()), same).await, Ok(Written::Changed));
         let b = Part::new(WorkloadKind::Deployment, Some("b"));
         assert_eq!(tier.write_back(&seen(&ours, 2, vec![b.clone()]), stored).await, Ok(Written::Changed));
         let written = tier.read().await.unwrap().and_then(|object| tier.config_map().stored(&object)).unwrap();

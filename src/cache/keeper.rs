@@ -73,7 +73,8 @@ impl Keeper {
         if !life.is_live() {
             return None;
         }
-        let seen = Seen { images: &images, as_of, scope: &self.scope, unseen };
+        let scope = self.scope.clone();
+        let seen = Seen { images: &images, as_of, scope: &scope, unseen };
         match self.config_map.compare(stored.as_ref(), &seen) {
             // A scan or another replica has written. What the watch sees may be newer than its `as_of` says; the next
             // watch request tells.

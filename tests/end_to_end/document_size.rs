@@ -8,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use embedded_kubernetes::ProjectedVolume;
 use jiff::Timestamp;
 use pushroll::cache::configmap::{CacheConfigMap, WriteError, Written};
+use pushroll::cache::scan::Seen;
 use pushroll::clock::Clock;
 use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::index::Scope;
-use pushroll::index::document::{Head, Images};
+use pushroll::index::document::Images;
 use serde_json::{Value, json};
 
 use crate::chain::rebuild;
@@ -42,14 +43,14 @@ fn large_cache(ground: &Ground) -> CacheConfigMap {
     CacheConfigMap { namespace: ground.namespace().to_owned(), name: NAME.to_owned(), key: "cache.json".to_owned() }
 }
 
-fn head() -> Head {
-    Head::whole(Some(Timestamp::now()), Scope::AllNamespaces)
+fn seen(images: &Images) -> Seen<'_> {
+    Seen { images, as_of: Some(Timestamp::now()), scope: &Scope::AllNamespaces, unseen: Vec::new() }
 }
 
 async fn fifty_thousand_workloads_make_the_round(ground: Ground) {
     let images: Images = believable::cluster(50_000);
     let (cluster, cache) = (cluster(&ground).await, large_cache(&ground));
-    let outcome = cache.write(&cluster, &head(), &images, None, false).await.unwrap();
+    let outcome = cache.write(&cluster, &seen(&images), None, false).await.unwrap();
     assert_eq!(outcome.written, Written::Changed);
     let read = cache.read(&cluster).await.unwrap();
     assert_eq!((read.bytes, read.bytes), (outcome.document_bytes, outcome.values_bytes), "as the API counts");
@@ -57,7 +58,7 @@ async fn fifty_thousand_workloads_make_the_round(ground: Ground) {
     let object = read.object.unwrap();
     let stored = cache.stored(&object).unwrap().images().unwrap();
     assert!(stored == images, "what was written is read back");
-    let again = cache.write(&cluster, &head(), &images, Some(object), false).await.unwrap();
+    let again = cache.write(&cluster, &seen(&images), Some(object), false).await.unwrap();
     assert_eq!((again.written, again.document_bytes), (Written::Unchanged, outcome.document_bytes));
 
     let (image, workloads) = images.iter().find(|(image, _)| image.contains("-migrate:")).unwrap();
@@ -93,7 +94,7 @@ async fn what_does_not_fit_is_told_before_it_is_sent(ground: Ground) {
     let user = ground.fresh_user();
     let cluster = Cluster::new(ground.client_as(&user).await, Clock::system(), ClusterMetrics::default());
     let images = believable::cluster(70_000);
-    let error = large_cache(&ground).write(&cluster, &head(), &images, None, false).await.unwrap_err();
+    let error = large_cache(&ground).write(&cluster, &seen(&images), None, false).await.unwrap_err();
     assert!(matches!(error, WriteError::TooLarge { bytes, .. } if bytes > 1_048_576), "{error}");
     assert!(error.to_string().contains("run one pushroll for each set of namespaces"), "{error}");
     assert_eq!(ground.api_calls(&user), []);
