@@ -155,7 +155,7 @@ async fn each_passing_refusal_of_the_api_server_comes_again(ground: Ground) {
         let answer = service.push(&PushMessage::now(&image, 0xaa)).await;
         let case = format!("{refusal} {message}: {}", answer.text());
         assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (503, &json!("failed")), "{case}");
-        assert_eq!(answer.headers.contains_key("retry-after"), true, "{case}");
+        assert!(answer.headers.contains_key("retry-after"), "{case}");
         let result = result_of(&answer.json(), &web);
         assert_eq!((&result["action"], &result["code"]), (&json!("failed"), &json!(code)), "{case}");
         assert!(result["reason"].as_str().unwrap().contains(message), "{case}");
