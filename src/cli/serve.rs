@@ -48,7 +48,7 @@ pub(super) struct ServeArgs {
 /// Where the service listens.
 #[derive(Debug, Args)]
 pub(super) struct AddressArgs {
-    /// Public: the push endpoint alone; [::] takes IPv4 as well
+    /// Public: the push endpoint alone; by default on IPv4 and IPv6
     #[arg(long, value_name = "ADDRESS", default_value_t = Self::default().listen, env = "PUSHROLL_LISTEN")]
     pub(super) listen: SocketAddr,
     /// Internal: probes, metrics, lookup, status; read only
