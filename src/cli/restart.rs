@@ -19,7 +19,7 @@ use super::output::{OutputFormat, print_json};
 use super::shown_answer::{judge, show};
 use super::{Answered, GlobalArgs};
 use crate::arguments::positive_duration;
-use crate::clock::Clock;
+use crate::clock::{Clock, parse_duration};
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
 use crate::image::ImageRef;
@@ -28,6 +28,9 @@ use crate::rollout::follow::{Ending, Rollout, follow};
 use crate::rollout::restart::Mode;
 use crate::rollout::{Action, ByHand, KnownBefore, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
+
+/// A year. A longer wait is as good as endless, and might be more than the clock can count to.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Debug, Args)]
 #[command(
@@ -49,7 +52,7 @@ pub(super) struct RestartArgs {
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
     /// With --wait: the longest wait
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = longest_wait)]
     timeout: Duration,
     #[command(flatten)]
     policy: PolicyArgs,
@@ -123,6 +126,13 @@ async fn by_name(
         .restart_by_hand(&once, ByHand::Workload, mode, Instant::now() + SCAN_LIMIT, KnownBefore::default())
         .await;
     Ok((Answer::of_workloads(None, results, mode), cluster))
+}
+
+fn longest_wait(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(wait) if wait > WAIT_MAX => Ok(WAIT_MAX),
+        _ => positive_duration(text),
+    }
 }
 
 /// Follows every rollout that was started to its end, and prints each end as it comes.

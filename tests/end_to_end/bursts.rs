@@ -25,6 +25,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(a_backlog_is_one_restart);
     suite.on_both(pushes_of_two_images_from_before_a_restart_share_it);
     suite.on_both(a_restart_that_the_owner_takes_back_is_not_made_again);
+    suite.on_both(a_template_that_is_put_back_with_an_older_record_is_not_restarted_again);
 }
 
 /// A service whose second restart of a workload waits for so long.
@@ -168,14 +169,7 @@ async fn pushes_of_two_images_from_before_a_restart_share_it(ground: Ground) {
 
 async fn a_restart_that_the_owner_takes_back_is_not_made_again(ground: Ground) {
     let image = ground.image("web");
-    let owner = json!({"metadata": {"name": "owner"}});
-    let path = format!("/api/v1/namespaces/{}/configmaps", ground.namespace());
-    let owner = ground.request("POST", &path, Some(owner)).await.unwrap();
-    let mut web = deployment(ground.namespace(), "web", &image);
-    web["metadata"]["ownerReferences"] = json!([{
-        "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"], "controller": true,
-    }]);
-    ground.create(&web).await;
+    let web = owned_deployment(&ground, &image).await;
     let services = [gathering(&ground, Duration::ZERO).await, gathering(&ground, Duration::ZERO).await];
     let explained = get(&format!("{}/v1/explain?image={image}", services[0].admin)).await.json();
     let [first, second] = [0xa1, 0xa2].map(|byte| PushMessage::now(&image, byte));
@@ -197,4 +191,43 @@ async fn a_restart_that_the_owner_takes_back_is_not_made_again(ground: Ground) {
     // Another push is another reason.
     assert_eq!(services[1].push(&second).await.json()["outcome"], "restarted");
     assert_eq!(ground.generation(&web).await, generation + 1);
+}
+
+/// The owner has left an earlier restart alone, and each replica has a record of that before its eyes.
+async fn a_template_that_is_put_back_with_an_older_record_is_not_restarted_again(ground: Ground) {
+    let image = ground.image("web");
+    let web = owned_deployment(&ground, &image).await;
+    let services = [gathering(&ground, Duration::ZERO).await, gathering(&ground, Duration::ZERO).await];
+    let messages = [0xa1, 0xa2, 0xa3].map(|byte| PushMessage::now(&image, byte));
+    let [first, between, last] = &messages;
+    for (message, service) in [(first, &services[0]), (last, &services[1])] {
+        let before = ground.get(&web).await["spec"]["template"]["metadata"]["annotations"].clone();
+        assert_eq!(service.push(message).await.json()["outcome"], "restarted");
+        if message.id == last.id {
+            let template_of_owner = json!({"spec": {"template": {"metadata": {"annotations": before}}}});
+            ground.patch(&web, "operator", template_of_owner).await;
+        }
+    }
+    let generation = ground.generation(&web).await;
+    for service in &services {
+        for (message, code) in [(last, "already_restarted"), (between, "newer_push_done"), (first, "already_restarted")]
+        {
+            let answer = service.push(message).await.json();
+            assert_eq!(result_of(&answer, &web)["code"], code, "{answer}");
+        }
+    }
+    assert_eq!(ground.generation(&web).await, generation);
+}
+
+/// A Deployment that belongs to a controller.
+async fn owned_deployment(ground: &Ground, image: &str) -> Value {
+    let owner = json!({"metadata": {"name": "owner"}});
+    let path = format!("/api/v1/namespaces/{}/configmaps", ground.namespace());
+    let owner = ground.request("POST", &path, Some(owner)).await.unwrap();
+    let mut web = deployment(ground.namespace(), "web", image);
+    web["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"], "controller": true,
+    }]);
+    ground.create(&web).await;
+    web
 }

@@ -57,6 +57,8 @@ pub struct Published {
     /// As in the message, and comparable as text.
     pub published: String,
     pub is_acknowledged: bool,
+    /// It was delivered when it was published only a moment ago.
+    pub was_prompt: bool,
     at: usize,
 }
 
@@ -72,7 +74,15 @@ impl Model {
         self.now += 1;
         self.registry.insert(image.to_owned(), digest.clone());
         let image = image.to_owned();
-        self.messages.push(Published { id, image, digest, published, is_acknowledged: false, at: self.now });
+        self.messages.push(Published {
+            id,
+            image,
+            digest,
+            published,
+            is_acknowledged: false,
+            was_prompt: false,
+            at: self.now,
+        });
     }
 
     /// An image that is there from the start.
@@ -134,8 +144,7 @@ impl Model {
                 let pulled = workload.pods.pulled.get(&image).map(|(digest, _)| digest);
                 let points_to = self.registry.get(&image);
                 let newest = self.messages.iter().rfind(|message| message.image == image);
-                let is_taken_back = newest.is_some_and(|newest| workload.pods.taken_back.contains(&newest.id));
-                if pulled != points_to && !is_taken_back {
+                if pulled != points_to && !newest.is_some_and(|newest| workload.is_forgiven(newest)) {
                     return Err(format!("in the end the pods of {name} run {pulled:?}, and {image} is {points_to:?}"));
                 }
             }

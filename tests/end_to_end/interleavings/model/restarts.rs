@@ -9,7 +9,7 @@ use super::object::{
     template_annotation,
 };
 use super::workload::Workload;
-use super::{Broken, Kept, Model};
+use super::{Broken, Kept, Model, Published};
 use crate::interleavings::plan::Meddling;
 
 /// A restart as it was asked for.
@@ -81,8 +81,20 @@ impl Model {
             let newest = workload.restarted_for.entry(image.clone()).or_default();
             *newest = order(recorded).max(std::mem::take(newest));
         }
+        let has_left_no_trace = |message: &Published| {
+            let is_newer = |other: &&Published| other.image == message.image && other.order() > message.order();
+            let mut newer = self.messages.iter().filter(is_newer);
+            message.was_prompt && newer.any(|newer| newer.is_acknowledged || workload.was_restarted_for(newer))
+        };
+        let doubts = self.messages.iter().filter(|message| ids.contains(&&*message.id) && has_left_no_trace(message));
+        let doubts: Vec<_> = doubts.map(|message| (message.image.clone(), message.digest.clone())).collect();
+        workload.doubts.extend(doubts);
         if !leaves_record {
             workload.rolled.clear();
+        }
+        // Nothing of ours is left that tells another replica to look for the record.
+        if sent.meddling == Some(Meddling::RemoveAnnotations) && !has_controller(after) {
+            workload.may_be_forgotten.clone_from(&workload.restarted_for);
         }
         workload.replaced = Some(workload.pods.clone());
         workload.written(&before, &self.registry, self.now);
@@ -92,13 +104,11 @@ impl Model {
 
 impl Workload {
     /// The last push of each image that it is known to be restarted for: by its pod template, and by the record that is
-    /// kept for it. Where nothing of ours is left on a workload without a controller, nothing tells a replica to look for
-    /// that record: what it has read last may be older.
+    /// kept for it.
     fn known_record(&self, object: &Value, kept: Option<&Value>) -> Record {
         let mut known = record(object);
-        let points_to_kept = has_controller(object) || template_annotation(object, RESTARTED_AT).is_some();
-        let kept = kept.filter(|_| points_to_kept).and_then(|kept| serde_json::from_value(kept["record"].clone()).ok());
-        let kept: Record = kept.unwrap_or_default();
+        let kept: Record =
+            kept.and_then(|kept| serde_json::from_value(kept["record"].clone()).ok()).unwrap_or_default();
         for (image, kept) in kept {
             let may_be_forgotten = self.may_be_forgotten.get(&image).is_some_and(|newest| order(&kept) <= *newest);
             if !may_be_forgotten && known.get(&image).is_none_or(|known| order(known) < order(&kept)) {

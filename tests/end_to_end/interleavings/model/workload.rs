@@ -22,6 +22,9 @@ pub(super) struct Workload {
     pub(super) restarted_for: BTreeMap<String, Order>,
     /// What that was when somebody else, not its controller, last changed its pod template: all of it may be forgotten.
     pub(super) may_be_forgotten: BTreeMap<String, Order>,
+    /// Images and digests that the record may name wrongly, which is known (ARCHITECTURE.md, "Why a push rolls a workload
+    /// exactly once"): a prompt push restarted it, and a newer one was done before and had left no trace.
+    pub(super) doubts: BTreeSet<(String, String)>,
     /// It has opted out at some time: pushes in between are none of its business, and leave no trace.
     pub(super) has_opted_out: bool,
     /// Each pod template that it had.
@@ -57,6 +60,7 @@ impl Workload {
             rolled: BTreeSet::new(),
             restarted_for: BTreeMap::new(),
             may_be_forgotten: newest,
+            doubts: BTreeSet::new(),
             has_opted_out: false,
             revisions: Vec::new(),
         }
@@ -96,9 +100,15 @@ impl Workload {
     }
 
     pub(super) fn has_seen(&self, message: &Published) -> bool {
-        let Pods { pulled, pulls_on_resume, taken_back } = &self.pods;
+        let Pods { pulled, pulls_on_resume, .. } = &self.pods;
         let has_pulled =
             pulled.get(&message.image).is_some_and(|(digest, at)| *at >= message.at || *digest == message.digest);
-        has_pulled || *pulls_on_resume || taken_back.contains(&message.id)
+        has_pulled || *pulls_on_resume || self.is_forgiven(message)
+    }
+
+    /// Somebody has taken it back, or it is known to be missed.
+    pub(super) fn is_forgiven(&self, message: &Published) -> bool {
+        let doubt = (message.image.clone(), message.digest.clone());
+        self.pods.taken_back.contains(&message.id) || self.doubts.contains(&doubt)
     }
 }

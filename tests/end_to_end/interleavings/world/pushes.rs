@@ -38,6 +38,8 @@ impl World {
 
     pub(super) async fn deliver(&mut self, message: usize, replica: usize) -> Result<(), Broken> {
         let count = self.replicas.len();
+        let lag = self.now().duration_since(self.pushes[message].published);
+        self.model.messages[message].was_prompt |= lag <= SignedDuration::from_millis(MARGIN_MS);
         let running = &mut self.replicas[replica % count];
         let answered = Arc::clone(&self.answered);
         self.trace.push(format!("   {} goes to {}", self.pushes[message].id, running.sender));
