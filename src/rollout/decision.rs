@@ -168,14 +168,15 @@ fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
 
 /// The record without what cannot be true now, and whether it could be read.
 fn record_of(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> (Record, bool) {
-    let is_of_template = |kept: &&KeptRecord| kept.restarted_at == restarted_at::text(object).unwrap_or_default();
-    if let Some(kept) = kept.filter(is_of_template) {
-        return (kept.record.clone().believed(now), true);
-    }
+    let restarted_at = restarted_at::text(object).unwrap_or_default();
     let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
-    match Record::decode(annotation.map(String::as_str)) {
-        Ok(record) => (record.believed(now), true),
-        Err(_) => (Record::default(), false),
+    let on_template = Record::decode(annotation.map(String::as_str)).map(|record| record.believed(now));
+    // Admission may have put an older record back in place of ours.
+    let is_ours = on_template.as_ref().is_ok_and(|record| record.is_of(restarted_at));
+    match (kept.filter(|kept| !is_ours && kept.restarted_at == restarted_at), on_template) {
+        (Some(kept), _) => (kept.record.clone().believed(now), true),
+        (None, Ok(record)) => (record, true),
+        (None, Err(_)) => (Record::default(), false),
     }
 }
 

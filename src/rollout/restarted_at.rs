@@ -21,12 +21,14 @@ pub(super) fn of_ours(object: &WorkloadObject, record: &Record) -> Option<Timest
 
 /// The value that a restart now should write: the API server's time as kubectl writes it, RFC 3339 to the second (in
 /// kubectl's local zone; a pod's is UTC). Never the value that is there already: that would change nothing and roll
-/// nothing, and the annotation would stay with its first writer.
+/// nothing, and the annotation would stay with its first writer. Nor one of a moment before, which a record may belong to.
 pub(super) fn next(object: &WorkloadObject, clocks: Clocks<'_>) -> String {
-    let now = clocks.server_now();
-    let in_seconds = |seconds| Timestamp::from_second(now.as_second() + seconds).unwrap_or_default().to_string();
-    let this_second = in_seconds(0);
-    if text(object) == Some(&this_second) { in_seconds(1) } else { this_second }
+    let now = clocks.server_now().as_second();
+    let last = text(object).and_then(|text| text.parse::<Timestamp>().ok()).map(Timestamp::as_second);
+    // A value further ahead was written by another clock.
+    let is_recent = |last: &i64| (now..now + RESOLUTION.as_secs()).contains(last);
+    let next = last.filter(is_recent).map_or(now, |last| last + 1);
+    Timestamp::from_second(next).unwrap_or_default().to_string()
 }
 
 /// How much a value of [`next`] and a time that we read off the API server's clock may be off against each other: the
