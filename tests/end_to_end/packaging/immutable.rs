@@ -53,7 +53,7 @@ async fn the_immutable_cron_job_may_what_it_needs(ground: Ground) {
     let (looks, needed): (Vec<Permission>, Vec<Permission>) = permissions
         .into_iter()
         .partition(|one| one.verb == "list" && one.namespace == namespace && one.resource != "configmaps");
-    assert!(needed.len() == 3 + 4 + 2 && looks.len() == 1 + 2, "{needed:?} {looks:?}");
+    assert!(needed.len() == 3 + 4 + 2 && looks.len() == 1 + 1 + 2, "{needed:?} {looks:?}");
     // Without them it does not know what is mounted.
     for (number, permission) in looks.iter().enumerate() {
         change(200 + number).await;

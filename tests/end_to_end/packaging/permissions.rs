@@ -127,6 +127,9 @@ impl Stage {
                     assert_eq!(answer.json()["workloads"][0]["code"], "denied", "{}", answer.text());
                     service.warned(&missed).await;
                 }
+                self.event().await;
+                drop(service);
+                self.delete_events().await;
             }
             (verb @ ("get" | "patch" | "create"), "leases") => {
                 if verb == "create" {

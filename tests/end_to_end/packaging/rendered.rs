@@ -23,7 +23,9 @@ pub fn tests(suite: &mut Suite) {
 async fn default_of(flag: &str) -> String {
     let help = command::run(&["serve", "--help"]).await.stdout;
     let after = help.split_once(&format!("{flag} <")).unwrap_or_else(|| panic!("no {flag} in {help}")).1;
-    after.split_once("[default: ").unwrap().1.split_once(']').unwrap().0.to_owned()
+    // An IPv6 address has such brackets, too.
+    let default = after.split_once("[default: ").unwrap().1.split_whitespace().next().unwrap();
+    default.strip_suffix(']').unwrap().to_owned()
 }
 
 fn port(container: &Value, name: &str) -> i64 {
@@ -51,9 +53,12 @@ async fn the_base_fits_the_program(ground: Ground) {
     let mounts = container["volumeMounts"].clone();
     let cache_dir = default_of("--cache-dir").await;
     assert_eq!(mounts, json!([{"name": "cache", "mountPath": cache_dir, "readOnly": true}]), "and no subPath");
+    let waiting = default_of("--waiting-configmap").await;
     for role in base.of_kind("Role") {
-        assert_eq!(role["rules"][0]["resourceNames"], json!([config_map]), "{role}");
+        let named = if role["metadata"]["name"] == "pushroll-waiting" { &waiting } else { &config_map };
+        assert_eq!(role["rules"][0]["resourceNames"], json!([named]), "{role}");
     }
+    assert!(base.environment(container).contains(&("PUSHROLL_WAITING_CONFIGMAP".to_owned(), waiting)));
     assert!(base.environment(container).contains(&("PUSHROLL_CACHE_CONFIGMAP".to_owned(), config_map)));
 
     // How long pushes are still taken, how long those in flight are waited for, and then some. The drain is longer
