@@ -1,5 +1,6 @@
 //! Whatever happens in whatever order: pushes, deliveries, crashes, lost answers, conflicts, edits by others, rollbacks,
-//! cooldowns. proptest makes it up, a gate before the API server decides which call goes next, and a model says what
+//! cooldowns, refusals, admission that changes what is written, controllers that put it back, permissions that are missing
+//! for a while. proptest makes it up, a gate before the API server decides which call goes next, and a model says what
 //! must hold (`interleavings/model.rs`).
 //!
 //! The cases are the same at each run. `PUSHROLL_INTERLEAVINGS` sets how many are tried, `PUSHROLL_SEED` which.
