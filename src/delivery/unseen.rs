@@ -96,8 +96,8 @@ impl Deliveries {
         let Some(waiting) = &self.waiting else { return Ok(()) };
         let mut loaded = None;
         for kept in waiting.view().unseen() {
-            if self.clock.now().duration_since(kept.received) > KEPT_FOR {
-                tracing::warn!(image = %kept.image, "a push is given up: for a week {} could not be seen",
+            if self.clock.now().duration_since(kept.push.received) > KEPT_FOR {
+                tracing::warn!(image = %kept.push.image, "a push is given up: for a week {} could not be seen",
                     Part::describe([&kept.part]));
                 done(waiting, kept).await?;
                 continue;
@@ -123,14 +123,14 @@ impl Deliveries {
     async fn keep(&self, parts: &[Part], push: &Push) -> Result<(), String> {
         let Some(waiting) = &self.waiting else { return Err("there is no place to keep it".to_owned()) };
         let (view, since) = (waiting.view(), self.resolver.cluster().server_clock().at(self.clock.now()));
-        let of_image = |kept: &&UnseenPush| kept.image.tag_key() == push.image.tag_key();
+        let of_image = |kept: &&UnseenPush| kept.push.image.tag_key() == push.image.tag_key();
         let mut changes = Changes::default();
         for part in parts {
             let of_part = || view.unseen().iter().filter(of_image).filter(|kept| kept.part == *part);
-            if push.order().is_some() && of_part().any(|kept| kept.order() >= push.order()) {
+            if push.order().is_some() && of_part().any(|kept| kept.push.order() >= push.order()) {
                 continue;
             }
-            let is_older = |kept: &&UnseenPush| kept.order().is_some() == push.order().is_some();
+            let is_older = |kept: &&UnseenPush| kept.push.order().is_some() == push.order().is_some();
             changes.done.extend(of_part().filter(is_older).map(UnseenPush::key));
             changes.unseen.push(UnseenPush::new(part, push, since));
         }
@@ -152,7 +152,7 @@ impl Deliveries {
 
     /// Returns whether nothing is left to do.
     async fn carry_out(&self, loaded: &LoadedIndex, kept: &UnseenPush) -> bool {
-        let (part, push) = (&kept.part, kept.push());
+        let (part, push) = (&kept.part, kept.to_push());
         let followers = loaded.index.followers(&push.image).iter();
         let workloads: Vec<_> = followers.filter(|workload| part.has(workload)).cloned().collect();
         let (push, known) = (Arc::new(push), KnownBefore { index: Some(&loaded.index), done: None });

@@ -138,7 +138,7 @@ pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &P
     // A template that was put back must not take the record back with it.
     let record = kept.iter().fold(record, Record::not_older_than);
     // Each push that waits or has come meanwhile is done with this restart, whatever its image.
-    let waiting: Vec<Push> = known.waiting.iter().map(|waits| waits.push(clocks.now, clocks.margin)).collect();
+    let waiting: Vec<Push> = known.waiting.iter().map(|waits| waits.to_push(clocks.now, clocks.margin)).collect();
     let all = waiting.iter().chain(known.others.iter().map(|other| &**other)).chain([push]);
     let all = all.filter(|push| push.image.tag_key().is_some_and(|tag_key| runs(object, tag_key)));
     let record = all
@@ -159,7 +159,7 @@ fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
     let covering = waiting.iter().find(|waits| waits.covers(push));
     let mut reason = format!("it was restarted at {last}, and its {COOLDOWN_ANNOTATION} is {length:?}: due at {due}");
     if let Some(waits) = covering
-        && let (true, Some(published)) = (push.order().is_some() && waits.order() > push.order(), waits.published)
+        && let (true, Some(published)) = (push.order().is_some() && waits.order() > push.order(), waits.push.published)
     {
         reason.push_str(&format!(", with a newer push, published {published:.3}, which waits already"));
     }

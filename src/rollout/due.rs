@@ -144,12 +144,12 @@ impl DueRestarts {
 
     /// Whether to try now. Tries are further apart the longer the push has waited.
     fn is_due(&self, workload: &WorkloadRef, of: &OfWorkload, now: Timestamp) -> bool {
-        let Some(oldest) = of.pushes.iter().map(|push| push.since).min() else { return false };
+        let Some(oldest) = of.pushes.iter().map(|waits| waits.push.since).min() else { return false };
         let is_denied = of.pushes.iter().any(|push| push.why == Why::Denied);
         if !is_denied && let Some(object) = self.context.cluster.watched().get(workload) {
             // It may be outdated. It only tells whether a fresh look is worth its GET.
             let clocks = self.context.clocks();
-            let push = |waits: &WaitingPush| Arc::new(waits.push(clocks.now, clocks.margin));
+            let push = |waits: &WaitingPush| Arc::new(waits.to_push(clocks.now, clocks.margin));
             let known = Known::of(&[], Some(of));
             let decides = |push| Cause::Push(push).decide(workload, &object, known, &self.context);
             return of.pushes.iter().map(push).any(|push| !matches!(decides(push), Decision::Wait(_)));
@@ -174,7 +174,7 @@ fn expired(view: &View, now: Timestamp) -> Vec<String> {
 impl RestartContext {
     /// Whether Pub/Sub would not deliver the push any more.
     fn is_old(&self, waits: &WaitingPush) -> bool {
-        self.clocks().server_now().duration_since(waits.since) > RECORD_LIFE
+        self.clocks().server_now().duration_since(waits.push.since) > RECORD_LIFE
     }
 
     /// Tries each push that waits for a workload, until one of them restarts it for all of them or has to wait again.
@@ -182,13 +182,13 @@ impl RestartContext {
         let mut changes = Changes::default();
         let pushes = view.get(workload).map_or(&[][..], |of| &of.pushes);
         for waits in pushes {
-            let push = waits.push(self.cluster.clock().now(), self.clock_margin);
+            let push = waits.to_push(self.cluster.clock().now(), self.clock_margin);
             let cause = Cause::Push(Arc::new(push));
             let restart = OneRestart { context: self, workload, cause: &cause, mode: Mode::Apply, looked_at: None };
             let tried = crate::cluster::within(Instant::now() + WORKLOAD_LIMIT, restart.run()).await;
             let Ok(OneResult { result, changes: more }) = tried else { break };
             changes.extend(more);
-            let image = &waits.image;
+            let image = &waits.push.image;
             match result.action() {
                 Action::Restarted => {
                     self.metrics.count_restart(workload.kind, Action::Restarted);

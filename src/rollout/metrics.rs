@@ -60,7 +60,7 @@ impl RolloutMetrics {
             let waits = if why == Why::Unseen { view.unseen().len() } else { of_workloads };
             self.waiting.get_or_create(&[("why", why.as_str())]).set(i64::try_from(waits).unwrap_or(i64::MAX));
         }
-        let since = pushes().map(|push| push.since).chain(view.unseen().iter().map(|push| push.since));
+        let since = pushes().map(|waits| waits.push.since).chain(view.unseen().iter().map(|unseen| unseen.push.since));
         let oldest = since.map(|since| now.duration_since(since).as_secs_f64()).fold(0.0, f64::max);
         self.waiting_oldest_seconds.set(oldest);
     }

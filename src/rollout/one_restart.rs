@@ -233,7 +233,8 @@ impl OneRestart<'_> {
         }
         // A push of an image that the template does not run any more goes on waiting: an undo may bring its pods back.
         let waited = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes).iter();
-        let is_done = |waits: &&WaitingPush| waits.image.tag_key().is_some_and(|image| recorded.get(image).is_some());
+        let is_done =
+            |waits: &&WaitingPush| waits.push.image.tag_key().is_some_and(|image| recorded.get(image).is_some());
         changes.done.extend(waited.filter(is_done).map(WaitingPush::key));
         let mut result = restart.result(self.workload);
         if !is_record_stored {

@@ -6,6 +6,7 @@
 //! store     the ConfigMap, and what it held when it was last read or written
 //! entry     one push that waits for a workload, one record that is kept
 //! unseen    one push that waits for a part of the scope
+//! kept_push what both hold of the push
 //! key       their keys
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! two replicas that write at once both succeed, and to remove a push that is done can never remove a newer one.
 
 mod entry;
+mod kept_push;
 mod key;
 mod store;
 mod unseen;

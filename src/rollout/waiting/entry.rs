@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::key::{as_written, key_of, parsed};
-use crate::image::{Digest, ImageRef};
+use super::kept_push::KeptPush;
+use super::key::key_of;
 use crate::rollout::push::{Push, PushOrder};
 use crate::rollout::record::Record;
 use crate::workload::WorkloadRef;
@@ -36,22 +36,9 @@ pub struct WaitingPush {
     /// The workload that it should restart.
     #[serde(flatten)]
     pub workload: WorkloadRef,
-    /// The image, with the tag that was moved.
-    #[serde(serialize_with = "as_written", deserialize_with = "parsed")]
-    pub image: ImageRef,
-    /// What the tag points to now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// When it was published, by Pub/Sub's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub published: Option<Timestamp>,
-    /// The id of its message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<String>,
-    /// When we received it, by our clock.
-    pub received: Timestamp,
-    /// Since when it waits, by the API server's clock.
-    pub since: Timestamp,
+    /// The push.
+    #[serde(flatten)]
+    pub push: KeptPush,
     /// Why it waits.
     pub why: Why,
     /// The sentence for people.
@@ -59,9 +46,6 @@ pub struct WaitingPush {
     /// When the cooldown ends, by the API server's clock, as this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
-    /// The key under which it was found.
-    #[serde(skip)]
-    pub(super) found_under: Option<Box<str>>,
 }
 
 /// The record of a workload whose pod template does not keep it.
@@ -97,72 +81,52 @@ impl WaitingPush {
     pub fn new(workload: &WorkloadRef, push: &Push, why: Why, reason: &str, since: Timestamp) -> Self {
         Self {
             workload: workload.clone(),
-            image: push.image.clone(),
-            digest: push.digest.clone(),
-            published: push.published,
-            message_id: push.message_id.clone(),
-            received: push.received,
-            since: push.waiting_since.unwrap_or(since),
+            push: KeptPush::new(push, since),
             why,
             reason: reason.chars().take(REASON_CHARACTERS).collect(),
             due: None,
-            found_under: None,
         }
     }
 
     /// Its key in the ConfigMap, which is the same for each delivery of the push.
     pub fn key(&self) -> String {
-        if let Some(key) = &self.found_under {
-            return key.to_string();
-        }
-        // Without a publish time each delivery is a push of its own.
-        let received = self.published.is_none().then_some(self.received);
-        let identity = (self.image.tag_key(), self.published, self.message_id.as_deref(), received);
-        key_of(PUSH, &readable(&self.workload), &format!("{} {identity:?}", self.workload))
+        self.push.key(PUSH, &readable(&self.workload), &self.workload.to_string())
     }
 
     /// Its place among the pushes of the same image.
     pub fn order(&self) -> Option<PushOrder<'_>> {
-        PushOrder::of(self.published, self.message_id.as_deref())
+        self.push.order()
     }
 
     /// Whether it is a push of the image that has this normalised reference.
     pub fn is_of(&self, tag_key: &str) -> bool {
-        self.image.tag_key() == Some(tag_key)
+        self.push.image.tag_key() == Some(tag_key)
     }
 
     /// Whether the restart that it waits for is enough for `push`, too: `push` is this one or an older one of its image, or
     /// it has no place in the order and brings the same digest.
     pub fn covers(&self, push: &Push) -> bool {
-        self.image.tag_key() == push.image.tag_key()
+        self.push.image.tag_key() == push.image.tag_key()
             && match (push.order(), self.order()) {
                 (Some(order), Some(waits)) => order <= waits,
                 (Some(_), None) => false,
-                (None, _) => push.digest == self.digest,
+                (None, _) => push.digest == self.push.digest,
             }
     }
 
     /// Whether `push` makes this one unnecessary: it is a newer one of the image, or neither has a place in the order.
     pub fn is_superseded_by(&self, push: &Push) -> bool {
-        self.image.tag_key() == push.image.tag_key()
+        self.push.image.tag_key() == push.image.tag_key()
             && self.order().is_some() == push.order().is_some()
             && !self.covers(push)
     }
 
     /// As a [`Push`]. It has its digest only within `prompt` of its time: later the tag may have moved on, and the pods
     /// pull something else.
-    pub fn push(&self, now: Timestamp, prompt: Duration) -> Push {
-        let lag = now.duration_since(self.published.unwrap_or(self.received));
+    pub fn to_push(&self, now: Timestamp, prompt: Duration) -> Push {
+        let lag = now.duration_since(self.push.published.unwrap_or(self.push.received));
         let is_prompt = lag <= SignedDuration::try_from(prompt).unwrap_or(SignedDuration::MAX);
-        Push {
-            image: self.image.clone(),
-            digest: self.digest.clone().filter(|_| is_prompt),
-            published: self.published,
-            received: self.received,
-            message_id: self.message_id.clone(),
-            clock_agrees: false,
-            waiting_since: Some(self.since),
-        }
+        self.push.to_push(self.push.digest.clone().filter(|_| is_prompt))
     }
 }
 
@@ -220,7 +184,8 @@ mod tests {
                 .all(|key| key.len() <= 253 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)))
         );
         assert!(keys[0].starts_with("push.n.statefulset.w."), "{}", keys[0]);
-        let again = WaitingPush { since: "2026-11-21T09:16:42Z".parse().unwrap(), ..waiting("w", &first) };
+        let mut again = waiting("w", &first);
+        again.push.since = "2026-11-21T09:16:42Z".parse().unwrap();
         assert_eq!(again.key(), keys[0]);
     }
 

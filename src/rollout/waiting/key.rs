@@ -1,9 +1,6 @@
-//! The keys of the ConfigMap, and the image of an entry as text.
+//! The keys of the ConfigMap.
 
 use aws_lc_rs::digest;
-use serde::{Deserialize, Deserializer, Serializer};
-
-use crate::image::ImageRef;
 
 /// Characters of the readable part of a key. The API allows 253 in all, and the hash alone makes the key unique.
 const READABLE_CHARACTERS: usize = 200;
@@ -15,12 +12,4 @@ pub(super) fn key_of(prefix: &str, readable: &str, identity: &str) -> String {
     let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let readable: String = readable.chars().take(READABLE_CHARACTERS).collect();
     format!("{prefix}{readable}.{hash}")
-}
-
-pub(super) fn as_written<S: Serializer>(image: &ImageRef, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(image.as_written())
-}
-
-pub(super) fn parsed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ImageRef, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }

@@ -148,11 +148,15 @@ impl View {
             let found_under = Some(Box::<str>::from(key.as_str()));
             let is_read = if key.starts_with(PUSH) {
                 let push = decode::<WaitingPush>(value).filter(|push| can_exist(&push.workload));
-                let push = push.map(|push| WaitingPush { found_under, ..push });
-                push.map(|push| view.of_workload(&push.workload.clone()).pushes.push(push))
+                push.map(|mut push| {
+                    push.push.found_under = found_under;
+                    view.of_workload(&push.workload.clone()).pushes.push(push);
+                })
             } else if key.starts_with(UNSEEN) {
-                let unseen = decode::<UnseenPush>(value).map(|unseen| UnseenPush { found_under, ..unseen });
-                unseen.map(|unseen| view.unseen.push(unseen))
+                decode::<UnseenPush>(value).map(|mut unseen| {
+                    unseen.push.found_under = found_under;
+                    view.unseen.push(unseen);
+                })
             } else if key.starts_with(RECORD) {
                 let kept = decode::<KeptRecord>(value).filter(|kept| can_exist(&kept.workload));
                 kept.map(|kept| {
