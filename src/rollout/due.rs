@@ -180,8 +180,7 @@ impl RestartContext {
     /// Tries each push that waits for a workload, until one of them restarts it for all of them or has to wait again.
     async fn try_again(&self, workload: &WorkloadRef, view: &View) -> Changes {
         let mut changes = Changes::default();
-        let pushes = view.get(workload).map_or(&[][..], |of| &of.pushes);
-        for waits in pushes {
+        for waits in view.pushes(workload) {
             let push = waits.to_push(self.cluster.clock().now(), self.clock_margin);
             let cause = Cause::Push(Arc::new(push));
             let restart = OneRestart { context: self, workload, cause: &cause, mode: Mode::Apply, looked_at: None };

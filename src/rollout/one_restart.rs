@@ -232,7 +232,7 @@ impl OneRestart<'_> {
             changes.keeps.push(KeptRecord { workload: self.workload.clone(), restarted_at, record, since });
         }
         // A push of an image that the template does not run any more goes on waiting: an undo may bring its pods back.
-        let waited = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes).iter();
+        let waited = view.pushes(self.workload).iter();
         let is_done =
             |waits: &&WaitingPush| waits.push.image.tag_key().is_some_and(|image| recorded.get(image).is_some());
         changes.done.extend(waited.filter(is_done).map(WaitingPush::key));
@@ -260,7 +260,7 @@ impl OneRestart<'_> {
             return WorkloadResult::new(self.workload, Code::Refused, reason).into();
         };
         let view = self.context.view();
-        let waits = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
+        let waits = view.pushes(self.workload);
         let is_known = waits.iter().any(|waits| waits.covers(push));
         if !is_known {
             self.context.events.denied(self.workload, object, push, &reason);
@@ -274,7 +274,7 @@ impl OneRestart<'_> {
     /// What to write so that the push waits. Nothing where it waits already, for the same reason.
     fn wait(&self, view: &View, is_known: bool, why: Why, reason: &str, due: Option<jiff::Timestamp>) -> Changes {
         let Cause::Push(push) = self.cause else { return Changes::default() };
-        let waits = view.get(self.workload).map_or(&[][..], |stored| &stored.pushes);
+        let waits = view.pushes(self.workload);
         let since = self.context.clocks().server_now();
         let mut new = WaitingPush::new(self.workload, push, why, reason, since);
         new.due = due;

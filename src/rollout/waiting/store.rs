@@ -183,6 +183,11 @@ impl View {
         self.workloads.get(workload)
     }
 
+    /// The pushes that wait for a workload.
+    pub fn pushes(&self, workload: &WorkloadRef) -> &[WaitingPush] {
+        self.get(workload).map_or(&[], |of| &of.pushes)
+    }
+
     /// The pushes that wait for a part of the scope.
     pub fn unseen(&self) -> &[UnseenPush] {
         &self.unseen
