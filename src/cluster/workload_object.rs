@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::image::ImageRef;
+
 /// A workload, as much of it as a restart decision looks at.
 #[derive(Debug, Clone, Deserialize)]
 pub struct WorkloadObject {
@@ -174,6 +176,13 @@ pub struct TemplateImage<'a> {
     pub image: &'a str,
     /// `Always`, `IfNotPresent`, `Never`.
     pub pull_policy: Option<&'a str>,
+}
+
+impl TemplateImage<'_> {
+    /// Whether it follows the tag of `image`. An image that is pinned by digest follows none.
+    pub fn follows(&self, image: &ImageRef) -> bool {
+        self.image.parse::<ImageRef>().is_ok_and(|own| own.tag_key().is_some() && own.tag_key() == image.tag_key())
+    }
 }
 
 impl<S: AsRef<str>> PodSpec<S> {

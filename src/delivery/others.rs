@@ -6,7 +6,6 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use serde::{Serialize, Serializer};
 
-use crate::cluster::workload_object::TemplateImage;
 use crate::cluster::{self, Cluster, OtherKind, OtherObject};
 use crate::image::ImageRef;
 use crate::index::Scope;
@@ -92,14 +91,8 @@ pub(super) async fn others(
 
 /// What becomes of an object; `None` where it does not run the image, has ended, or belongs to what is named already.
 fn judge(kind: OtherKind, object: &OtherObject, image: &ImageRef) -> Option<Other> {
-    let follows = |candidate: &TemplateImage<'_>| {
-        candidate
-            .image
-            .parse::<ImageRef>()
-            .is_ok_and(|parsed| parsed.tag_key().is_some() && parsed.tag_key() == image.tag_key())
-    };
-    let mut policies: Vec<&str> =
-        object.images().filter(follows).map(|image| image.pull_policy.unwrap_or("")).collect();
+    let followers = object.images().filter(|candidate| candidate.follows(image));
+    let mut policies: Vec<&str> = followers.map(|follower| follower.pull_policy.unwrap_or("")).collect();
     if policies.is_empty() || object.has_ended() {
         return None;
     }

@@ -201,7 +201,7 @@ fn followers<'a>(
         return Err(leave);
     }
     let pod = &object.spec.template.spec;
-    let followers: Vec<TemplateImage<'_>> = pod.images().filter(|candidate| follows(candidate, image)).collect();
+    let followers: Vec<TemplateImage<'_>> = pod.images().filter(|candidate| candidate.follows(image)).collect();
     if followers.is_empty() {
         return Err(runs_it_no_more(pod, image));
     }
@@ -221,10 +221,6 @@ fn is_on_delete(object: &WorkloadObject) -> bool {
 
 fn parse(image: &str) -> Option<ImageRef> {
     image.parse().ok()
-}
-
-fn follows(candidate: &TemplateImage<'_>, image: &ImageRef) -> bool {
-    parse(candidate.image).is_some_and(|parsed| parsed.tag_key().is_some() && parsed.tag_key() == image.tag_key())
 }
 
 fn runs_it_no_more(pod: &PodSpec, image: &ImageRef) -> Leave {
