@@ -189,7 +189,7 @@ impl Deliveries {
         };
         resolved.results.extend(of_own);
         resolved.leave_to_kept_push();
-        resolved.results.sort_by_cached_key(WorkloadResult::workload);
+        WorkloadResult::sort(&mut resolved.results);
         resolved
     }
 
@@ -218,7 +218,7 @@ impl Deliveries {
                 missed.retain(|workload| hits.binary_search(workload).is_err());
                 let known = KnownBefore { index: Some(&loaded.index), ..known };
                 results.extend(self.restarter.restart_all(&missed, push, mode, deadline, known).await);
-                results.sort_by_cached_key(WorkloadResult::workload);
+                WorkloadResult::sort(&mut results);
                 let proven = matches!(need, Need::Proof { .. }) || self.resolver.meets(Some(&loaded), &proof);
                 Resolved::new(Some(loaded), proven, results, None)
             }

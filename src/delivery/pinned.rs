@@ -20,5 +20,5 @@ pub(super) fn add(results: &mut Vec<WorkloadResult>, index: &Index, image: &Imag
             results.push(WorkloadResult::new(&pinned.workload, Code::PinnedByDigest, reason));
         }
     }
-    results.sort_by_key(WorkloadResult::workload);
+    WorkloadResult::sort(results);
 }

@@ -146,7 +146,7 @@ impl Restarter {
         if mode == Mode::Apply {
             results.iter().for_each(|result| self.0.metrics.count_restart(result.kind, result.action()));
         }
-        results.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+        WorkloadResult::sort(&mut results);
         results
     }
 }

@@ -18,7 +18,7 @@ impl SeenDone {
         let done = results.iter().filter(|result| !result.code.is_transient_failure() && !may_return(result.code));
         let done = done.take(max);
         let mut done: Vec<WorkloadResult> = done.map(at_next_delivery).collect();
-        done.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+        WorkloadResult::sort(&mut done);
         Self(done.into())
     }
 

@@ -86,6 +86,11 @@ impl WorkloadResult {
         (&self.namespace, self.kind, &self.name)
     }
 
+    /// Sorts results by workload.
+    pub fn sort(results: &mut [Self]) {
+        results.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+    }
+
     /// The workload.
     pub fn workload(&self) -> WorkloadRef {
         WorkloadRef::new(self.namespace.clone(), self.kind, self.name.clone())
