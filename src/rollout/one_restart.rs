@@ -208,8 +208,8 @@ impl OneRestart<'_> {
         let RestartContext { cluster, metrics, .. } = self.context;
         let patch = patches::restart(object, &restart);
         let stored = cluster.patch_workload(self.workload, self.cause.field_manager(), &patch).await?;
-        let annotations = |object: &WorkloadObject| object.spec.template.metadata.annotations.clone();
-        if annotations(&stored) == annotations(object) {
+        let annotations = &stored.spec.template.metadata.annotations;
+        if *annotations == object.spec.template.metadata.annotations {
             let removed = "the API server stored the workload without our annotations of its pod template, so nothing was \
                            restarted: a mutating webhook or policy removes them";
             return Ok(self.refused(object, &ApiError::Denied(removed.to_owned())));
@@ -222,11 +222,10 @@ impl OneRestart<'_> {
         }
         let mut changes = Changes::default();
         let written = patch["spec"]["template"]["metadata"]["annotations"][RECORD_ANNOTATION].as_str();
-        let is_record_stored = annotations(&stored).get(RECORD_ANNOTATION).map(String::as_str) == written;
+        let is_record_stored = annotations.get(RECORD_ANNOTATION).map(String::as_str) == written;
         let recorded = restart.record.clone().unwrap_or_default();
-        if let Some(record) =
-            restart.record.clone().filter(|_| !is_record_stored || object.metadata.controller.is_some())
-        {
+        if !is_record_stored || object.metadata.controller.is_some() {
+            let record = recorded.clone();
             let restarted_at = restarted_at::text(&stored).unwrap_or_default().to_owned();
             let since = self.context.clocks().server_now();
             changes.keeps.push(KeptRecord { workload: self.workload.clone(), restarted_at, record, since });

@@ -137,6 +137,10 @@ impl Restarter {
             results.extend(missing);
         }
         if let Err((code, error)) = self.0.write_down(&changes, deadline).await {
+            if changes.waits.is_empty() {
+                // What is done is found to be done at the next look. A record that is not kept may cost one restart.
+                tracing::warn!("what was done could not be written down: {error}");
+            }
             let waits: HashSet<&WorkloadRef> = changes.waits.iter().map(|waits| &waits.workload).collect();
             for result in results.iter_mut().filter(|result| waits.contains(&result.workload())) {
                 let reason = format!("{}, but that cannot be written down: {error}", result.reason);
@@ -189,21 +193,16 @@ impl RestartContext {
     /// Why not, for programs and for people.
     pub(super) async fn write_down(&self, changes: &Changes, deadline: Instant) -> Result<(), (Code, String)> {
         let Some(waiting) = self.waiting.as_ref().filter(|_| !changes.is_empty()) else { return Ok(()) };
-        let failed = match cluster::within(deadline, waiting.write(changes)).await {
-            Ok(Ok(())) => return Ok(()),
+        match cluster::within(deadline, waiting.write(changes)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 let code = match &error {
                     StoreError::Api { source, .. } => failure_code(source),
                     _ => Code::ApiError,
                 };
-                (code, error.to_string())
+                Err((code, error.to_string()))
             }
-            Err(out_of_time) => (Code::TimedOut, out_of_time.to_string()),
-        };
-        if changes.waits.is_empty() {
-            // What is done is found to be done at the next look. A record that is not kept may cost one restart.
-            tracing::warn!("the ConfigMap {waiting} could not be written: {}", failed.1);
+            Err(out_of_time) => Err((Code::TimedOut, out_of_time.to_string())),
         }
-        Err(failed)
     }
 }
