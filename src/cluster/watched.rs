@@ -38,15 +38,21 @@ impl WatchedWorkloads {
     }
 
     /// Stores an object as our own PATCH of `resource_version` has made it, before the watch delivers it. If the watch
-    /// has delivered a change or a deletion since, that is as new and stays.
-    pub(super) fn patched(&self, workload: &WorkloadRef, resource_version: &str, object: &WorkloadObject) {
+    /// has delivered a change or a deletion since, that is as new and stays. `stored` decodes it, where it is wanted.
+    pub(super) fn patched(
+        &self,
+        workload: &WorkloadRef,
+        resource_version: &str,
+        stored: impl FnOnce() -> Option<WorkloadObject>,
+    ) {
         let is_as_before = |watched: &WorkloadObject| watched.metadata.resource_version == resource_version;
         if !self.get(workload).is_some_and(|watched| is_as_before(&watched)) {
             return;
         }
+        let Some(stored) = stored() else { return };
         let mut objects = self.0.write();
         if let Some(watched) = objects.get_mut(workload).filter(|watched| is_as_before(watched)) {
-            *watched = Arc::new(object.clone());
+            *watched = Arc::new(stored);
         }
     }
 

@@ -49,8 +49,8 @@ impl Cluster {
         let (watched, workload) = (self.watched(), workload.clone());
         let version = patch["metadata"]["resourceVersion"].as_str().map(str::to_owned);
         let then = move |patched: &Bytes| {
-            if let (Some(version), Ok(stored)) = (&version, serde_json::from_slice(patched)) {
-                watched.patched(&workload, version, &stored);
+            if let Some(version) = &version {
+                watched.patched(&workload, version, || serde_json::from_slice(patched).ok());
             }
         };
         let stored = self.slow_write(call, then).await?;
