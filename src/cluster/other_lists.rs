@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::metrics::Resource;
 use super::pages::Page;
 use super::request::Cluster;
-use super::workload_object::{PodSpec, TemplateImage};
+use super::workload_object::{Controller, PodSpec, TemplateImage, controller_of};
 use super::workloads::{Spec, Template};
 
 /// A kind that runs images and is not restarted.
@@ -37,19 +37,8 @@ struct Metadata {
     namespace: String,
     #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
-    #[serde(default)]
-    owner_references: Vec<OwnerReference>,
-}
-
-/// An owner of an object.
-#[derive(Debug, Deserialize)]
-pub struct OwnerReference {
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    #[serde(default)]
-    controller: bool,
+    #[serde(default, rename = "ownerReferences", deserialize_with = "controller_of")]
+    controller: Option<Controller>,
 }
 
 /// `spec` of each of the kinds; fields that a kind does not have are absent.
@@ -117,8 +106,8 @@ impl OtherObject {
     }
 
     /// The controller that made it, if any.
-    pub fn controller(&self) -> Option<&OwnerReference> {
-        self.metadata.owner_references.iter().find(|owner| owner.controller)
+    pub fn controller(&self) -> Option<&Controller> {
+        self.metadata.controller.as_ref()
     }
 
     /// Whether it makes no pods for now.

@@ -237,7 +237,7 @@ struct FieldsOfMetadata {
     annotations: BTreeMap<String, IgnoredAny>,
 }
 
-fn controller_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Controller>, D::Error> {
+pub(super) fn controller_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Controller>, D::Error> {
     let owners = Option::<Vec<Controller>>::deserialize(deserializer)?.unwrap_or_default();
     Ok(owners.into_iter().find(|owner| owner.controller == Some(true)))
 }
