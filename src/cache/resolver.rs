@@ -218,7 +218,7 @@ impl Resolver {
     /// Whether our scope has something of `part`, and `loaded` has seen all of that. The part may be one of an earlier scope,
     /// larger or smaller than ours are.
     pub fn sees(&self, loaded: &LoadedIndex, part: &Part) -> bool {
-        self.config.scope.parts().iter().any(|own| own.overlaps(part)) && !loaded.lacks(part)
+        self.config.scope.overlaps(part) && !loaded.lacks(part)
     }
 
     /// Looks whether a part that could not be seen can be seen again, and scans if so. Of many parts it looks at some, each

@@ -103,7 +103,7 @@ impl Deliveries {
                 continue;
             }
             // A part of another scope is not for this process to judge.
-            let is_in_scope = self.resolver.scope().parts().iter().any(|own| own.overlaps(&kept.part));
+            let is_in_scope = self.resolver.scope().overlaps(&kept.part);
             if !is_in_scope || self.resolver.unseen_parts().iter().any(|unseen| unseen.part.overlaps(&kept.part)) {
                 continue;
             }

@@ -266,6 +266,16 @@ impl Scope {
         }
     }
 
+    /// Whether it has some of a part.
+    pub fn overlaps(&self, part: &Part) -> bool {
+        part.namespace.as_deref().is_none_or(|namespace| self.includes(namespace))
+    }
+
+    /// Whether it has all of a part.
+    pub fn covers_part(&self, part: &Part) -> bool {
+        part.namespace.as_deref().map_or(*self == Self::AllNamespaces, |namespace| self.includes(namespace))
+    }
+
     /// Whether what was seen in this scope is all there is to see in `other`.
     pub fn covers(&self, other: &Scope) -> bool {
         match (self, other) {

@@ -47,4 +47,4 @@ mod tests;
 pub use decode::{Document, LEFT_OUT, LookedUp, WARNINGS_MAX};
 pub use error::DocumentError;
 pub use head::{Head, PartAsOf, VERSION};
-pub use images::{Images, builder_of, index_of};
+pub use images::{Images, builder_of};

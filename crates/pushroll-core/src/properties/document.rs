@@ -4,7 +4,7 @@ use super::is_told_briefly;
 use crate::image::ImageRef;
 use crate::index::Index;
 use crate::index::document::stored::Stored;
-use crate::index::document::{Document, DocumentError, Images, LookedUp, WARNINGS_MAX, index_of};
+use crate::index::document::{Document, DocumentError, Images, LookedUp, WARNINGS_MAX, builder_of};
 
 /// Looked up in every document beside its own images.
 const ALWAYS_LOOKED_UP: [&str; 2] = ["nginx", "us-docker.pkg.dev/p/gcr.io/web:1"];
@@ -53,7 +53,7 @@ fn looked_up(decoded: &Result<Document, DocumentError>, image: &ImageRef) -> Res
 }
 
 fn index_is_what_is_listed(document: &Document, listed: &Images) {
-    are_the_same(&document.index, &index_of(listed), listed);
+    are_the_same(&document.index, &builder_of(listed).build(), listed);
     for (key, workloads) in listed {
         let Ok(image) = key.parse::<ImageRef>() else {
             assert!(!document.warnings.is_empty(), "{key:?} is left out without a word");

@@ -55,9 +55,7 @@ impl Head {
     /// where its writer has not looked for it.
     pub fn part(&self, part: &Part) -> Option<Option<Timestamp>> {
         if self.parts.is_empty() {
-            let scope = self.scope.as_ref()?;
-            let is_seen = scope.parts().iter().any(|seen| seen.covers(part));
-            return is_seen.then_some(self.as_of);
+            return self.scope.as_ref()?.covers_part(part).then_some(self.as_of);
         }
         self.parts.iter().filter(|known| known.part.covers(part)).map(|known| known.as_of).min()
     }
@@ -69,10 +67,8 @@ impl Head {
             return (self.as_of, Vec::new());
         }
         let of_part = |part| PartAsOf { as_of: self.part(&part).flatten(), part };
-        let mut parts: Vec<_> = scope.parts().into_iter().map(of_part).collect();
-        let newest = parts.iter().map(|part| part.as_of).max().flatten();
-        parts.retain(|part| part.as_of < newest || newest.is_none());
-        (newest, parts)
+        let of_scope = Self { parts: scope.parts().into_iter().map(of_part).collect(), ..Self::default() };
+        (of_scope.newest(), of_scope.unseen().cloned().collect())
     }
 
     /// The parts whose entries are older than the others', because they could not be seen.
