@@ -1,14 +1,17 @@
 //! The real API server is killed and started again, and its store stands still, while a thousand pushes are on their
 //! way to two replicas, one with a watch and one without.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use jiff::{SignedDuration, Timestamp};
+use pushroll::rollout::PolicyArgs;
 use serde_json::{Value, json};
 
 use super::passing::are_acks_and_nacks;
 use crate::chain::{LISTED, count};
 use crate::support::deliverer::{Deliverer, results};
-use crate::support::fixtures::{PushMessage, collection, daemon_set, deployment, result_of, stateful_set};
+use crate::support::fixtures::{PushMessage, daemon_set, deployment, result_of, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::service::Service;
 use crate::support::suite::Suite;
@@ -23,8 +26,8 @@ pub fn tests(suite: &mut Suite) {
 const IMAGES: usize = 10;
 
 /// Workloads of every kind, each with ten images of its own, and nothing for a controller to do.
-async fn create_workloads(ground: &Ground, workloads: usize) -> Vec<String> {
-    let mut images = Vec::new();
+async fn create_workloads(ground: &Ground, workloads: usize) -> (Vec<Value>, Vec<String>) {
+    let (mut manifests, mut images) = (Vec::new(), Vec::new());
     for number in 0..workloads {
         let own: Vec<String> = (0..IMAGES).map(|i| ground.image(&format!("web-{number}-{i}"))).collect();
         let name = format!("web-{number}");
@@ -42,20 +45,10 @@ async fn create_workloads(ground: &Ground, workloads: usize) -> Vec<String> {
             spec["replicas"] = json!(0);
         }
         ground.create(&manifest).await;
+        manifests.push(manifest);
         images.extend(own);
     }
-    images
-}
-
-/// The generations of all workloads of the test, by their number.
-async fn generations(ground: &Ground) -> Vec<i64> {
-    let mut generations = Vec::new();
-    for manifest in [deployment, stateful_set, daemon_set].map(|make| make(ground.namespace(), "any", "any")) {
-        let list = ground.request("GET", &collection(&manifest), None).await.unwrap();
-        let items = list["items"].as_array().unwrap();
-        generations.extend(items.iter().map(|item| item["metadata"]["generation"].as_i64().unwrap()));
-    }
-    generations
+    (manifests, images)
 }
 
 /// One follows the cluster, the other scans.
@@ -81,10 +74,10 @@ fn calls_since(replicas: &[Service], before: &[usize]) -> Vec<Vec<crate::support
 }
 
 async fn a_thousand_pushes_outlive_the_api_server(ground: Ground) {
-    let images = create_workloads(&ground, 100).await;
+    let (workloads, images) = create_workloads(&ground, 100).await;
     let replicas = replicas(&ground, 100).await;
-    let messages = images.iter().map(|image| PushMessage::now(image, 1));
-    let deliverer = Deliverer::start(&[&replicas[0].public, &replicas[1].public], 200, messages);
+    let messages: Vec<_> = images.iter().map(|image| PushMessage::now(image, 1)).collect();
+    let deliverer = Deliverer::start(&[&replicas[0].public, &replicas[1].public], 200, messages.clone());
     deliverer.until_acked(200).await;
 
     let killed = ground.real().kill_api_server();
@@ -103,8 +96,7 @@ async fn a_thousand_pushes_outlive_the_api_server(ground: Ground) {
         deliveries.len(),
         results(&deliveries)
     );
-    let generations = generations(&ground).await;
-    are_one_restart_for_each_push_at_most(&generations, 100);
+    each_push_is_done(&ground, &workloads, &messages).await;
     // No herd: a round a second and, of the watch, a LIST and what failed before.
     let allowed = usize::try_from(took.as_secs()).unwrap() + 3;
     for calls in calls_since(&replicas, &before) {
@@ -118,10 +110,10 @@ async fn a_thousand_pushes_outlive_the_api_server(ground: Ground) {
 }
 
 async fn pushes_outlive_a_store_that_stands_still(ground: Ground) {
-    let images = create_workloads(&ground, 30).await;
+    let (workloads, images) = create_workloads(&ground, 30).await;
     let replicas = replicas(&ground, 30).await;
-    let messages = images.iter().map(|image| PushMessage::now(image, 1));
-    let deliverer = Deliverer::start(&[&replicas[0].public, &replicas[1].public], 100, messages);
+    let messages: Vec<_> = images.iter().map(|image| PushMessage::now(image, 1)).collect();
+    let deliverer = Deliverer::start(&[&replicas[0].public, &replicas[1].public], 100, messages.clone());
     deliverer.until_acked(50).await;
     let suspended = ground.real().suspend_etcd();
     let nacked = deliverer.nacked();
@@ -131,8 +123,7 @@ async fn pushes_outlive_a_store_that_stands_still(ground: Ground) {
     let deliveries = deliverer.all_acked().await;
     are_acks_and_nacks(&deliveries);
     println!("{} deliveries of 300 pushes: {:?}", deliveries.len(), results(&deliveries));
-    let generations = generations(&ground).await;
-    are_one_restart_for_each_push_at_most(&generations, 30);
+    each_push_is_done(&ground, &workloads, &messages).await;
 }
 
 /// The revision that the watch had come to is too old for the new API server (410), and a workload is created before
@@ -167,9 +158,26 @@ async fn a_watch_outlives_the_api_server_and_misses_nobody(ground: Ground) {
     assert_eq!(ground.generation(&web).await, 2, "{answer}");
 }
 
-/// Pushes of a workload's images that come together share a restart.
-fn are_one_restart_for_each_push_at_most(generations: &[i64], workloads: usize) {
-    assert_eq!(generations.len(), workloads);
-    let most = 1 + i64::try_from(IMAGES).unwrap();
-    assert!(generations.iter().all(|generation| (2..=most).contains(generation)), "{generations:?}");
+/// Each push was restarted for, once; pushes of a workload's images that come together share a restart.
+async fn each_push_is_done(ground: &Ground, workloads: &[Value], messages: &[PushMessage]) {
+    assert_eq!(messages.len(), workloads.len() * IMAGES);
+    // A push of before our last restart by more than twice the margin leaves no record (`restarted_since`).
+    let covered_after = SignedDuration::try_from(2 * PolicyArgs::CLOCK_MARGIN).unwrap();
+    for (workload, pushes) in workloads.iter().zip(messages.chunks(IMAGES)) {
+        let object = ground.get(workload).await;
+        let annotations = &object["spec"]["template"]["metadata"]["annotations"];
+        let record: Value = serde_json::from_str(annotations["pushroll.dev/pushes"].as_str().unwrap()).unwrap();
+        let restarted_at: Timestamp =
+            annotations["kubectl.kubernetes.io/restartedAt"].as_str().unwrap().parse().unwrap();
+        for push in pushes {
+            let recorded = &record[&push.image];
+            let is_covered = recorded.is_null() && restarted_at.duration_since(push.published) >= covered_after;
+            assert!(is_covered || recorded["message_id"] == push.id, "{}: {object}", push.id);
+        }
+        // Each image has one push: a restart records one at least that was not recorded before.
+        let recorded = record.as_object().unwrap();
+        let times: BTreeSet<&str> = recorded.values().map(|push| push["restarted_at"].as_str().unwrap()).collect();
+        let restarts = usize::try_from(object["metadata"]["generation"].as_i64().unwrap() - 1).unwrap();
+        assert!((times.len()..=recorded.len()).contains(&restarts), "{restarts} restarts: {object}");
+    }
 }
