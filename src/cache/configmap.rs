@@ -140,7 +140,7 @@ impl CacheConfigMap {
         mut stored: Option<ConfigMapObject>,
         dry_run: bool,
     ) -> Result<WriteBack, WriteError> {
-        let (mut made, mut document) = (None, None);
+        let mut document = None;
         let mut attempts = Attempts::new(ATTEMPTS, Duration::ZERO);
         while attempts.next().await {
             if attempts.is_repeated() {
@@ -148,11 +148,11 @@ impl CacheConfigMap {
                 stored = read.map_err(|error| self.api_error(error))?;
                 if !seen.unseen.is_empty() {
                     // Another writer may know more of what we have not seen.
-                    (made, document) = (None, None);
+                    document = None;
                 }
             }
-            let (head, images) = made.get_or_insert_with(|| self.over(stored.as_ref(), seen));
-            let written = self.write_over(stored.as_ref(), cluster, head, images, &mut document, dry_run).await?;
+            let (head, images) = self.over(stored.as_ref(), seen);
+            let written = self.write_over(stored.as_ref(), cluster, &head, &images, &mut document, dry_run).await?;
             if let Some(write_back) = written {
                 return Ok(write_back);
             }
@@ -242,8 +242,7 @@ impl CacheConfigMap {
 
     /// The head and the images of a document of what was seen, over the one of the object.
     pub(super) fn over<'a>(&self, stored: Option<&ConfigMapObject>, seen: &Seen<'a>) -> (Head, Cow<'a, Images>) {
-        let stored = stored.filter(|_| !seen.unseen.is_empty());
-        off_worker(|| seen.over(stored.and_then(|object| self.stored(object))))
+        off_worker(|| seen.over(|| self.stored(stored?)))
     }
 
     /// What a write over `stored` comes to. Nothing is written.

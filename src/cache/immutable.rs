@@ -93,7 +93,7 @@ impl Versions {
             if attempts.is_repeated() {
                 self.look(cluster).await?;
             }
-            let (head, images) = seen.over(self.current_document());
+            let (head, images) = seen.over(|| self.current_document());
             let config_map = self.named(&version_name(&self.cache.name, &head, &images));
             let document = Stored::of(Document::encode(&head, &images));
             let written = self.write_version(cluster, &config_map, &document, &head, &images, dry_run).await?;

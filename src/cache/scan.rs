@@ -129,12 +129,12 @@ impl Scan {
 
 impl<'a> Seen<'a> {
     /// The head and the images of a document that takes the place of `stored`. What that lists of the parts that could not
-    /// be seen is among the images, as of its own time.
-    pub fn over(&self, stored: Option<Stored>) -> (Head, Cow<'a, Images>) {
+    /// be seen is among the images, as of its own time. Where all could be seen, `stored` is not asked for.
+    pub fn over(&self, stored: impl FnOnce() -> Option<Stored>) -> (Head, Cow<'a, Images>) {
         if self.unseen.is_empty() {
             return (Head::whole(self.as_of, self.scope.clone()), Cow::Borrowed(self.images));
         }
-        let (kept, times) = stored.unwrap_or_else(|| Stored::Plain(Vec::new())).of_parts(&self.unseen);
+        let (kept, times) = stored().unwrap_or_else(|| Stored::Plain(Vec::new())).of_parts(&self.unseen);
         let mut images = self.images.clone();
         for (image, workloads) in kept {
             images.entry(image).or_default().extend(workloads);

@@ -162,7 +162,7 @@ async fn look_deep(
     stored: Option<&Stored>,
 ) -> anyhow::Result<Scanned> {
     let found = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
-    let (head, images) = found.seen(scope).over(stored.cloned());
+    let (head, images) = found.seen(scope).over(|| stored.cloned());
     let listed = stored.cloned().and_then(Stored::images);
     let difference = listed.map(|listed| Difference::between(&listed, &images, scope));
     let next = Stored::of(Document::encode(&head, &images)).len();

@@ -54,7 +54,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RebuildArgs) -> anyhow::Resul
     }
     let scan = scan::scan(&cluster, &scope, CLOCK_MARGIN).await?;
     let seen = scan.seen(&scope);
-    let (_, images) = seen.over(stored.object.as_ref().and_then(|object| config_map.stored(object)));
+    let (_, images) = seen.over(|| config_map.stored(stored.object.as_ref()?));
     let write_back = config_map.write(&cluster, &seen, stored.object, args.dry_run).await?;
     let refreshed = refresh(&cluster, &config_map, &args, &write_back).await;
     let refreshed_pods = refreshed.as_ref().ok().copied().flatten();

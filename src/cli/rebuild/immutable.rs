@@ -58,7 +58,7 @@ pub(super) async fn run(
     let mut versions = Versions::list(cluster, cache).await?;
     let scan = scan::scan(cluster, scope, CLOCK_MARGIN).await?;
     let seen = scan.seen(scope);
-    let (_, images) = seen.over(versions.current_document());
+    let (_, images) = seen.over(|| versions.current_document());
     let current = versions.write(cluster, &seen, dry_run).await?;
     let mut in_use = BTreeSet::from([current.name.clone()]);
     let mut volumes = Vec::new();
