@@ -23,12 +23,7 @@ pub use finding::{Finding, Severity};
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = document::findings(facts);
     findings.extend(mount::findings(facts));
-    let mut access = access_findings(&facts.access);
-    if let Some(refused) = facts.dry_run.as_ref().and_then(|tried| dry_run_finding(facts, tried.as_ref().err()?)) {
-        access.retain(|finding| finding.code != Code::Writable);
-        access.push(refused);
-    }
-    findings.extend(access);
+    findings.extend(access_findings(&facts.access, dry_run_finding(facts)));
     // A document that cannot be read at all is a finding already.
     let compared = facts.scanned.as_ref().filter(|_| facts.read.document.is_ok());
     findings.extend(compared.into_iter().flat_map(difference::findings));
@@ -41,27 +36,22 @@ pub fn worst(findings: &[Finding]) -> Severity {
 }
 
 /// RBAC permits the write; a quota or an admission policy may still refuse it. What fails for now only says nothing.
-fn dry_run_finding(facts: &Facts, error: &ApiError) -> Option<Finding> {
+fn dry_run_finding(facts: &Facts) -> Option<Finding> {
+    let error = facts.dry_run.as_ref()?.as_ref().err()?;
     let verb = if facts.read.object.is_none() { "created" } else { "changed" };
-    match error {
-        // The words of the API server about a webhook with side effects.
-        ApiError::Denied(message) if message.contains("dry run") => {
-            let reason = format!("whether the ConfigMap {} can be {verb} is not known: {error}", facts.config_map);
-            Some(Finding::warning(Code::AccessUnknown, reason))
-        }
-        ApiError::Denied(_) | ApiError::Forbidden(_) | ApiError::NotFound(_) => {
-            let reason = format!("the ConfigMap {} cannot be {verb}: {error}", facts.config_map);
-            let remedy = "change what refuses it: a quota, an admission policy, or a namespace that is missing or ends";
-            Some(Finding::warning(Code::NotWritable, reason).remedy(remedy))
-        }
-        _ => {
-            let reason = format!("whether the ConfigMap {} can be {verb} is not known: {error}", facts.config_map);
-            Some(Finding::warning(Code::AccessUnknown, reason))
-        }
+    // The words of the API server about a webhook with side effects.
+    let is_unable = matches!(error, ApiError::Denied(message) if message.contains("dry run"));
+    let is_refusal = matches!(error, ApiError::Denied(_) | ApiError::Forbidden(_) | ApiError::NotFound(_));
+    if is_refusal && !is_unable {
+        let reason = format!("the ConfigMap {} cannot be {verb}: {error}", facts.config_map);
+        let remedy = "change what refuses it: a quota, an admission policy, or a namespace that is missing or ends";
+        return Some(Finding::warning(Code::NotWritable, reason).remedy(remedy));
     }
+    let reason = format!("whether the ConfigMap {} can be {verb} is not known: {error}", facts.config_map);
+    Some(Finding::warning(Code::AccessUnknown, reason))
 }
 
-fn access_findings(access: &[(Access, Result<bool, String>)]) -> Vec<Finding> {
+fn access_findings(access: &[(Access, Result<bool, String>)], dry_run: Option<Finding>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for (access, permitted) in access {
         let is_list = access.verb == "list";
@@ -81,6 +71,7 @@ fn access_findings(access: &[(Access, Result<bool, String>)]) -> Vec<Finding> {
             )),
         }
     }
+    findings.extend(dry_run);
     if findings.is_empty() && !access.is_empty() {
         findings.push(Finding::ok(Code::Writable, "we may do all that `pushroll rebuild` needs".to_owned()));
     }

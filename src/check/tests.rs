@@ -22,11 +22,11 @@ fn images(runs: &[(&str, &str, &str)]) -> Images {
 #[test]
 fn what_the_api_server_does_not_say_is_not_taken_for_a_no() {
     let unknown = Err("it is away".to_owned());
-    let found = access_findings(&[(access("patch"), unknown), (access("list"), Ok(true))]);
+    let found = access_findings(&[(access("patch"), unknown), (access("list"), Ok(true))], None);
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::AccessUnknown]);
     assert_eq!(found[0].severity, Severity::Warning);
     assert!(found[0].reason.contains("patch configmaps in the namespace a") && found[0].reason.contains("away"));
-    assert_eq!(access_findings(&[]), []);
+    assert_eq!(access_findings(&[], None), []);
 }
 
 #[test]
