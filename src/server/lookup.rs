@@ -73,24 +73,15 @@ pub(super) async fn lookup(
 
 /// The JSON of the answer, with the workloads that the index names.
 fn in_pieces(answer: &LookupAnswer, loaded: Arc<LoadedIndex>, image: ImageRef) -> impl Iterator<Item = Bytes> + use<> {
-    let empty = Serialized::of(answer);
-    // The list of workloads comes last.
-    let head = empty.as_str().strip_suffix("]}").unwrap_or_default().to_owned();
-    let (mut from, mut separator) = (0, "");
+    let mut from = 0;
     let parts = std::iter::from_fn(move || {
         let part = loaded.index.lookup_part(&image, from, ENTRIES)?;
         from += ENTRIES;
-        let mut text = String::new();
-        for workload in part {
-            text.push_str(separator);
-            text.push_str(Serialized::of(workload).as_str());
-            separator = ",";
-        }
-        Some(Bytes::from(text))
+        let list = Serialized::of(&part).bytes();
+        Some(list.slice(1..list.len() - 1))
     });
     // An empty piece would be the end of a chunked body.
-    let parts = parts.filter(|part| !part.is_empty());
-    std::iter::once(Bytes::from(head)).chain(parts).chain(std::iter::once(Bytes::from_static(b"]}")))
+    pieces::with_items(&Serialized::of(answer), parts.filter(|part| !part.is_empty()))
 }
 
 #[cfg(test)]

@@ -8,8 +8,24 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 
+use crate::telemetry::Serialized;
+
 /// The longest time for an answer to be read. What it is made from may be outdated by then and stays in memory for it.
 const READING_LIMIT: Duration = Duration::from_secs(60);
+
+/// `empty`, whose last member is an empty list, with these items in it. A piece holds one item or more,
+/// separated by commas.
+pub(super) fn with_items<I: Iterator<Item = Bytes>>(
+    empty: &Serialized,
+    items: I,
+) -> impl Iterator<Item = Bytes> + use<I> {
+    let head = empty.as_str().strip_suffix("]}").unwrap_or_default().to_owned();
+    let separated = items.enumerate().flat_map(|(number, piece)| {
+        let separator = (number > 0).then_some(Bytes::from_static(b","));
+        separator.into_iter().chain([piece])
+    });
+    std::iter::once(Bytes::from(head)).chain(separated).chain([Bytes::from_static(b"]}")])
+}
 
 /// The answer of these pieces. It breaks off where it is read too slowly.
 pub(super) fn answer(pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Response {

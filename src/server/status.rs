@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -32,7 +31,7 @@ pub(super) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_keys: Option<SigningKeysStatus>,
     held_pushes: i64,
-    /// Always empty: [`in_pieces`] adds them.
+    /// Always empty: [`pieces::with_items`] adds them.
     recent: [(); 0],
 }
 
@@ -70,17 +69,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
         held_pushes: app.deliveries.metrics().held_pushes(),
         recent: [],
     };
-    pieces::answer(in_pieces(&status, app.deliveries.recent()))
-}
-
-/// The JSON of the status, with the last answers, whose bytes are shared by all who ask.
-fn in_pieces(status: &Status, recent: Vec<Serialized>) -> impl Iterator<Item = Bytes> + use<> {
-    let empty = Serialized::of(status);
-    // The list of answers comes last.
-    let head = empty.as_str().strip_suffix("]}").unwrap_or_default().to_owned();
-    let answers = recent.into_iter().enumerate().flat_map(|(number, answer)| {
-        let separator = (number > 0).then_some(Bytes::from_static(b","));
-        separator.into_iter().chain([answer.bytes()])
-    });
-    std::iter::once(Bytes::from(head)).chain(answers).chain([Bytes::from_static(b"]}")])
+    // The bytes of the answers are shared by all callers.
+    let recent = app.deliveries.recent().into_iter().map(|answer| answer.bytes());
+    pieces::answer(pieces::with_items(&Serialized::of(&status), recent))
 }
