@@ -61,7 +61,7 @@ impl Keeper {
 
     /// Writes what the watch sees, if the ConfigMap does not have it. `Some`: look again after that time.
     async fn write(&mut self) -> Option<Duration> {
-        let (life, unseen) = self.watch.life();
+        let life = self.watch.life();
         if !life.is_live() {
             // The next index of the watch wakes the loop.
             return None;
@@ -74,7 +74,7 @@ impl Keeper {
             return None;
         }
         let scope = self.scope.clone();
-        let seen = Seen { images: &images, as_of, scope: &scope, unseen };
+        let seen = Seen { images: &images, as_of, scope: &scope, unseen: life.unseen() };
         match self.config_map.compare(stored.as_ref(), &seen) {
             // A scan or another replica has written. What the watch sees may be newer than its `as_of` says; the next
             // watch request tells.

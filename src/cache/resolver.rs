@@ -192,7 +192,7 @@ impl Resolver {
     pub fn tiers(&self) -> Tiers {
         let mut tiers = self.current.tiers();
         if let Some(watch) = &self.watch {
-            let (life, _) = watch.life();
+            let life = watch.life();
             tiers.watch.live = Some(life.is_live());
             tiers.watch.as_of = life.as_of().filter(|_| life.is_live()).or(tiers.watch.as_of);
         }
@@ -275,13 +275,13 @@ impl Resolver {
 
     /// Whether there is a watch, and it is trusted now.
     pub fn watch_is_live(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.life().0.is_live())
+        self.watch.as_ref().is_some_and(|watch| watch.life().is_live())
     }
 
     /// To be called before the metrics are shown: those of the watch change without an event.
     pub fn export_watch(&self) {
         if let Some(watch) = &self.watch {
-            self.current.export_watch(&watch.life().0);
+            self.current.export_watch(&watch.life());
         }
     }
 }

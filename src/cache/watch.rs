@@ -75,23 +75,22 @@ impl Watch {
         Self { config, cluster, current, sources, workloads, changed, has_begun, version }
     }
 
-    /// What an index that is made now would rest on, and the parts that it would not see.
-    pub(super) fn life(&self) -> (WatchLife, Vec<Part>) {
+    /// What an index that is made now would rest on.
+    pub(super) fn life(&self) -> WatchLife {
         self.life_of(|source| source.pulse.listing())
     }
 
     /// As [`Self::life`], resting on the LISTs of these numbers.
-    fn life_of(&self, listing: impl Fn(&Source) -> u64) -> (WatchLife, Vec<Part>) {
-        let (mut pulses, mut excluded, mut unseen) = (Vec::new(), Vec::new(), Vec::new());
+    fn life_of(&self, listing: impl Fn(&Source) -> u64) -> WatchLife {
+        let (mut pulses, mut excluded) = (Vec::new(), Vec::new());
         for source in &self.sources {
             if let Some(number) = source.exclusion.number() {
-                excluded.push((Arc::clone(&source.exclusion), number));
-                unseen.push(source.part.clone());
+                excluded.push((source.part.clone(), Arc::clone(&source.exclusion), number));
             } else {
                 pulses.push((Arc::clone(&source.pulse), listing(source)));
             }
         }
-        (WatchLife { pulses, excluded }, unseen)
+        WatchLife { pulses, excluded }
     }
 
     /// A scan has seen all parts but these: what waits for a permission to LIST another one tries again.
@@ -233,7 +232,7 @@ impl Watch {
         loop {
             self.changed.notified().await;
             let began = Instant::now();
-            let (life, unseen) = self.life_of(|source| source.listed.load(Ordering::Acquire));
+            let life = self.life_of(|source| source.listed.load(Ordering::Acquire));
             if !life.is_unbroken() {
                 continue;
             }
@@ -241,7 +240,7 @@ impl Watch {
             // An index that is made from now on has all that these watches have reported.
             let caught_up: Vec<_> =
                 life.pulses.iter().filter(|(pulse, listing)| pulse.is_caught_up(*listing)).collect();
-            let (workloads, current) = (Arc::clone(&self.workloads), Arc::clone(&self.current));
+            let (workloads, current, unseen) = (Arc::clone(&self.workloads), Arc::clone(&self.current), life.unseen());
             let build = move || current.complete(document::builder_of(&images_of(&workloads)), &unseen);
             let built = tokio::task::spawn_blocking(build).await;
             let index = match built {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::cluster::Pulse;
+use crate::index::Part;
 
 /// The watches that an index was made from. The index is current for as long as each of them is live.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub struct WatchLife {
     /// The watch of each part of the scope that can be seen, with the number of the LIST that the index was made from.
     pub(super) pulses: Vec<(Arc<Pulse>, u64)>,
     /// Each other part, with the number of its exclusion. Where one is over, events may no longer reach the index.
-    pub(super) excluded: Vec<(Arc<Exclusion>, u64)>,
+    pub(super) excluded: Vec<(Part, Arc<Exclusion>, u64)>,
 }
 
 /// Whether a part is left out of the index, because its LIST is forbidden. Each exclusion has a number: a part that could
@@ -49,6 +50,11 @@ impl WatchLife {
         self.pulses.iter().map(|(pulse, _)| pulse.as_of()).min().flatten()
     }
 
+    /// The parts that an index of these watches does not see.
+    pub(super) fn unseen(&self) -> Vec<Part> {
+        self.excluded.iter().map(|(part, ..)| part.clone()).collect()
+    }
+
     /// Whether no watch has broken since that LIST.
     pub(super) fn is_unbroken(&self) -> bool {
         self.has_its_parts() && self.pulses.iter().all(|(pulse, listing)| pulse.listing() == *listing)
@@ -56,7 +62,7 @@ impl WatchLife {
 
     /// Whether it can see a part, and each part that it cannot see is still excluded.
     fn has_its_parts(&self) -> bool {
-        let is_excluded = |(exclusion, number): &(Arc<Exclusion>, u64)| exclusion.number() == Some(*number);
+        let is_excluded = |(_, exclusion, number): &(Part, Arc<Exclusion>, u64)| exclusion.number() == Some(*number);
         !self.pulses.is_empty() && self.excluded.iter().all(is_excluded)
     }
 }
