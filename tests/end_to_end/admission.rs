@@ -84,29 +84,10 @@ async fn freeze(ground: &Ground, workload: &Value) {
     if !ground.is_control_plane() {
         return ground.embedded_kubernetes().deny(ground.namespace(), Some(name), MESSAGE);
     }
-    let rule =
-        json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]});
     let expression = format!("object.metadata.name != '{name}' || object.spec.template == oldObject.spec.template");
-    let policy = json!({
-        "metadata": {"name": ground.namespace()},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": expression, "message": MESSAGE}],
-        },
-    });
-    let binding = json!({
-        "metadata": {"name": ground.namespace()},
-        "spec": {
-            "policyName": ground.namespace(),
-            "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ground.namespace()}}},
-        },
-    });
-    for (resource, object) in [("policies", policy), ("policybindings", binding)] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}");
-        ground.request("POST", &path, Some(object)).await.unwrap();
-    }
+    let spec = json!({"validations": [{"expression": expression, "message": MESSAGE}]});
+    let namespace = ground.namespace();
+    ground.add_policy("validating", namespace, namespace, spec, json!({"validationActions": ["Deny"]})).await;
     eventually("the policy is in force", async || is_frozen(ground, workload).await.then_some(())).await;
 }
 
@@ -114,19 +95,13 @@ async fn thaw(ground: &Ground, workload: &Value) {
     if !ground.is_control_plane() {
         return ground.embedded_kubernetes().lift_denials();
     }
-    for resource in ["policybindings", "policies"] {
-        let name = ground.namespace();
-        let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}/{name}");
-        ground.request("DELETE", &path, None).await.unwrap();
-    }
+    ground.remove_policy("validating", ground.namespace()).await;
     eventually("the policy is lifted", async || (!is_frozen(ground, workload).await).then_some(())).await;
 }
 
 async fn is_frozen(ground: &Ground, workload: &Value) -> bool {
-    let [namespace, name] = ["namespace", "name"].map(|key| workload["metadata"][key].as_str().unwrap());
-    let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}?dryRun=All");
     let edit = json!({"spec": {"template": {"metadata": {"annotations": {"is": "it frozen?"}}}}});
-    ground.request("PATCH", &path, Some(edit)).await.is_err()
+    ground.dry_run(workload, &edit).await.is_err()
 }
 
 async fn each_passing_refusal_of_the_api_server_comes_again(ground: Ground) {

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fixtures::collection;
-use super::ground::Ground;
+use super::ground::{Ground, object_path};
 use super::kubernetes::MERGE_PATCH;
 use super::wait::eventually;
 
@@ -15,28 +14,9 @@ impl Ground {
         if !self.is_control_plane() {
             return self.embedded_kubernetes().deny(namespace, None, message);
         }
-        let rule = json!({
-            "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
-            "resources": ["deployments", "statefulsets", "daemonsets"],
-        });
-        let policy = json!({
-            "metadata": {"name": name},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [rule]},
-                "validations": [{"expression": "false", "message": message}],
-            },
-        });
-        let here = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
-        let binding = json!({
-            "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here}},
-        });
-        for (resource, object) in [("policies", policy), ("policybindings", binding)] {
-            let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}");
-            self.request("POST", &path, Some(object)).await.unwrap();
-        }
-        let path = format!("{}/{}?dryRun=All", collection(workload), workload["metadata"]["name"].as_str().unwrap());
+        let spec = json!({"validations": [{"expression": "false", "message": message}]});
+        self.add_policy("validating", namespace, name, spec, json!({"validationActions": ["Deny"]})).await;
+        let path = format!("{}?dryRun=All", object_path(workload));
         let change = json!({"metadata": {"labels": {"example.com/probe": "x"}}}).to_string();
         let is_refused =
             async || (self.ask("PATCH", &path, MERGE_PATCH, change.clone()).await.status == 422).then_some(());
@@ -48,10 +28,39 @@ impl Ground {
         if !self.is_control_plane() {
             return self.embedded_kubernetes().lift_denials();
         }
+        self.remove_policy("validating", name).await;
+    }
+
+    /// An admission policy, `validating` or `mutating`, on each update of a workload in a namespace, with this `spec`.
+    /// `binding` is added to the `spec` of its binding. When it is in force is for the caller to find out.
+    pub async fn add_policy(&self, kind: &str, namespace: &str, name: &str, mut spec: Value, mut binding: Value) {
+        let rule = json!({
+            "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+            "resources": ["deployments", "statefulsets", "daemonsets"],
+        });
+        spec["failurePolicy"] = json!("Fail");
+        spec["matchConstraints"] = json!({"resourceRules": [rule]});
+        binding["policyName"] = json!(name);
+        let here = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+        binding["matchResources"] = json!({"namespaceSelector": here});
+        for (resource, spec) in [("policies", spec), ("policybindings", binding)] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}admission{resource}");
+            let object = json!({"metadata": {"name": name}, "spec": spec});
+            self.request("POST", &path, Some(object)).await.unwrap();
+        }
+    }
+
+    /// Ends [`Self::add_policy`].
+    pub async fn remove_policy(&self, kind: &str, name: &str) {
         for resource in ["policybindings", "policies"] {
-            let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}/{name}");
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}admission{resource}/{name}");
             self.request("DELETE", &path, None).await.unwrap();
         }
+    }
+
+    /// What a merge patch of a workload would store.
+    pub async fn dry_run(&self, workload: &Value, patch: &Value) -> Result<Value, kube::Error> {
+        self.request("PATCH", &format!("{}?dryRun=All", object_path(workload)), Some(patch.clone())).await
     }
 }
 

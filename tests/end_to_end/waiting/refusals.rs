@@ -143,34 +143,17 @@ async fn a_policy_without_its_parameters_holds_a_push_up(ground: Ground) {
     let web = deployment(ground.namespace(), "web", &image);
     ground.create(&web).await;
     let name = format!("{}-parameters", ground.namespace());
-    let rule =
-        json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]});
-    let policy = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": "params.data.frozen != 'yes'", "message": "changes are frozen"}],
-        },
+    let spec = json!({
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "validations": [{"expression": "params.data.frozen != 'yes'", "message": "changes are frozen"}],
     });
-    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": ground.namespace()}});
     let binding = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here},
-            "paramRef": {"name": "release", "namespace": ground.namespace(), "parameterNotFoundAction": "Deny"},
-        },
+        "validationActions": ["Deny"],
+        "paramRef": {"name": "release", "namespace": ground.namespace(), "parameterNotFoundAction": "Deny"},
     });
-    for (resource, object) in [("policies", policy), ("policybindings", binding)] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{resource}");
-        ground.request("POST", &path, Some(object)).await.unwrap();
-    }
-    let probe = format!("{}?dryRun=All", crate::support::ground::object_path(&web));
+    ground.add_policy("validating", ground.namespace(), &name, spec, binding).await;
     let edit = json!({"metadata": {"labels": {"example.com/probe": "x"}}});
-    eventually("the policy is in force", async || {
-        ground.request("PATCH", &probe, Some(edit.clone())).await.is_err().then_some(())
-    })
-    .await;
+    eventually("the policy is in force", async || ground.dry_run(&web, &edit).await.is_err().then_some(())).await;
     let service = replica(&ground).await;
     let message = PushMessage::now(&image, 0xa1);
     let result = push(&service, &message, &web).await;

@@ -16,39 +16,19 @@ pub(super) fn tests(suite: &mut Suite) {
 /// A mutating policy for the Deployments of the test's namespace. Returns when it is in force.
 async fn mutate(ground: &Ground, web: &Value, expression: &str) -> String {
     let name = format!("{}-strip", ground.namespace());
-    let rule =
-        json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]});
-    let policy = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "matchConstraints": {"resourceRules": [rule]},
-            "failurePolicy": "Fail",
-            "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
-        },
+    let spec = json!({
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
     });
-    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": ground.namespace()}});
-    let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name, "matchResources": {"namespaceSelector": here}}});
-    for (resource, object) in [("policies", policy), ("policybindings", binding)] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/mutatingadmission{resource}");
-        ground.request("POST", &path, Some(object)).await.unwrap();
-    }
-    let probe = format!("{}?dryRun=All", crate::support::ground::object_path(web));
+    ground.add_policy("mutating", ground.namespace(), &name, spec, json!({})).await;
     let annotations = json!({"pushroll.dev/pushes": "{}"});
     let edit = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     eventually("the policy is in force", async || {
-        let stored = ground.request("PATCH", &probe, Some(edit.clone())).await.unwrap();
+        let stored = ground.dry_run(web, &edit).await.unwrap();
         stored["spec"]["template"]["metadata"]["annotations"]["pushroll.dev/pushes"].is_null().then_some(())
     })
     .await;
     name
-}
-
-async fn leave_alone(ground: &Ground, name: &str) {
-    for resource in ["policybindings", "policies"] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/mutatingadmission{resource}/{name}");
-        ground.request("DELETE", &path, None).await.unwrap();
-    }
 }
 
 /// `cases/admission/strip-annotations.yaml`
@@ -67,7 +47,7 @@ async fn a_restart_whose_annotations_are_removed_waits(ground: Ground) {
         assert!(result["reason"].as_str().unwrap().contains("removes them"), "{result}");
     }
     assert_eq!((entries(&ground, "push.").await.len(), ground.generation(&web).await), (1, 1));
-    leave_alone(&ground, &policy).await;
+    ground.remove_policy("mutating", &policy).await;
     eventually("nothing waits", async || entries(&ground, "push.").await.is_empty().then_some(())).await;
     assert_eq!(record(&ground.get(&web).await)[&image]["message_id"], message.id);
     assert_eq!(ground.generation(&web).await, 2);

@@ -23,33 +23,14 @@ fn workloads(ground: &Ground, image: &str) -> [Value; 3] {
 /// From now on each update of a workload in the test's namespace is mutated by this, in the syntax of
 /// `applyConfiguration`; `is_there` says what it has done to the object of a dry run.
 async fn mutate_updates(ground: &Ground, workload: &Value, mutation: &str, is_there: impl Fn(&Value) -> bool) {
-    let name = ground.namespace();
-    let rule = json!({
-        "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
-        "resources": ["deployments", "statefulsets", "daemonsets"],
+    let spec = json!({
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": mutation}}],
     });
-    let policy = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "matchConstraints": {"resourceRules": [rule]},
-            "failurePolicy": "Fail",
-            "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": mutation}}],
-        },
-    });
-    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
-    let binding = json!({
-        "metadata": {"name": name},
-        "spec": {"policyName": name, "matchResources": {"namespaceSelector": here}},
-    });
-    for (resource, object) in [("policies", policy), ("policybindings", binding)] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/mutatingadmission{resource}");
-        ground.request("POST", &path, Some(object)).await.unwrap();
-    }
-    let path = format!("{}?dryRun=All", crate::support::ground::object_path(workload));
+    ground.add_policy("mutating", ground.namespace(), ground.namespace(), spec, json!({})).await;
     let probe = json!({"metadata": {"annotations": {"example.com/probe": "x"}}});
     let is_mutated = async || {
-        let mutated = ground.request("PATCH", &path, Some(probe.clone())).await.unwrap();
+        let mutated = ground.dry_run(workload, &probe).await.unwrap();
         is_there(&mutated).then_some(())
     };
     eventually("the mutating policy is in force", is_mutated).await;
