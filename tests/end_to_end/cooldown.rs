@@ -16,6 +16,7 @@ use crate::support::http::{get, send};
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::{entries, push, record, replica};
 
 pub fn tests(suite: &mut Suite) {
     ends::tests(suite);
@@ -32,40 +33,19 @@ fn with_cooldown(mut workload: Value, cooldown: &str) -> Value {
     workload
 }
 
-/// Looks often for what is due, in the test's own namespace: the control plane is shared.
-async fn replica(ground: &Ground) -> Service {
-    let arguments = ["--hold", "60s", "--namespaces", ground.namespace(), "--deferred-poll", "50ms"];
-    ground.service().arguments(arguments).start_ready().await
-}
-
 async fn set_cooldown(ground: &Ground, workload: &Value, cooldown: Value) {
     let patch = json!({"metadata": {"annotations": {"pushroll.dev/cooldown": cooldown}}});
     ground.patch(workload, "owner", patch).await;
 }
 
-/// A push, and what came of it at one workload.
-async fn push(service: &Service, message: &PushMessage, workload: &Value) -> Value {
-    let answer = service.push(message).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    result_of(&answer.json(), workload)
-}
-
 /// The pushes that wait for a workload, by their image.
 async fn waiting(ground: &Ground, workload: &Value) -> BTreeMap<String, Value> {
-    let path = format!("/api/v1/namespaces/{}/configmaps/pushroll-waiting", ground.namespace());
-    let Ok(config_map) = ground.request("GET", &path, None).await else { return BTreeMap::new() };
-    let entries = config_map["data"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("push."));
-    let entries = entries.map(|(_, entry)| serde_json::from_str::<Value>(entry.as_str().unwrap()).unwrap());
     let is_of_it = |entry: &Value| {
         entry["kind"] == workload["kind"]
             && ["namespace", "name"].iter().all(|field| entry[field] == workload["metadata"][field])
     };
+    let entries = entries(ground, "push.").await.into_iter();
     entries.filter(is_of_it).map(|entry| (entry["image"].as_str().unwrap().to_owned(), entry)).collect()
-}
-
-fn record(object: &Value) -> Value {
-    let record = &object["spec"]["template"]["metadata"]["annotations"]["pushroll.dev/pushes"];
-    serde_json::from_str(record.as_str().unwrap()).unwrap()
 }
 
 /// The object, once nothing waits on it any more.

@@ -9,6 +9,7 @@ use crate::support::ground::Ground;
 use crate::support::http::send;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting;
 
 const RECORD: &str = "pushroll.dev/pushes";
 
@@ -195,8 +196,7 @@ async fn a_spoilt_record_is_written_anew(ground: Ground) {
 }
 
 async fn record(ground: &Ground, workload: &Value) -> Value {
-    let annotations = ground.get(workload).await["spec"]["template"]["metadata"]["annotations"].clone();
-    serde_json::from_str(annotations[RECORD].as_str().unwrap()).unwrap()
+    waiting::record(&ground.get(workload).await)
 }
 
 async fn each_image_of_a_workload_has_a_record_of_its_own(ground: Ground) {

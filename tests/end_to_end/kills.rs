@@ -18,6 +18,7 @@ use crate::support::ground::Ground;
 use crate::support::http::try_send;
 use crate::support::service::{Service, ServiceBuilder};
 use crate::support::suite::Suite;
+use crate::support::waiting::record;
 
 const REPLICAS: usize = 3;
 const WORKLOADS: usize = 50;
@@ -97,11 +98,10 @@ async fn replicas_killed_at_random_roll_each_workload_once_a_push(ground: Ground
     assert!(total >= WAVES * DELIVERIES && cut > 0, "{what}");
     for (number, workload) in workloads.iter().enumerate() {
         let object = ground.get(workload).await;
-        let record = &object["spec"]["template"]["metadata"]["annotations"]["pushroll.dev/pushes"];
         // Two images, each pushed once in each wave.
         let rolled = object["metadata"]["generation"].as_u64().unwrap() - 1;
         assert!((WAVES as u64..=2 * WAVES as u64).contains(&rolled), "{what}: {number} {object}");
-        let record: Value = serde_json::from_str(record.as_str().unwrap()).unwrap();
+        let record = record(&object);
         for image in images_of(number) {
             let newest = storm.pushes.lock().unwrap()[(WAVES - 1) * IMAGES + image].message.id.clone();
             assert_eq!(record[&images[image]]["message_id"], newest, "{what}: {number} {record}");

@@ -14,6 +14,7 @@ use crate::support::proxy::{ApiProxy, Passage, once};
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::record;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(ten_pushes_at_once_are_two_restarts_the_last_for_the_newest);
@@ -96,8 +97,7 @@ async fn ten_pushes_at_once_are_two_restarts_the_last_for_the_newest(ground: Gro
         let results: Vec<Value> = held.answers().await.iter().map(|answer| result_of(answer, &web)).collect();
 
         assert_eq!(ground.generation(&web).await, 3, "{results:#?}");
-        let annotations = ground.get(&web).await["spec"]["template"]["metadata"]["annotations"].clone();
-        let record: Value = serde_json::from_str(annotations["pushroll.dev/pushes"].as_str().unwrap()).unwrap();
+        let record = record(&ground.get(&web).await);
         assert_eq!(record[&image]["message_id"], pushes[9].id, "the last restart is for the newest");
         assert_eq!(record[&image]["digest"], digest(0xa9));
         assert_eq!(results[0]["code"], "runs_image", "{results:#?}");

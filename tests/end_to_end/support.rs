@@ -26,4 +26,5 @@ pub mod service_account;
 pub mod suite;
 pub mod volume;
 pub mod wait;
+pub mod waiting;
 pub mod webhook;

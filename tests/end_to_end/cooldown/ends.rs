@@ -4,12 +4,13 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{at_its_end, push, record, replica, set_cooldown, waiting, with_cooldown};
+use super::{at_its_end, set_cooldown, waiting, with_cooldown};
 use crate::support::fixtures::{PushMessage, result_of, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::proxy::{ApiProxy, Passage};
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::{push, record, replica};
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.on_both(what_ends_a_deferral_without_a_restart);

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{at_its_end, looks, record, replica, set_cooldown, with_cooldown};
+use super::{at_its_end, looks, set_cooldown, with_cooldown};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::{record, replica};
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.on_both(a_deferred_push_outlives_the_replica_that_took_it);

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
+use crate::support::waiting;
 
 /// The namespace of the recorded workloads; their images are `registry.example/NAMESPACE/NAME:1`.
 pub(super) const NAMESPACE: &str = "formats-before";
@@ -54,8 +55,7 @@ pub(super) fn in_namespace_of(ground: &Ground, recorded: &Value) -> Value {
 
 /// The record on a workload: image to push.
 pub(super) fn record(workload: &Value) -> Map<String, Value> {
-    let annotation = &workload["spec"]["template"]["metadata"]["annotations"]["pushroll.dev/pushes"];
-    serde_json::from_str(annotation.as_str().unwrap_or_else(|| panic!("no record: {workload}"))).unwrap()
+    waiting::record(workload).as_object().unwrap().clone()
 }
 
 /// The push of which a record, or a deferral, has this.

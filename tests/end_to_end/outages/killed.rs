@@ -16,6 +16,7 @@ use crate::support::ground::Ground;
 use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::record;
 
 pub fn tests(suite: &mut Suite) {
     suite.alone_on_control_plane(a_thousand_pushes_outlive_the_api_server);
@@ -166,7 +167,7 @@ async fn each_push_is_done(ground: &Ground, workloads: &[Value], messages: &[Pus
     for (workload, pushes) in workloads.iter().zip(messages.chunks(IMAGES)) {
         let object = ground.get(workload).await;
         let annotations = &object["spec"]["template"]["metadata"]["annotations"];
-        let record: Value = serde_json::from_str(annotations["pushroll.dev/pushes"].as_str().unwrap()).unwrap();
+        let record = record(&object);
         let restarted_at: Timestamp =
             annotations["kubectl.kubernetes.io/restartedAt"].as_str().unwrap().parse().unwrap();
         for push in pushes {

@@ -10,6 +10,7 @@ use crate::support::fixtures::deployment;
 use crate::support::ground::Ground;
 use crate::support::in_process::InProcess;
 use crate::support::proxy::{ApiRequest, Passage};
+use crate::support::waiting::entries;
 
 const REFUSAL: &str =
     "deployments.apps is forbidden: User \"u\" cannot list resource \"deployments\" in API group \"apps\"";
@@ -94,11 +95,7 @@ impl Stage {
 
 /// The pushes that wait for a part: `IMAGE for KIND in NAMESPACE`, sorted.
 pub(super) async fn kept(ground: &Ground) -> Vec<String> {
-    let path = format!("/api/v1/namespaces/{}/configmaps/pushroll-waiting", ground.namespace());
-    let Ok(config_map) = ground.request("GET", &path, None).await else { return Vec::new() };
-    let entries = config_map["data"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("unseen."));
-    let described = entries.map(|(_, text)| {
-        let entry: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+    let described = entries(ground, "unseen.").await.into_iter().map(|entry| {
         let text = |field: &str| entry[field].as_str().unwrap_or("*").to_owned();
         format!("{} for {} in {}", text("image"), text("kind"), text("namespace"))
     });

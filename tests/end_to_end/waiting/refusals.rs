@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::{entries, push, record, replica};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, result_of, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::proxy::{ApiProxy, ApiRequest, Passage};
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::{entries, push, record, replica};
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.on_both(each_refusal_by_admission_waits_whatever_its_code);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{entries, push, record, replica};
 use crate::support::fixtures::{PushMessage, deployment};
 use crate::support::ground::Ground;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::{entries, find_record, push, record, replica};
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.on_control_plane(a_restart_whose_annotations_are_removed_waits);
@@ -66,7 +66,7 @@ async fn a_record_that_is_removed_is_kept_elsewhere(ground: Ground) {
     let [older, first, second] = [0xa0, 0xa1, 0xa2].map(|byte| PushMessage::now(&image, byte));
     let result = push(&services[0], &first, &web).await;
     assert_eq!((&result["action"], &result["warnings"]), (&json!("restarted"), &json!(["record_removed"])), "{result}");
-    assert_eq!((record(&ground.get(&web).await), ground.generation(&web).await), (Value::Null, 2));
+    assert_eq!((find_record(&ground.get(&web).await), ground.generation(&web).await), (None, 2));
     for service in &services {
         assert_eq!(push(service, &first, &web).await["code"], "already_restarted");
         assert_eq!(push(service, &older, &web).await["code"], "newer_push_done");

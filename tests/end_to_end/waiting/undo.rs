@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::{entries, push, record, replica};
 use crate::support::fixtures::{PushMessage, daemon_set, deployment, stateful_set};
 use crate::support::ground::Ground;
 use crate::support::kubectl::kubectl_name;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
+use crate::support::waiting::{entries, push, record, replica};
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.on_both(a_push_that_waits_outlives_an_undo);
