@@ -5,7 +5,7 @@
 //! object (labels, annotations, other keys) stays.
 //!
 //! UTF-8 values go to `data`, others to `binaryData`; readers see one set of keys. A key that this store has seen in
-//! `binaryData` stays there: whoever put it there looks for it there.
+//! `binaryData` stays there, where its reader looks for it.
 //!
 //! Limits are checked before the API is asked (Kubernetes: `pkg/apis/core/validation`, `ValidateConfigMap`):
 //! keys of at most 253 letters, digits, `-`, `_` and `.`; values of 1,048,576 bytes in all.

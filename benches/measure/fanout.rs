@@ -153,7 +153,7 @@ fn curl(config: &Path) -> Command {
     command
 }
 
-/// What curl is told for each of these paths.
+/// The config of curl for each of these paths.
 fn curl_config(plane: &ControlPlane, paths: impl Iterator<Item = String>) -> String {
     let header = format!("header = \"Authorization: Bearer {}\"", plane.token(ADMIN));
     let mut config = format!("silent\nfail\ncacert = {:?}\n{header}\n", plane.certificate_authority());

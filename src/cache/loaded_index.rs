@@ -36,7 +36,7 @@ pub struct LoadedIndex {
     pub tier: Tier,
     /// It misses nothing that existed at this time by the API server's clock; `None` where that is not known.
     pub as_of: Option<Timestamp>,
-    /// Whether it has seen every part of our scope but those of [`Self::unseen`].
+    /// Whether it has seen every part of our scope that is not in [`Self::unseen`].
     pub covers_scope: bool,
     /// Whether its document names a scope that is smaller than ours; a hand-made document names none.
     pub is_narrower: bool,

@@ -243,7 +243,7 @@ impl Rounds {
         }
     }
 
-    /// For those whose need the scan does not meet: the grace is not over.
+    /// For waiters whose need the scan does not meet: the grace is not over.
     fn why_unseen(&self) -> String {
         let (why, grace) = (describe(&self.current.unseen().all()), written_duration(self.current.unseen().grace()));
         format!("{why}; pushes wait for that for {grace} (--unseen-grace)")

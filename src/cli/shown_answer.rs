@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::delivery::answer::{Answer, Outcome};
 use crate::rollout::{Action, WorkloadResult};
 
-/// In the format of `-o`: under `name` the names of those that are, or would be, restarted, and below a table what the
-/// answer rests on. What is no data goes to stderr.
+/// In the format of `-o`: under `name` the names of the workloads that are, or would be, restarted, and below a table
+/// what the answer rests on. What is no data goes to stderr.
 pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> {
     match format {
         OutputFormat::Json => return print_json(answer),

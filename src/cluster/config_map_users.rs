@@ -10,7 +10,7 @@ use super::metrics::Resource;
 use super::pages::Page;
 use super::request::Cluster;
 
-/// All that makes pods from a template, and pods themselves: those of an older revision, and those that nobody controls.
+/// All that makes pods from a template, and pods themselves: pods of an older revision, and pods without a controller.
 const USERS: [(Resource, &str); 7] = [
     (Resource::Deployments, "/apis/apps/v1"),
     (Resource::StatefulSets, "/apis/apps/v1"),

@@ -17,7 +17,7 @@ pub struct Snapshot {
     pub immutable: bool,
     /// What it holds.
     pub values: Values,
-    /// The keys of those that are in `binaryData`.
+    /// The keys of the values in `binaryData`.
     pub binary_keys: BTreeSet<String>,
 }
 

@@ -7,7 +7,7 @@ use crate::index::Index;
 use crate::rollout::{Code, WorkloadResult};
 use crate::workload::WorkloadRef;
 
-/// Adds them, each once, but for those that have a result of their own. `results` stays sorted.
+/// Adds them, each once, unless it has a result of its own. `results` stays sorted.
 pub(super) fn add(results: &mut Vec<WorkloadResult>, index: &Index, image: &ImageRef) {
     let pinned = index.pinned(image);
     if pinned.is_empty() {

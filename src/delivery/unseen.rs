@@ -1,7 +1,7 @@
 //! Pushes and the parts of the scope that cannot be seen: a push that is answered for the others is kept for such a part,
 //! and is carried out when the part can be seen again.
 //!
-//! Every replica looks on a timer. They need not agree: a restart is done once, whoever does it.
+//! Every replica looks on a timer. They need not agree: a restart is done once, by one of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

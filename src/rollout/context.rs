@@ -39,7 +39,8 @@ pub(super) struct RestartContext {
     pub(super) turns: Turns,
     pub(super) events: EventWriter,
     pub(super) metrics: RolloutMetrics,
-    /// `None`: nothing waits, and nothing is kept. So it is for a person, who sees what came of a restart.
+    /// `None`: nothing waits, and nothing is kept. This is so for a person, as the command shows what came of a
+    /// restart.
     pub(super) waiting: Option<Arc<Waiting>>,
     pub(super) gather: Duration,
     pub(super) clock_margin: Duration,

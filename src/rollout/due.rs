@@ -147,7 +147,7 @@ impl DueRestarts {
         let Some(oldest) = of.pushes.iter().map(|waits| waits.push.since).min() else { return false };
         let is_denied = of.pushes.iter().any(|push| push.why == Why::Denied);
         if !is_denied && let Some(object) = self.context.cluster.watched().get(workload) {
-            // It may be outdated. It only tells whether a fresh look is worth its GET.
+            // It may be outdated. It only decides whether a fresh look is worth its GET.
             let clocks = self.context.clocks();
             let push = |waits: &WaitingPush| Arc::new(waits.to_push(clocks.now, clocks.margin));
             let known = Known::of(&[], Some(of));

@@ -1,5 +1,5 @@
-//! Restarting the workloads of a push, or those that a person asks for: many at once, within a deadline. What is known to
-//! be done is not asked about again, so that each delivery of a push gets further than the one before.
+//! Restarting the workloads of a push, or the ones that a person asks for: many at once, within a deadline. What is
+//! known to be done is not asked about again, so that each delivery of a push gets further than the one before.
 //!
 //! `looks` decides which of very many workloads are looked at by a LIST; `one_restart` restarts each of them.
 
@@ -65,8 +65,8 @@ impl Restarter {
 
     /// Decides for each workload and, under [`Mode::Apply`], restarts it. What has to wait is written down, in one
     /// request for all of them. A workload that is not done at `deadline` is `failed` with [`Code::TimedOut`]: whether a
-    /// PATCH that was under way is stored, the record on the workload tells the next delivery. The results are sorted by
-    /// workload.
+    /// PATCH that was under way is stored, the next delivery finds in the record on the workload. The results are
+    /// sorted by workload.
     pub async fn restart_all(
         &self,
         workloads: &[WorkloadRef],

@@ -25,16 +25,17 @@ pub fn tests(suite: &mut Suite) {
 const SCAN: [&str; 3] = ["list daemonsets", "list deployments", "list statefulsets"];
 
 /// `verb resource` of each call, sorted: workloads are restarted, and kinds listed, side by side.
-fn told(calls: &[ApiCall]) -> Vec<String> {
+fn verbs_and_resources(calls: &[ApiCall]) -> Vec<String> {
     // How many pages a scan of the shared control plane has, other tests decide.
     let first_pages = calls.iter().filter(|call| !call.uri.contains("continue="));
     // And how often a controller writes its status between a GET and a PATCH, the controllers.
     let mut seen = HashSet::new();
     let first_pages = first_pages
         .filter(|call| call.verb == "list" || call.resource == "configmaps" || seen.insert((&call.verb, &call.uri)));
-    let mut told: Vec<String> = first_pages.map(|call| format!("{} {}", call.verb, call.resource)).collect();
-    told.sort();
-    told
+    let mut verbs_and_resources: Vec<String> =
+        first_pages.map(|call| format!("{} {}", call.verb, call.resource)).collect();
+    verbs_and_resources.sort();
+    verbs_and_resources
 }
 
 fn sorted<const N: usize, const M: usize>(some: [&str; N], others: [&str; M]) -> Vec<String> {
@@ -51,14 +52,14 @@ struct Meter<'a> {
 
 impl Meter<'_> {
     fn new_calls(&self) -> Vec<String> {
-        told(&self.service.api_calls()[self.read..])
+        verbs_and_resources(&self.service.api_calls()[self.read..])
     }
 
     #[track_caller]
     fn assert(&mut self, step: &str, expected: Vec<String>) {
         let calls = self.service.api_calls();
         let new = &calls[self.read..];
-        assert_eq!(told(new), expected, "{step}: {new:#?}");
+        assert_eq!(verbs_and_resources(new), expected, "{step}: {new:#?}");
         self.read = calls.len();
     }
 }
@@ -165,10 +166,15 @@ async fn each_step_of_the_service_has_its_api_calls(ground: Ground) {
     let mut meter = Meter { service: &service, read: service.api_calls().len() };
     ground.create(&deployment(namespace, "young", &web)).await;
     assert_eq!(rebuild().await.json()["result"], "changed");
-    eventually("the pod is told", async || Some(()).filter(|()| service.patched().contains(&"reader".to_owned())))
-        .await;
-    let told = ["get configmaps", "patch configmaps", "list pods", "patch pods"];
-    meter.assert("a change that the pods which mount the cache are told of", sorted(SCAN, told));
+    eventually("the pod is verbs_and_resources", async || {
+        Some(()).filter(|()| service.patched().contains(&"reader".to_owned()))
+    })
+    .await;
+    let verbs_and_resources = ["get configmaps", "patch configmaps", "list pods", "patch pods"];
+    meter.assert(
+        "a change that the pods which mount the cache are verbs_and_resources of",
+        sorted(SCAN, verbs_and_resources),
+    );
     assert_eq!(rebuild().await.json()["result"], "unchanged");
     meter.assert("no change", sorted(SCAN, ["get configmaps"]));
 }
@@ -208,7 +214,7 @@ async fn each_command_has_its_api_calls(ground: Ground) {
         let ran = ground.run_as(&user, arguments).await;
         assert_eq!(ran.code, 0, "{step}: {ran:?}");
         let calls = ground.api_calls(&user);
-        assert_eq!(told(&calls), expected, "{step}: {calls:#?}");
+        assert_eq!(verbs_and_resources(&calls), expected, "{step}: {calls:#?}");
         ran.stdout
     };
     run("lookup without a ConfigMap", &["lookup", &image], look(&["get configmaps"])).await;
@@ -218,7 +224,7 @@ async fn each_command_has_its_api_calls(ground: Ground) {
     assert_eq!(stdout, "unchanged\n");
     run("lookup", &["lookup", &image], sorted(["get configmaps"], [])).await;
     run("explain", &explain, look(&[&["get configmaps", "get deployments"][..], &others].concat())).await;
-    // A review for each thing that a rebuild needs; told once.
+    // A review for each thing that a rebuild needs; verbs_and_resources once.
     // And the write, as a dry run.
     let reviewed = ["create selfsubjectaccessreviews", "get configmaps", "patch configmaps"];
     run("check", &["check"], sorted(reviewed, [])).await;

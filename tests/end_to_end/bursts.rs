@@ -15,7 +15,7 @@ use crate::support::service::Service;
 use crate::support::suite::Suite;
 use crate::support::wait::eventually;
 
-/// Far longer than any test: who would wait for it is never answered.
+/// Far longer than any test: a wait for it never ends.
 const NEVER: Duration = Duration::from_secs(3600);
 
 pub fn tests(suite: &mut Suite) {

@@ -77,7 +77,7 @@ async fn explain_gives_each_workload_its_reason(ground: Ground) {
     assert!(ran.stdout.contains("it rolls on resume") && ran.stdout.contains(&digest(7)), "{ran:?}");
     let ran = explain("name").await;
     let restarted = format!("{namespace}/deployment/paused\n{namespace}/deployment/web\n");
-    assert_eq!((ran.code, &ran.stdout), (0, &restarted), "those that would be restarted: {ran:?}");
+    assert_eq!((ran.code, &ran.stdout), (0, &restarted), "what would be restarted: {ran:?}");
     let left = format!("{namespace}/daemonset/on-delete: skipped, ");
     assert!(ran.stderr.contains(&left), "why the others are not there: {ran:?}");
 

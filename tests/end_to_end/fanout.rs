@@ -74,12 +74,12 @@ fn number(request: &ApiRequest) -> usize {
     path.rsplit_once("/web-").and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
 }
 
-/// A proxy that refuses the PATCHes from this number on, while it is told to.
+/// A proxy that refuses the PATCHes from this number on, until the flag is cleared.
 async fn refusing(ground: &Ground, from: usize) -> (ApiProxy, Arc<AtomicBool>) {
     let refuses = Arc::new(AtomicBool::new(true));
-    let told = Arc::clone(&refuses);
+    let flag = Arc::clone(&refuses);
     let proxy = ApiProxy::start(ground, move |request| {
-        let is_refused = request.is_patch() && number(&request) >= from && told.load(Ordering::SeqCst);
+        let is_refused = request.is_patch() && number(&request) >= from && flag.load(Ordering::SeqCst);
         async move { if is_refused { Passage::Refuse(500, "not now") } else { Passage::Forward } }
     })
     .await;

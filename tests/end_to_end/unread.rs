@@ -68,7 +68,7 @@ async fn unread_lookups_take_little_of_the_kernel_and_give_it_back(ground: Groun
         (unsent.len() == CONNECTIONS).then_some(())
     })
     .await;
-    assert_eq!(get(&url).await.json(), whole, "who reads is answered meanwhile");
+    assert_eq!(get(&url).await.json(), whole, "a client that reads is answered meanwhile");
     // Not when the clients close: they keep their connections.
     let refused = r#"pushroll_refused_total{listener="internal",reason="write_time"}"#;
     eventually("they are cut off", async || (service.metric(refused).await == CONNECTIONS as f64).then_some(())).await;

@@ -114,5 +114,5 @@ async fn where_it_may_not_look_it_deletes_nothing_and_says_so(ground: Ground) {
     let ran = ground.run_as(&user, &["rebuild", "--immutable", "--namespaces", ground.namespace()]).await;
     assert!(ran.code == 0 && ran.stderr.contains("no old version was deleted"), "{ran:?}");
     rebuild(&ground, &ground.fresh_user()).await;
-    assert!(!exists(&ground, &names[0]).await, "who may look deletes it");
+    assert!(!exists(&ground, &names[0]).await, "an account that may look deletes it");
 }

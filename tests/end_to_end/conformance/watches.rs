@@ -31,8 +31,8 @@ async fn revision(ground: &Ground) -> String {
 }
 
 /// Type, name and image of an event; controllers add events of their own for the status.
-fn told(events: &[Value]) -> Vec<[&str; 3]> {
-    let mut told: Vec<_> = events
+fn described(events: &[Value]) -> Vec<[&str; 3]> {
+    let mut described: Vec<_> = events
         .iter()
         .map(|event| {
             let object = &event["object"];
@@ -40,8 +40,8 @@ fn told(events: &[Value]) -> Vec<[&str; 3]> {
             [&event["type"], &object["metadata"]["name"], image].map(|text| text.as_str().unwrap_or_default())
         })
         .collect();
-    told.dedup();
-    told
+    described.dedup();
+    described
 }
 
 fn version(object: &Value) -> u64 {
@@ -67,12 +67,12 @@ async fn a_watch_tells_every_change_in_order(ground: Ground) {
     ground.delete(&web).await;
 
     let events = watch(&ground, &format!("resourceVersion={before}")).await;
-    let mut told = told(&events);
+    let mut described = described(&events);
     // A status of the one image may follow the change of it.
-    told.dedup();
-    assert_eq!(told.first(), Some(&["ADDED", "web", one.as_str()]));
-    assert!(told.contains(&["MODIFIED", "web", &two]), "{told:?}");
-    assert_eq!(told.last(), Some(&["DELETED", "web", two.as_str()]));
+    described.dedup();
+    assert_eq!(described.first(), Some(&["ADDED", "web", one.as_str()]));
+    assert!(described.contains(&["MODIFIED", "web", &two]), "{described:?}");
+    assert_eq!(described.last(), Some(&["DELETED", "web", two.as_str()]));
     let versions: Vec<u64> = events.iter().map(|event| version(&event["object"])).collect();
     assert!(versions.is_sorted(), "{versions:?}");
     assert!(versions.last() > Some(&after), "a deletion has a revision of its own");

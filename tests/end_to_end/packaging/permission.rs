@@ -52,8 +52,8 @@ impl Account {
 }
 
 impl Permission {
-    /// `deployments.apps`
-    pub(super) fn told(&self) -> String {
+    /// `list deployments.apps`
+    pub(super) fn verb_and_resource(&self) -> String {
         let resource = format!("{}.{}", self.resource, self.group);
         format!("{} {}", self.verb, resource.trim_end_matches('.'))
     }

@@ -29,7 +29,7 @@ async fn each_permission_of_the_base_is_needed_and_enough(ground: Ground) {
     assert_nothing_else_is_permitted(&stage.ground).await;
     stage.play_everything().await;
     let permissions = roles.permissions();
-    let granted: BTreeSet<_> = permissions.iter().map(Permission::told).collect();
+    let granted: BTreeSet<_> = permissions.iter().map(Permission::verb_and_resource).collect();
     assert_eq!(stage.used(), granted, "what the service asked for, and what it is permitted");
     for permission in &permissions {
         roles.take(permission).await;

@@ -89,7 +89,7 @@ async fn who_refreshes_mounts_may_what_it_needs(ground: Ground) {
 fn of_pods(roles: &Roles) -> Vec<Permission> {
     let permissions: Vec<_> =
         roles.permissions().into_iter().filter(|permission| permission.resource == "pods").collect();
-    let told: Vec<_> = permissions.iter().map(Permission::told).collect();
-    assert_eq!(json!(told), json!(["list pods", "patch pods"]));
+    let granted: Vec<_> = permissions.iter().map(Permission::verb_and_resource).collect();
+    assert_eq!(json!(granted), json!(["list pods", "patch pods"]));
     permissions
 }

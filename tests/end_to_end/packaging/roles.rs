@@ -68,18 +68,23 @@ async fn each_permission_is_needed_and_enough(ground: Ground, role: &str, things
     for (thing, _) in things {
         alone.ask_for(thing).await.unwrap_or_else(|ran| panic!("{thing}: {ran:?}"));
     }
-    let told: BTreeSet<_> = permissions.iter().map(Permission::told).collect();
+    let permitted: BTreeSet<_> = permissions.iter().map(Permission::verb_and_resource).collect();
     let asked = used(&alone.roles.ground, &alone.account.user);
     let asked = asked.into_iter().filter(|permission| !OPTIONAL.contains(&permission.as_str())).collect();
-    assert_eq!(told, asked, "what is permitted, and what was asked for");
+    assert_eq!(permitted, asked, "what is permitted, and what was asked for");
     for permission in &permissions {
         alone.roles.take(permission).await;
         let mut missed = 0;
         for (thing, needs) in things {
             match alone.ask_for(thing).await {
-                Ok(()) => assert!(!needs.contains(&permission.told().as_str()), "{thing} without {permission:?}"),
+                Ok(()) => {
+                    assert!(!needs.contains(&permission.verb_and_resource().as_str()), "{thing} without {permission:?}")
+                }
                 Err(ran) => {
-                    assert!(needs.contains(&permission.told().as_str()), "{thing} without {permission:?}: {ran:?}");
+                    assert!(
+                        needs.contains(&permission.verb_and_resource().as_str()),
+                        "{thing} without {permission:?}: {ran:?}"
+                    );
                     let sentence = permission.missed_by(&alone.account.user);
                     let said = ran.stderr.clone() + &ran.stdout.replace("\\\"", "\"");
                     let places = [" in the namespace \"", " at the cluster scope"];

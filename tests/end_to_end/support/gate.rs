@@ -135,7 +135,7 @@ impl Gate {
         self.held().iter().any(|call| call.sender == sender && call.path() == path)
     }
 
-    /// The numbers of the PATCHes of workloads that wait, and who sent them.
+    /// The numbers of the PATCHes of workloads that wait, and the replica that sent each.
     pub fn patches(&self) -> Vec<(usize, usize)> {
         let held = self.held();
         let patches = held.iter().filter(|call| call.is_patch() && !call.is_about_what_waits());

@@ -106,7 +106,7 @@ async fn a_replica_that_starts_later_does_what_waits(ground: Ground) {
         assert_eq!(push(&first, &message, &web).await["code"], "denied");
     }
     ground.allow_updates(ground.namespace()).await;
-    // The Lease of the first is still valid for a while: whoever is left waits for its end.
+    // The Lease of the first replica is still valid for a while. The other one waits for its end.
     let _replicas = [replica(&ground).await, replica(&ground).await];
     eventually("nothing waits", async || entries(&ground, "push.").await.is_empty().then_some(())).await;
     let object = ground.get(&web).await;

@@ -17,7 +17,7 @@
 //!  "images": {}}
 //! ```
 //!
-//! A part without `as_of` was never seen; the entries of a part that could not be seen are those of an earlier document.
+//! A part without `as_of` was never seen; the entries of a part that could not be seen come from an earlier document.
 //!
 //! Reading forgives what other programs write, so that one mistake does not cost the rest:
 //!

@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// Returns the object as it was stored. The model is not told.
+    /// Returns the object as it was stored. The model does not learn of it.
     pub(super) async fn replace_template(
         &self,
         name: &str,

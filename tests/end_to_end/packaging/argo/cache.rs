@@ -33,7 +33,8 @@ async fn argo_restarts_though_the_cache_cannot_be_written(ground: Ground) {
     // Nor does a cache that nobody may write.
     let name = "pushroll-refresher-argo";
     let refresher = Roles::of(&ground, &stage.manifests.objects, ground.namespace(), name).await;
-    let create = refresher.permissions().into_iter().find(|one| one.told() == "create configmaps").unwrap();
+    let create =
+        refresher.permissions().into_iter().find(|one| one.verb_and_resource() == "create configmaps").unwrap();
     refresher.take(&create).await;
     let finished = stage.push(&image).await;
     assert_eq!(finished.ran, ["check 3", "rebuild 1", "restart 0"], "{finished:?}");
