@@ -80,9 +80,7 @@ impl Instance {
 
     /// What its ConfigMap lists.
     async fn images(&self, ground: &Ground) -> Option<Value> {
-        let config_map = ground.request("GET", &self.cache_path(ground), None).await.ok()?;
-        let document: Value = serde_json::from_str(config_map["data"]["cache.json"].as_str()?).unwrap();
-        Some(document["images"].clone())
+        Some(ground.cache_document_at(&self.cache_path(ground)).await?["images"].clone())
     }
 
     /// Its permissions are in its own namespaces, and its calls too: no LIST of the whole cluster, and no ConfigMap

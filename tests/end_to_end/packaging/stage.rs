@@ -69,8 +69,8 @@ impl Stage {
     pub(super) async fn assert_cache_follows(&self) {
         let name = self.create_another().await;
         eventually("the cache follows", async || {
-            let cache = self.ground.request("GET", &self.cache_path(), None).await.ok()?;
-            cache.to_string().contains(&name).then_some(())
+            let document = self.ground.cache_document_at(&self.cache_path()).await?;
+            document.to_string().contains(&name).then_some(())
         })
         .await;
     }

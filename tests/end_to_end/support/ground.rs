@@ -188,7 +188,12 @@ impl Ground {
     /// The cache ConfigMap's document, where there is one.
     pub async fn cache_document(&self) -> Option<Value> {
         let path = format!("/api/v1/namespaces/{}/configmaps/deployment-image-cache", self.namespace);
-        let config_map = self.request("GET", &path, None).await.ok()?;
+        self.cache_document_at(&path).await
+    }
+
+    /// The document of the cache ConfigMap at this path.
+    pub async fn cache_document_at(&self, path: &str) -> Option<Value> {
+        let config_map = self.request("GET", path, None).await.ok()?;
         if let Some(json) = config_map["data"]["cache.json"].as_str() {
             return serde_json::from_str(json).ok();
         }
