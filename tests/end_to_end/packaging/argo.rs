@@ -236,8 +236,8 @@ async fn argo_steps_tell_a_failure_from_an_answer(ground: Ground) {
     ground.create(&web).await;
     let of = async |name: &str| Roles::of(&ground, &stage.manifests.objects, ground.namespace(), name).await;
     let (reader, restarter) = (of("pushroll-reader-argo").await, of("pushroll-restarter-argo").await);
-    let permission = |roles: &Roles, told: &str| {
-        roles.permissions().into_iter().find(|one| one.verb_and_resource() == told).unwrap()
+    let permission = |roles: &Roles, verb_and_resource: &str| {
+        roles.permissions().into_iter().find(|one| one.verb_and_resource() == verb_and_resource).unwrap()
     };
 
     // It could not be checked: that is no reason to miss the push.

@@ -185,8 +185,8 @@ pub(super) fn used(ground: &Ground, user: &str) -> BTreeSet<String> {
     let group = |uri: &str| uri.strip_prefix("/apis/").and_then(|rest| rest.split('/').next().map(str::to_owned));
     let calls = ground.api_calls(user).into_iter();
     let calls = calls.filter(|call| !call.resource.starts_with("self") && !call.resource.is_empty());
-    let told = calls.map(|call| format!("{} {}.{}", call.verb, call.resource, group(&call.uri).unwrap_or_default()));
-    told.map(|told| told.trim_end_matches('.').to_owned()).collect()
+    let asked = calls.map(|call| format!("{} {}.{}", call.verb, call.resource, group(&call.uri).unwrap_or_default()));
+    asked.map(|asked| asked.trim_end_matches('.').to_owned()).collect()
 }
 
 /// Of a digest that was never pushed before.
