@@ -10,6 +10,7 @@
 //!     cache      mount, ConfigMap, scan: who runs the image, and is that proven?
 //!     rollout    GET, decide, PATCH: exactly once
 //!   check        is the cache there, valid, fresh, within limits, mounted, writable, true?  pure
+//!   ending       how a rollout has ended, and what its pods run                 pure
 //!   cluster      the calls to the API server
 //!   index        image -> workloads, immutable; cache.json                      pure
 //!   image        ImageRef, Digest                                               pure
@@ -32,6 +33,7 @@ pub mod cluster;
 mod config_map_names;
 pub mod configmap_store;
 pub mod delivery;
+pub mod ending;
 mod error_chain;
 mod http_client;
 pub mod rollout;
