@@ -7,15 +7,14 @@
 //! retry            a write again, after another writer was faster
 //! gate             a limited number of calls at once, and none while the API server asks for a pause
 //! call_deadline    the deadline of a task's calls, and what the task waits for
-//! workloads        GET and PATCH of one workload; workload_object: its decoded form
+//! workloads        GET and PATCH of one workload; workload_object, workload_status: its decoded form
 //! workload_lists   LIST of a kind; pages: a LIST, page by page; other_lists: of kinds that are never restarted
 //! watch            list and watch of a kind; pulse: its signs of life; watched: its objects
-//! rollouts         GET of one workload, for how far its rollout is
 //! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
 //! config_map_users     which ConfigMaps the objects of a namespace name
 //! config_map_volumes   which ConfigMaps a workload mounts, and a PATCH of that
 //! leases           a Lease that one replica holds
-//! pods             LIST of labelled pods, PATCH of an annotation
+//! pods             LIST of the pods that a selector finds, PATCH of an annotation
 //! access           which calls we are permitted to make
 //! metrics          how many calls are made, and how they end
 //! ```
@@ -34,19 +33,18 @@ mod error;
 mod gate;
 mod leases;
 mod metrics;
-mod object_metadata;
 mod other_lists;
 mod pages;
 mod pods;
 mod pulse;
 mod request;
 mod retry;
-pub mod rollouts;
 mod slow_write;
 mod watch;
 mod watched;
 mod workload_lists;
 pub mod workload_object;
+mod workload_status;
 mod workloads;
 
 pub use args::ClusterArgs;
@@ -59,10 +57,11 @@ pub use leases::LeaseHolder;
 pub use metrics::{ClusterMetrics, Verb};
 pub use other_lists::{OtherKind, OtherObject};
 pub use pages::PAGE_ITEMS;
-pub use pods::PodObject;
+pub use pods::{ContainerStatus, PodContainer, PodObject};
 pub use pulse::Pulse;
 pub use request::Cluster;
 pub use retry::{Attempts, retry_on_conflict};
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
 pub use workload_object::WorkloadObject;
+pub use workload_status::WorkloadStatus;

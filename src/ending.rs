@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Digest, ImageRef};
+use crate::image::Digest;
 use crate::workload::WorkloadRef;
 
 /// How a rollout has ended.

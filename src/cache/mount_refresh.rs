@@ -6,6 +6,8 @@
 //! nothing else here writes pods, so one change is one PATCH for each pod. A write that changes only the head is not
 //! announced: it would be a PATCH of each pod every few minutes, for a time that the kubelet shows soon enough.
 
+use std::ops::ControlFlow;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::configmap::{CacheConfigMap, FIELD_MANAGER};
-use crate::cluster::{ApiError, Cluster};
+use crate::cluster::{ApiError, Cluster, PAGE_ITEMS};
 
 /// On a pod: the name of the cache ConfigMap that it mounts.
 const MOUNTS_LABEL: &str = "pushroll.dev/mounts";
@@ -87,12 +89,15 @@ pub async fn refresh_mounts(
     resource_version: &str,
 ) -> Result<usize, RefreshError> {
     let CacheConfigMap { namespace, name, .. } = config_map;
-    let listed = cluster.list_pods(namespace, (MOUNTS_LABEL, name)).await;
-    let mut pods = listed.map_err(|source| RefreshError::List { config_map: config_map.to_string(), source })?;
-    pods.retain(|pod| {
+    let (mut pods, selector) = (Vec::new(), format!("{MOUNTS_LABEL}={name}"));
+    let listed = cluster.list_pods(namespace, &selector, PAGE_ITEMS, |pod| {
         let known = pod.metadata.annotations.get(REFRESHED_ANNOTATION);
-        !pod.is_ending() && known.is_none_or(|known| number(known) < number(resource_version))
+        if !pod.is_ending() && known.is_none_or(|known| number(known) < number(resource_version)) {
+            pods.push(pod);
+        }
+        ControlFlow::Continue(())
     });
+    listed.await.map_err(|source| RefreshError::List { config_map: config_map.to_string(), source })?;
     let names = pods.into_iter().map(|pod| pod.metadata.name);
     let notify = |name| notify(cluster.clone(), config_map.clone(), name, resource_version.to_owned());
     let calls: Vec<_> = names.map(notify).collect();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::metrics::Resource;
-use super::pages::Page;
+use super::pages::{Page, PageQuery};
 use super::request::Cluster;
 
 /// All that makes pods from a template, and pods themselves: pods of an older revision, and pods without a controller.
@@ -35,7 +35,7 @@ impl Cluster {
         for (resource, group) in USERS {
             let collection = format!("{group}/namespaces/{namespace}/{}", resource.as_str());
             let listed = self
-                .each_page(resource, &collection, None, |page| {
+                .each_page(resource, &collection, PageQuery::ALL, |page| {
                     let Page { metadata, items } = serde_json::from_slice::<Page<Value>>(page)?;
                     items
                         .iter()

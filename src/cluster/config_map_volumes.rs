@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::metrics::Verb;
-use super::object_metadata::ObjectMetadata;
 use super::request::{Call, Cluster};
 use super::workloads::{Spec, Template, path};
 use crate::workload::WorkloadRef;
@@ -13,8 +12,15 @@ use crate::workload::WorkloadRef;
 /// A workload's volumes.
 #[derive(Debug, Deserialize)]
 pub struct WorkloadVolumes {
-    metadata: ObjectMetadata,
+    metadata: Metadata,
     spec: Template<Spec<Volumes>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    resource_version: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 
 use super::error::ApiError;
 use super::metrics::Resource;
-use super::pages::Page;
+use super::pages::{Page, PageQuery};
 use super::request::Cluster;
 use super::workload_object::{Controller, PodSpec, TemplateImage, controller_of};
 use super::workloads::{Spec, Template};
@@ -144,7 +144,7 @@ impl Cluster {
         each: impl Fn(OtherObject) -> Option<T>,
     ) -> Result<Vec<T>, ApiError> {
         let mut found = Vec::new();
-        self.each_page(kind.into(), &kind.collection(namespace), None, |page| {
+        self.each_page(kind.into(), &kind.collection(namespace), PageQuery::ALL, |page| {
             let page: Page<OtherObject> = serde_json::from_slice(page)?;
             found.extend(page.items.into_iter().filter_map(&each));
             Ok(page.metadata)

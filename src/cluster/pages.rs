@@ -1,6 +1,7 @@
 //! A LIST, page by page.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -10,6 +11,20 @@ use super::request::{Call, Cluster};
 
 /// Items of one page of a LIST, as in client-go's pager.
 pub const PAGE_ITEMS: usize = 500;
+
+/// What a LIST asks for.
+#[derive(Clone, Copy)]
+pub(super) struct PageQuery<'a> {
+    /// A label selector, as `kubectl -l` takes it.
+    pub(super) selector: Option<&'a str>,
+    /// Items of a page.
+    pub(super) limit: usize,
+}
+
+impl PageQuery<'_> {
+    /// Every object, in pages of the usual size.
+    pub(super) const ALL: Self = Self { selector: None, limit: PAGE_ITEMS };
+}
 
 /// A page of a LIST.
 #[derive(Deserialize)]
@@ -28,7 +43,9 @@ impl Cluster {
         label: (&str, &str),
     ) -> Result<Vec<T>, ApiError> {
         let mut objects = Vec::new();
-        self.each_page(resource, collection, Some(label), |page| {
+        let selector = format!("{}={}", label.0, label.1);
+        let query = PageQuery { selector: Some(&selector), ..PageQuery::ALL };
+        self.each_page(resource, collection, query, |page| {
             let Page { metadata, items } = serde_json::from_slice(page)?;
             objects.extend(items);
             Ok(metadata)
@@ -37,18 +54,19 @@ impl Cluster {
         Ok(objects)
     }
 
-    /// A consistent LIST (`resourceVersion` unset) of a collection, or of its objects with the label `(key, value)`.
-    /// `read` decodes one page after the other and returns the metadata of each.
+    /// A consistent LIST (`resourceVersion` unset) of a collection. `read` decodes one page after the other and returns
+    /// the metadata of each; without `continue` in it, no further page is asked for.
     pub(super) async fn each_page(
         &self,
         resource: Resource,
         collection: &str,
-        label: Option<(&str, &str)>,
+        query: PageQuery<'_>,
         mut read: impl FnMut(&[u8]) -> serde_json::Result<ListMeta>,
     ) -> Result<(), ApiError> {
-        let mut first = format!("{collection}?limit={PAGE_ITEMS}");
-        if let Some((key, value)) = label {
-            first.push_str(&format!("&labelSelector={key}%3D{value}"));
+        let mut first = format!("{collection}?limit={}", query.limit);
+        if let Some(selector) = query.selector {
+            first.push_str("&labelSelector=");
+            first.extend(utf8_percent_encode(selector, NON_ALPHANUMERIC));
         }
         let mut uri = first.clone();
         loop {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::error::ApiError;
 
 use super::metrics::Verb;
-use super::pages::Page;
+use super::pages::{Page, PageQuery};
 use super::request::{Call, Cluster};
 use super::workload_object::{PodSpec, WorkloadObject};
 use super::workloads::{Spec, Template};
@@ -68,7 +68,7 @@ impl Cluster {
         namespace: Option<&str>,
         mut each: impl FnMut(WorkloadRef, WorkloadObject),
     ) -> Result<(), ApiError> {
-        self.each_page(kind.into(), &collection(kind, namespace), None, |page| {
+        self.each_page(kind.into(), &collection(kind, namespace), PageQuery::ALL, |page| {
             let page: Page<WorkloadObject> = serde_json::from_slice(page)?;
             page.items.into_iter().for_each(|object| each(reference(kind, &object), object));
             Ok(page.metadata)
@@ -107,7 +107,7 @@ impl Cluster {
         namespace: Option<&str>,
         each: &mut impl FnMut(Option<(&str, WorkloadRef)>),
     ) -> Result<(), ApiError> {
-        self.each_page(kind.into(), &collection(kind, namespace), None, |page| {
+        self.each_page(kind.into(), &collection(kind, namespace), PageQuery::ALL, |page| {
             let page: Page<Item<'_>> = serde_json::from_slice(page)?;
             for item in &page.items {
                 for image in item.spec.template.spec.images() {

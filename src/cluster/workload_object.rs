@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::workload_status::WorkloadStatus;
 use crate::image::ImageRef;
 
 /// A workload, as much of it as a restart decision looks at.
@@ -15,6 +18,9 @@ pub struct WorkloadObject {
     pub metadata: WorkloadMetadata,
     /// `spec`
     pub spec: WorkloadSpec,
+    /// Written by its controller, for `metadata.generation` or an earlier one.
+    #[serde(default)]
+    pub status: WorkloadStatus,
 }
 
 /// `metadata` of a workload.
@@ -29,6 +35,9 @@ pub struct WorkloadMetadata {
     pub namespace: String,
     /// The precondition of a PATCH.
     pub resource_version: String,
+    /// Counts the changes of `spec`; of a Deployment, of its annotations as well.
+    #[serde(default)]
+    pub generation: i64,
     /// Tells an object from a later one of the same name.
     pub uid: String,
     /// Set while it is being deleted.
@@ -57,6 +66,9 @@ pub struct Controller {
     /// Its name.
     #[serde(default)]
     pub name: String,
+    /// Its uid.
+    #[serde(default)]
+    pub uid: String,
     #[serde(default)]
     controller: Option<bool>,
 }
@@ -85,6 +97,9 @@ pub struct WorkloadSpec {
     /// StatefulSet and DaemonSet.
     #[serde(default)]
     pub update_strategy: Option<UpdateStrategy>,
+    /// How its pods are found, as `kubectl -l` takes it.
+    #[serde(default, deserialize_with = "selector_text")]
+    pub selector: Box<str>,
     /// The template of its pods.
     pub template: PodTemplate,
 }
@@ -235,6 +250,11 @@ struct FieldsOfTemplate {
 struct FieldsOfMetadata {
     #[serde(default, rename = "f:annotations")]
     annotations: BTreeMap<String, IgnoredAny>,
+}
+
+fn selector_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
+    let selector = Selector::try_from(LabelSelector::deserialize(deserializer)?).map_err(D::Error::custom)?;
+    Ok(selector.to_string().into())
 }
 
 pub(super) fn controller_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Controller>, D::Error> {

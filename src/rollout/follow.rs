@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use crate::cluster::rollouts::RolloutObject;
+use crate::cluster::WorkloadObject;
 use crate::cluster::{ApiError, Cluster};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -80,10 +80,10 @@ pub async fn follow(cluster: &Cluster, workload: &WorkloadRef, permits: &Semapho
     ended(Ending::TimedOut, reason)
 }
 
-async fn look(cluster: &Cluster, workload: &WorkloadRef, permits: &Semaphore) -> Result<RolloutObject, ApiError> {
+async fn look(cluster: &Cluster, workload: &WorkloadRef, permits: &Semaphore) -> Result<WorkloadObject, ApiError> {
     // The semaphore is never closed.
     let _permit = permits.acquire().await;
-    cluster.get_rollout(workload).await
+    cluster.get_workload(workload).await
 }
 
 /// To a tenth of a second: `300s`.
@@ -92,8 +92,8 @@ fn rounded(duration: Duration) -> Duration {
 }
 
 /// How far the rollout is, from the object as it is now. Pure.
-pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
-    if object.metadata.is_deleted() {
+pub fn progress(kind: WorkloadKind, object: &WorkloadObject) -> Progress {
+    if object.metadata.deletion_timestamp.is_some() {
         return Progress::Ended(Ending::Failed, "it is being deleted".to_owned());
     }
     let is_on_delete = object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete");
@@ -113,13 +113,9 @@ pub fn progress(kind: WorkloadKind, object: &RolloutObject) -> Progress {
     }
 }
 
-fn deployment(object: &RolloutObject) -> Progress {
+fn deployment(object: &WorkloadObject) -> Progress {
     let status = &object.status;
-    let progressing = status.conditions.iter().find(|condition| condition.type_ == "Progressing");
-    if let Some(exceeded) =
-        progressing.filter(|condition| condition.reason.as_deref() == Some("ProgressDeadlineExceeded"))
-    {
-        let message = exceeded.message.as_deref().unwrap_or_default();
+    if let Some(message) = &status.progress_deadline_exceeded {
         return Progress::Ended(Ending::Failed, format!("it has exceeded its progress deadline: {message}"));
     }
     let wanted = object.spec.replicas.unwrap_or(1);
@@ -138,7 +134,7 @@ fn deployment(object: &RolloutObject) -> Progress {
     complete(format!("{wanted} of {wanted} pods are new and available"))
 }
 
-fn stateful_set(object: &RolloutObject) -> Progress {
+fn stateful_set(object: &WorkloadObject) -> Progress {
     let status = &object.status;
     let wanted = object.spec.replicas.unwrap_or(1);
     if status.ready_replicas < wanted {
@@ -159,7 +155,7 @@ fn stateful_set(object: &RolloutObject) -> Progress {
     complete(format!("{wanted} of {wanted} pods are new and ready"))
 }
 
-fn daemon_set(object: &RolloutObject) -> Progress {
+fn daemon_set(object: &WorkloadObject) -> Progress {
     let status = &object.status;
     let wanted = status.desired_number_scheduled;
     if status.updated_number_scheduled < wanted {

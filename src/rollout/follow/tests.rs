@@ -5,7 +5,9 @@ use super::*;
 const GENERATION: i64 = 3;
 
 fn judged(kind: WorkloadKind, spec: Value, status: Value) -> Progress {
-    let mut object = json!({"metadata": {"name": "web", "generation": GENERATION}, "spec": spec, "status": status});
+    let metadata = json!({"name": "web", "generation": GENERATION, "resourceVersion": "1", "uid": "u"});
+    let mut object = json!({"metadata": metadata, "spec": spec, "status": status});
+    object["spec"]["template"] = json!({"spec": {}});
     if object["status"]["observedGeneration"].is_null() {
         object["status"]["observedGeneration"] = json!(GENERATION);
     }
@@ -28,8 +30,7 @@ fn nothing_counts_before_the_controller_has_seen_the_change() {
             "readyReplicas": 1, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1, "numberAvailable": 1});
         is_waiting(&judged(kind, json!({"replicas": 1}), done), "has not seen the change");
     }
-    let new = serde_json::from_value(json!({"metadata": {"name": "web", "generation": 1}, "spec": {}})).unwrap();
-    is_waiting(&progress(WorkloadKind::Deployment, &new), "has not seen");
+    is_waiting(&judged(WorkloadKind::Deployment, json!({}), json!({"observedGeneration": 0})), "has not seen");
 }
 
 #[test]
