@@ -12,6 +12,7 @@ mod patches;
 mod policies;
 mod preconditions;
 mod refusals;
+mod rollouts;
 mod validation;
 mod watches;
 
@@ -33,6 +34,7 @@ pub fn tests(suite: &mut Suite) {
     policies::tests(suite);
     preconditions::tests(suite);
     refusals::tests(suite);
+    rollouts::tests(suite);
     validation::tests(suite);
     watches::tests(suite);
 }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod in_process;
 pub mod issuer;
 pub mod kubectl;
+pub mod kubelet;
 pub mod kubernetes;
 pub mod load_balancer;
 pub mod policy;

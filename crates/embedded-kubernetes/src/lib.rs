@@ -5,7 +5,8 @@
 //! [`kube::Client`] talks to it, in the same process or over a socket. Its faults are set on demand: outages, refusals
 //! by policy, a clock that is off, compaction.
 //!
-//! There is no authorization (the bearer token *is* the user) and no controller: nothing makes pods of a Deployment.
+//! There is no authorization (the bearer token *is* the user). Nothing makes pods of a Deployment unless
+//! [`Controllers`] are run.
 //!
 //! ```text
 //! kubernetes   the handle: clients, a listener, the clock, the faults
@@ -20,12 +21,14 @@
 //! access       SelfSubjectAccessReview: everything is allowed
 //! state        the store, the calls so far, the faults and the clock
 //!   store      objects by key, and one revision counter for all of them
+//! controllers  pods of workloads: Deployments, StatefulSets, DaemonSets
 //! kubelet      the `..data` swap of a mounted ConfigMap
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod access;
+mod controllers;
 mod defaults;
 mod faults;
 #[cfg(unix)]
@@ -48,6 +51,7 @@ mod validation;
 mod watch;
 mod write;
 
+pub use controllers::Controllers;
 pub use faults::{Outage, POLICY_NAME};
 #[cfg(unix)]
 pub use kubelet::{ProjectedVolume, mount_config_map};

@@ -63,7 +63,7 @@ pub(super) static NAMESPACES: ResourceType = ResourceType {
 pub(super) static CONFIG_MAPS: ResourceType =
     ResourceType { plural: "configmaps", kind: "ConfigMap", decode: through::<core::ConfigMap>, ..PLAIN };
 
-static DEPLOYMENTS: ResourceType = ResourceType {
+pub(super) static DEPLOYMENTS: ResourceType = ResourceType {
     plural: "deployments",
     kind: "Deployment",
     generation: Generation::SpecOrAnnotations,
@@ -71,13 +71,13 @@ static DEPLOYMENTS: ResourceType = ResourceType {
     ..WORKLOAD
 };
 
-static STATEFUL_SETS: ResourceType =
+pub(super) static STATEFUL_SETS: ResourceType =
     ResourceType { plural: "statefulsets", kind: "StatefulSet", decode: through::<apps::StatefulSet>, ..WORKLOAD };
 
-static DAEMON_SETS: ResourceType =
+pub(super) static DAEMON_SETS: ResourceType =
     ResourceType { plural: "daemonsets", kind: "DaemonSet", decode: through::<apps::DaemonSet>, ..WORKLOAD };
 
-static REPLICA_SETS: ResourceType =
+pub(super) static REPLICA_SETS: ResourceType =
     ResourceType { plural: "replicasets", kind: "ReplicaSet", decode: through::<apps::ReplicaSet>, ..WORKLOAD };
 
 static CRON_JOBS: ResourceType =
@@ -86,7 +86,7 @@ static CRON_JOBS: ResourceType =
 static JOBS: ResourceType =
     ResourceType { group: "batch", plural: "jobs", kind: "Job", decode: through::<batch::Job>, ..WORKLOAD };
 
-static PODS: ResourceType = ResourceType {
+pub(super) static PODS: ResourceType = ResourceType {
     plural: "pods",
     kind: "Pod",
     generation: Generation::Spec,

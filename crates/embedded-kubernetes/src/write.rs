@@ -6,7 +6,7 @@ mod object;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::managed_fields::{self, Writer};
@@ -153,6 +153,9 @@ impl Write<'_> {
                 return Err(Status::conflict_of_kind(self.resource, self.name, &cause));
             }
         }
+        if let Some(seconds) = object::grace_period(self.resource, &live, options) {
+            return Ok(self.begin_deletion(store, key, &live, seconds));
+        }
         if !self.dry_run {
             store.delete(&key);
             if self.resource.kind == "Namespace" {
@@ -164,6 +167,21 @@ impl Write<'_> {
             details["group"] = json!(self.resource.group);
         }
         Ok(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details }))
+    }
+
+    /// A pod on a node is marked, and its node removes it. The answer is the pod.
+    fn begin_deletion(&self, store: &mut Store, key: Key, live: &Arc<Value>, seconds: i64) -> Value {
+        let mut pod = Value::clone(live);
+        let is_marked = !pod["metadata"]["deletionTimestamp"].is_null();
+        if !is_marked {
+            let end = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(self.now);
+            pod["metadata"]["deletionTimestamp"] = json!(timestamp_seconds(end));
+            pod["metadata"]["deletionGracePeriodSeconds"] = json!(seconds);
+            pod = Value::clone(&self.commit(store, key, pod));
+        }
+        pod["kind"] = json!(self.resource.kind);
+        pod["apiVersion"] = json!(self.api_version());
+        pod
     }
 
     fn key(&self) -> Key {
@@ -218,10 +236,15 @@ impl Write<'_> {
             }
         };
         let mut new = match self.subresource {
-            // Through the door of the status, the status and nothing else comes in.
+            // Through the door of the status, the status and the annotations come in.
             Some(_) => {
                 let mut new = live.clone();
                 new["status"] = wanted["status"].clone();
+                if let Some(annotations) = wanted["metadata"].get("annotations") {
+                    new["metadata"]["annotations"] = annotations.clone();
+                } else if let Some(metadata) = new["metadata"].as_object_mut() {
+                    metadata.remove("annotations");
+                }
                 new["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"].clone();
                 new
             }

@@ -55,6 +55,19 @@ pub(super) fn keep_what_is_the_servers(
     }
 }
 
+/// `CheckGracefulDelete`: how long a pod has to end; `None` for what goes at once.
+pub(super) fn grace_period(resource: &ResourceType, live: &Value, options: &Value) -> Option<i64> {
+    let is_on_a_node = resource.kind == "Pod" && live["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    let has_ended = matches!(live["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
+    if !is_on_a_node || has_ended {
+        return None;
+    }
+    let asked = options["gracePeriodSeconds"].as_i64();
+    let seconds = asked.or_else(|| live["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or_default();
+    // Less than nothing is the least.
+    Some(if seconds < 0 { 1 } else { seconds }).filter(|seconds| *seconds > 0)
+}
+
 /// Through the kind's own type; without `kind` and `apiVersion`.
 pub(super) fn decode(resource: &ResourceType, body: Value) -> Result<Value, Status> {
     let ResourceType { kind, group, version, .. } = resource;

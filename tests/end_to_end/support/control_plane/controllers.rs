@@ -9,6 +9,9 @@ pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 pub(super) const SCHEDULER: &str = "kube-scheduler";
 pub(super) const KWOK: &str = "kwok";
 
+/// A label of pods that kwok leaves alone: a test writes their status and removes them.
+pub const PLAYED_BY_A_TEST: &str = "testbed.pushroll.dev/kubelet";
+
 /// What rollouts need, and `node-lifecycle-controller`, without which every
 /// node keeps its taint `NoSchedule`.
 const CONTROLLERS: [&str; 12] = [
@@ -54,6 +57,7 @@ pub(super) fn arguments(
         "--manage-all-nodes=true".to_owned(),
         "--node-ip=127.0.0.1".to_owned(),
         "--cidr=10.1.0.0/16".to_owned(),
+        format!("--disregard-status-with-label-selector={PLAYED_BY_A_TEST}"),
     ];
     [(CONTROLLER_MANAGER, controller_manager), (SCHEDULER, scheduler), (KWOK, kwok)]
 }
