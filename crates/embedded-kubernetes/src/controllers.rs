@@ -70,9 +70,12 @@ impl Controllers {
             let mut revisions = kubernetes.state.store().subscribe();
             let mut templates = Templates::default();
             let mut seen = None;
+            // A pass looks only at what has changed, so a later one must not lose it.
+            let mut wake_at: Option<Timestamp> = None;
             loop {
                 revisions.mark_unchanged();
-                let wake_at = self.work_through(kubernetes, &mut templates, &mut seen);
+                let again = self.work_through(kubernetes, &mut templates, &mut seen);
+                wake_at = wake_at.into_iter().chain(again).min();
                 let now = kubernetes.now();
                 let pause = async {
                     match wake_at {
@@ -82,7 +85,7 @@ impl Controllers {
                 };
                 tokio::select! {
                     changed = revisions.changed() => if changed.is_err() { return },
-                    () = pause => seen = None,
+                    () = pause => (seen, wake_at) = (None, None),
                 }
             }
         };
@@ -200,3 +203,6 @@ impl Root {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,7 +202,7 @@ async fn play_pod(client: &kube::Client, pod: &Value, wishes: &Wishes, nodes: &m
     }
     if let Some(status) = nodes.next_status(pod, wishes) {
         let patch = json!({"metadata": {"uid": metadata["uid"]}, "status": status});
-        if request(client, "PATCH", &format!("{path}/status"), Some(patch)).await.is_ok() {
+        if request(client, "PATCH", &format!("{path}/status?fieldManager=kubelet"), Some(patch)).await.is_ok() {
             nodes.written(pod, status);
         }
     }

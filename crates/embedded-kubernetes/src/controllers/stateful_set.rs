@@ -96,6 +96,7 @@ fn create(cluster: &mut Cluster<'_>, set: &Value, revisions: &Revisions, ordinal
     ];
     let mut pod = from_template(&template, &labels, cluster.node_for(&template["spec"]));
     pod["metadata"]["name"] = json!(pod_name);
+    pod["metadata"]["generateName"] = json!(format!("{name}-"));
     pod["spec"]["hostname"] = json!(pod_name);
     if let Some(service) = set["spec"]["serviceName"].as_str() {
         pod["spec"]["subdomain"] = json!(service);

@@ -42,10 +42,14 @@ impl Kubelet {
         found
     }
 
-    /// Waits until a workload's status is as `is_so` says; gives the workload.
-    pub async fn workload_when(&self, workload: &Value, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let look = async || Some(self.ground.get(workload).await).filter(|workload| is_so(workload));
-        eventually(&format!("{}: {what}", workload["metadata"]["name"]), look).await
+    /// Waits until the status of a workload has these values; null for a field that is not there. Gives the workload.
+    pub async fn status_becomes(&self, workload: &Value, expected: &Value) -> Value {
+        let is_so = |found: &Value| {
+            let fields = expected.as_object().unwrap().iter();
+            fields.into_iter().all(|(field, value)| found["status"][field] == *value)
+        };
+        let look = async || Some(self.ground.get(workload).await).filter(is_so);
+        eventually(&format!("{}: {expected}", workload["metadata"]["name"]), look).await
     }
 }
 
