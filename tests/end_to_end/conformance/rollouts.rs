@@ -281,9 +281,7 @@ async fn going_back_takes_the_old_replica_set(ground: Ground) {
     kubelet.rolled_out(&web).await;
     restart(&ground, &web).await;
     kubelet.rolled_out(&web).await;
-    let undo = template_annotation(RESTARTED_AT, "");
-    let mut undo = undo;
-    undo["spec"]["template"]["metadata"]["annotations"] = Value::Null;
+    let undo = json!({"spec": {"template": {"metadata": {"annotations": null}}}});
     assert_eq!(merge_patch(&ground, &web, undo).await.status, 200);
     let found = kubelet.rolled_out(&web).await;
     assert_eq!(found["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "3");

@@ -32,6 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use api_server::{audit_log, authority, kubectl, start_api_server, start_etcd, url};
+#[allow(unused_imports)]
 pub use controllers::PLAYED_BY_A_TEST;
 use controllers::{CONTROLLER_MANAGER, KWOK, SCHEDULER};
 use daemon::{Daemon, Watchdog};

@@ -8,7 +8,7 @@ mod registry;
 mod status;
 mod waits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use embedded_kubernetes::Controllers;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::WatchParams;
+use kube::api::{WatchEvent, WatchParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -71,9 +71,9 @@ impl Ground {
             let controllers = Controllers::new(nodes);
             tokio::spawn(async move { controllers.run(&kubernetes, std::future::pending()).await });
         }
-        let (wishes, heard) = watch::channel(Wishes::default());
+        let wishes = watch::Sender::new(Wishes::default());
         let selector = format!("{PLAYED_BY_A_TEST}={}", self.namespace());
-        tokio::spawn(play(self.client_as("admin").await, selector, heard));
+        tokio::spawn(play(self.client_as("admin").await, selector, wishes.clone()));
         Kubelet { ground: self.clone(), wishes }
     }
 }
@@ -149,8 +149,10 @@ impl Kubelet {
     }
 }
 
-/// Looks at all pods whenever one of them or a wish has changed.
-async fn play(client: kube::Client, selector: String, mut wishes: watch::Receiver<Wishes>) {
+/// Looks at each pod that has changed, and at all of them when a wish has.
+async fn play(client: kube::Client, selector: String, sender: watch::Sender<Wishes>) {
+    // With a sender of its own it plays on when the test has dropped the kubelet.
+    let mut wishes = sender.subscribe();
     let path = format!("/api/v1/pods?labelSelector={}", selector.replace('/', "%2F").replace('=', "%3D"));
     let pods: Api<Pod> = Api::all(client.clone());
     let parameters = WatchParams::default().labels(&selector);
@@ -164,23 +166,40 @@ async fn play(client: kube::Client, selector: String, mut wishes: watch::Receive
         let revision = list["metadata"]["resourceVersion"].as_str().unwrap();
         let Ok(changes) = pods.watch(&parameters, revision).await else { continue };
         let mut changes = pin!(changes.ready_chunks(1_000));
-        let mut list = Ok(list);
-        while let Ok(pods) = list {
+        let listed = list["items"].as_array().unwrap().iter();
+        let mut known: BTreeMap<String, Value> = listed.map(|pod| (status::uid(pod).to_owned(), pod.clone())).collect();
+        let mut changed: BTreeSet<String> = known.keys().cloned().collect();
+        loop {
             let decided = wishes.borrow_and_update().clone();
-            for pod in pods["items"].as_array().unwrap() {
+            for pod in std::mem::take(&mut changed).iter().filter_map(|uid| known.get(uid)) {
                 play_pod(&client, pod, &decided, &mut nodes).await;
             }
             tokio::select! {
-                changed = wishes.changed() => if changed.is_err() {
-                    // The test has dropped the kubelet, and decides nothing any more.
-                    std::future::pending::<()>().await;
-                },
-                change = changes.next() => match change {
-                    Some(events) if events.iter().all(Result::is_ok) => {}
-                    _ => break,
-                },
+                wished = wishes.changed() => {
+                    wished.unwrap();
+                    changed = known.keys().cloned().collect();
+                }
+                events = changes.next() => {
+                    let Some(Ok(events)) = events.map(|events| events.into_iter().collect::<Result<Vec<_>, _>>()) else {
+                        break;
+                    };
+                    for event in events {
+                        let (pod, exists) = match event {
+                            WatchEvent::Added(pod) | WatchEvent::Modified(pod) => (pod, true),
+                            WatchEvent::Deleted(pod) => (pod, false),
+                            _ => continue,
+                        };
+                        let pod = serde_json::to_value(pod).unwrap();
+                        let uid = status::uid(&pod).to_owned();
+                        if exists {
+                            changed.insert(uid.clone());
+                            known.insert(uid, pod);
+                        } else {
+                            known.remove(&uid);
+                        }
+                    }
+                }
             }
-            list = request(&client, "GET", &path, None).await;
         }
     }
 }

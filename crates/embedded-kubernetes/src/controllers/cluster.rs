@@ -66,8 +66,13 @@ pub(super) fn hash_of(template: &Value) -> String {
 
 /// Sets counts, and leaves out zeros, as Go's `omitempty` does.
 pub(super) fn set_counts(status: &mut Value, counts: &[(&str, i64)]) {
+    let Some(status) = status.as_object_mut() else { return };
     for (field, number) in counts {
-        status[*field] = if *number == 0 { Value::Null } else { json!(number) };
+        if *number == 0 {
+            status.remove(*field);
+        } else {
+            status.insert((*field).to_owned(), json!(number));
+        }
     }
 }
 
@@ -150,6 +155,10 @@ impl<'a> Cluster<'a> {
     fn put(&mut self, resource: &'static ResourceType, subresource: Option<&str>, object: Value) {
         let (namespace, name) = (object["metadata"]["namespace"].clone(), object["metadata"]["name"].clone());
         let name = name.as_str().unwrap_or_default();
+        // Most often nothing has changed, and a write that changes nothing costs as much as any other.
+        if self.store.get(&Key::of(resource, namespace.as_str(), name)).is_some_and(|live| **live == object) {
+            return;
+        }
         let _ = write(resource, &namespace, name, subresource, self.now).update(self.store, Change::Replace(object));
     }
 

@@ -154,7 +154,10 @@ fn create_replica_set(
 fn annotate(cluster: &mut Cluster<'_>, deployment: &Value, set: &Value, revision: i64) {
     let mut set = set.clone();
     set["metadata"]["annotations"] = annotations(deployment, &set["metadata"]["annotations"], revision);
-    set["spec"]["minReadySeconds"] = deployment["spec"]["minReadySeconds"].clone();
+    let seconds = &deployment["spec"]["minReadySeconds"];
+    if set["spec"]["minReadySeconds"] != *seconds {
+        set["spec"]["minReadySeconds"] = seconds.clone();
+    }
     cluster.replace(&REPLICA_SETS, set);
 }
 

@@ -186,7 +186,7 @@ fn kept(time: &Value) -> Value {
     if time.is_string() { time.clone() } else { json!(format!("{:.0}", Timestamp::now())) }
 }
 
-fn uid(pod: &Value) -> &str {
+pub fn uid(pod: &Value) -> &str {
     pod["metadata"]["uid"].as_str().unwrap()
 }
 

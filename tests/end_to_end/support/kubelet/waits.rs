@@ -5,6 +5,17 @@ use serde_json::Value;
 use super::Kubelet;
 use crate::support::wait::eventually;
 
+/// What was seen last, shown when the test fails.
+struct LastSeen(Value);
+
+impl Drop for LastSeen {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("last seen: {:#}", self.0);
+        }
+    }
+}
+
 impl Kubelet {
     /// The pods of a workload that are not being deleted, by name.
     pub async fn pods(&self, workload: &Value) -> Vec<Value> {
@@ -17,7 +28,12 @@ impl Kubelet {
 
     /// Waits until the pods of a workload are as `is_so` says.
     pub async fn pods_when(&self, workload: &Value, what: &str, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let look = async || Some(self.pods(workload).await).filter(|pods| is_so(pods));
+        let mut last = LastSeen(Value::Null);
+        let look = async || {
+            let pods = self.pods(workload).await;
+            last.0 = pods.iter().map(|pod| pod["status"].clone()).collect();
+            Some(pods).filter(|pods| is_so(pods))
+        };
         eventually(&format!("{}: {what}", workload["metadata"]["name"]), look).await
     }
 
@@ -28,15 +44,14 @@ impl Kubelet {
             let statuses = lists.filter_map(|list| pod["status"][list].as_array()).flatten();
             statuses.into_iter().any(|status| status["state"]["waiting"]["reason"] == reason)
         };
-        let look = async || self.pods(workload).await.iter().find(waits).cloned();
-        eventually(&format!("{}: {reason}", workload["metadata"]["name"]), look).await
+        let pods = self.pods_when(workload, reason, |pods| pods.iter().any(|pod| waits(&pod))).await;
+        pods.into_iter().find(|pod| waits(&pod)).unwrap()
     }
 
     /// Waits until every pod of a workload is of its newest template and available, and no other is left; gives the
     /// workload.
     pub async fn rolled_out(&self, workload: &Value) -> Value {
-        let look = async || Some(self.ground.get(workload).await).filter(is_rolled_out);
-        let found = eventually(&format!("{} rolls out", workload["metadata"]["name"]), look).await;
+        let found = self.workload_when(workload, "it rolls out", is_rolled_out).await;
         let wanted = wanted(&found);
         self.pods_when(workload, "the old pods are gone", |pods| pods.len() as u64 == wanted).await;
         found
@@ -48,8 +63,17 @@ impl Kubelet {
             let fields = expected.as_object().unwrap().iter();
             fields.into_iter().all(|(field, value)| found["status"][field] == *value)
         };
-        let look = async || Some(self.ground.get(workload).await).filter(is_so);
-        eventually(&format!("{}: {expected}", workload["metadata"]["name"]), look).await
+        self.workload_when(workload, &expected.to_string(), is_so).await
+    }
+
+    async fn workload_when(&self, workload: &Value, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let mut last = LastSeen(Value::Null);
+        let look = async || {
+            let found = self.ground.get(workload).await;
+            last.0 = found["status"].clone();
+            Some(found).filter(|found| is_so(found))
+        };
+        eventually(&format!("{}: {what}", workload["metadata"]["name"]), look).await
     }
 }
 
