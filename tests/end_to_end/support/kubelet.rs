@@ -174,6 +174,11 @@ async fn play(client: kube::Client, selector: String, sender: watch::Sender<Wish
             for pod in std::mem::take(&mut changed).iter().filter_map(|uid| known.get(uid)) {
                 play_pod(&client, pod, &decided, &mut nodes).await;
             }
+            if nodes.has_new_images() {
+                // A pod that never pulls may have waited for one.
+                changed = known.keys().cloned().collect();
+                continue;
+            }
             tokio::select! {
                 wished = wishes.changed() => {
                     wished.unwrap();

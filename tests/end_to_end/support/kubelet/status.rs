@@ -12,6 +12,8 @@ use super::{Life, Wishes};
 #[derive(Default)]
 pub struct Nodes {
     images: BTreeMap<String, String>,
+    /// Those that were there when [`Self::has_new_images`] was asked last.
+    images_before: BTreeMap<String, String>,
     /// By the pod's UID, the container's name and how often it was restarted.
     pulled: BTreeMap<(String, String, i64), String>,
     /// The status of each pod that was written last, by its UID.
@@ -64,6 +66,13 @@ impl Nodes {
             "containerStatuses": main,
         });
         (status != before).then_some(status)
+    }
+
+    /// Whether an image has been pulled since this was asked last.
+    pub fn has_new_images(&mut self) -> bool {
+        let has_new = self.images != self.images_before;
+        self.images_before.clone_from(&self.images);
+        has_new
     }
 
     pub fn written(&mut self, pod: &Value, status: Value) {
