@@ -13,6 +13,7 @@ mod explain;
 mod http_client;
 mod lookup;
 mod man;
+mod notify;
 mod openapi;
 mod output;
 mod rebuild;
@@ -62,6 +63,8 @@ enum Command {
     Restart(restart::RestartArgs),
     /// Sends a recorded or hand-written event to a running service
     Replay(replay::ReplayArgs),
+    /// Tries out the notifications of `serve`
+    Notify(notify::NotifyCommandArgs),
     /// A key-value store over any ConfigMap
     Store(store::StoreArgs),
     /// Prints the OpenAPI document of the HTTP endpoints
@@ -132,6 +135,7 @@ impl Cli {
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
             Command::Restart(args) => single()?.block_on(restart::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
+            Command::Notify(args) => single()?.block_on(notify::run(&global, args, Self::command())),
             Command::Store(args) => single()?.block_on(store::run(&global, args)),
             Command::Openapi => openapi::run(),
             Command::Completions(args) => completions::run(&args, Self::command()),

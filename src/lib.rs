@@ -11,6 +11,7 @@
 //!     rollout    GET, decide, PATCH: exactly once
 //!   check        is the cache there, valid, fresh, within limits, mounted, writable, true?  pure
 //!   ending       how a rollout has ended, and what its pods run                 pure
+//!   notify       messages about endings, to Slack and its like
 //!   cluster      the calls to the API server
 //!   index        image -> workloads, immutable; cache.json                      pure
 //!   image        ImageRef, Digest                                               pure
@@ -36,6 +37,7 @@ pub mod delivery;
 pub mod ending;
 mod error_chain;
 mod http_client;
+pub mod notify;
 pub mod rollout;
 pub mod server;
 pub mod telemetry;

@@ -69,7 +69,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (drain, deferred_poll) = (config.drain.clone(), config.waiting.deferred_poll);
     let max_connections = config.public.max_connections;
-    let (app, due_restarts, metrics) = build::service(config, client, clock);
+    let (app, due_restarts, notifications, metrics) = build::service(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 
@@ -80,6 +80,7 @@ pub async fn serve(
         lifecycle.background("signing keys", |end| async move { authenticator.run(end).await });
     }
     lifecycle.background("pushes that wait", |end| async move { due_restarts.run(end).await });
+    lifecycle.background("notifications", |end| notifications.run(end));
 
     let of_unseen = Arc::clone(&app);
     lifecycle

@@ -18,6 +18,7 @@ use crate::cache::CacheArgs;
 use crate::clock::Clock;
 use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
+use crate::notify::NotifyArgs;
 use crate::rollout::{PolicyArgs, WaitingArgs};
 use crate::server::auth::AuthArgs;
 use crate::server::{DrainArgs, Listeners, PublicListenerArgs, ServeConfig, is_loopback, serve};
@@ -43,6 +44,8 @@ pub(super) struct ServeArgs {
     waiting: WaitingArgs,
     #[command(flatten)]
     policy: PolicyArgs,
+    #[command(flatten)]
+    notify: NotifyArgs,
 }
 
 /// Where the service listens.
@@ -127,6 +130,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         drain: args.drain,
         waiting: args.waiting,
         policy: args.policy,
+        notify: args.notify,
         ..ServeConfig::new(auth, config_map, global.mount())
     };
     serve(config, client, Clock::system(), listeners, shutdown).await?;

@@ -14,6 +14,7 @@ use crate::cache::{CacheMetrics, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics, LeaseHolder};
 use crate::delivery::{Deliveries, DeliveryMetrics, OwnPod};
+use crate::notify::{Notifier, NotifyMetrics, Queues};
 use crate::rollout::waiting::Waiting;
 use crate::rollout::{DueRestarts, RestartConfig, Restarter, RolloutMetrics, WaitingArgs};
 
@@ -25,9 +26,10 @@ pub(super) fn service(
     config: ServeConfig,
     client: kube::Client,
     clock: Clock,
-) -> (Arc<App>, DueRestarts, ServerMetrics) {
-    let ServeConfig { auth, config_map, mount, own_pod, cache, delivery, public, cluster, waiting, policy, .. } =
-        config;
+) -> (Arc<App>, DueRestarts, Queues, ServerMetrics) {
+    let ServeConfig {
+        auth, config_map, mount, own_pod, cache, delivery, public, cluster, waiting, policy, notify, ..
+    } = config;
     let concurrency = cluster.concurrency;
     let clock_margin = policy.clock_margin;
 
@@ -44,6 +46,8 @@ pub(super) fn service(
     delivery_metrics.register(&mut registry);
     let auth_metrics = AuthMetrics::default();
     auth_metrics.register(&mut registry);
+    let notify_metrics = NotifyMetrics::default();
+    notify_metrics.register(&mut registry);
 
     let cluster = Cluster::new(client, clock, cluster_metrics).with_concurrency(concurrency);
     let scope = policy.policy().scope;
@@ -64,6 +68,8 @@ pub(super) fn service(
     let deliveries =
         Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter, Some(store), delivery_metrics);
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
+    // Nothing follows rollouts to their end yet, so nothing is sent.
+    let (_, notifications) = Notifier::new(notify, clock, notify_metrics);
     let app = App {
         deliveries,
         resolver,
@@ -75,7 +81,7 @@ pub(super) fn service(
         clock,
         draining: Arc::default(),
     };
-    (Arc::new(app), due_restarts, server_metrics)
+    (Arc::new(app), due_restarts, notifications, server_metrics)
 }
 
 /// What tells this replica from the others: its pod's name, this process in the pod, and this service in the process.

@@ -15,6 +15,7 @@ use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
+use crate::notify::NotifyArgs;
 use crate::rollout::{PolicyArgs, WaitingArgs};
 
 /// What the service does, and for which workloads.
@@ -42,6 +43,8 @@ pub struct ServeConfig {
     pub waiting: WaitingArgs,
     /// Which workloads may be touched, and how clocks are compared.
     pub policy: PolicyArgs,
+    /// Who is notified of how rollouts end.
+    pub notify: NotifyArgs,
 }
 
 /// How the service ends.
@@ -82,6 +85,7 @@ impl ServeConfig {
             drain: DrainArgs::default(),
             waiting: WaitingArgs::default(),
             policy: PolicyArgs::default(),
+            notify: NotifyArgs::default(),
         }
     }
 }
@@ -115,5 +119,6 @@ mod tests {
         assert_parsed_from_nothing_as_default::<DrainArgs>();
         assert_parsed_from_nothing_as_default::<WaitingArgs>();
         assert_parsed_from_nothing_as_default::<PolicyArgs>();
+        assert_parsed_from_nothing_as_default::<NotifyArgs>();
     }
 }

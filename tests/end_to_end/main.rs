@@ -50,6 +50,7 @@ mod large_documents;
 mod log;
 mod mount;
 mod mount_refresh;
+mod notify;
 mod openapi;
 mod outages;
 mod outcomes;
@@ -138,6 +139,7 @@ fn main() -> ExitCode {
     forgiven_documents::tests(&mut suite);
     formats::tests(&mut suite);
     log::tests(&mut suite);
+    notify::tests(&mut suite);
     outages::tests(&mut suite);
     own_roll::tests(&mut suite);
     own_image::tests(&mut suite);

@@ -24,6 +24,7 @@ pub mod recorded;
 pub mod replica;
 pub mod service;
 pub mod service_account;
+pub mod sink;
 pub mod suite;
 pub mod volume;
 pub mod wait;

@@ -113,6 +113,21 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--cache-key", "images cache.json"), "other characters"),
         (serve("--cache-key", "\u{e4}.json"), "other characters"),
         (serve("--namespace", "Kube"), "--namespace"),
+        (serve("--notify", ""), "NAME=KIND:TARGET"),
+        (serve("--notify", "chat"), "NAME=KIND:TARGET"),
+        (serve("--notify", "chat=slack"), "NAME=KIND:TARGET"),
+        (serve("--notify", "chat=slack:/f,"), "NAME=KIND:TARGET"),
+        (serve("--notify", "chat=slack:/f, audit=slack:/g"), "lower-case letters"),
+        (serve("--notify", "Chat=slack:/f"), "lower-case letters"),
+        (serve("--notify", "=slack:/f"), "lower-case letters"),
+        (serve("--notify", "chat=irc:/f"), "cloudevents, slack, googlechat, teams"),
+        (serve("--notify", "chat=slack:"), "chat has no TARGET"),
+        (serve("--notify", "chat=slack:https://"), "one URL such as"),
+        (serve("--notify", "chat=slack:ftp://host/path"), "begins with https://"),
+        (serve("--notify", "chat=slack:https://user:password@host/"), "not supported"),
+        (serve("--notify", "chat=slack:/f,chat=teams:/g"), "two notifications are called chat"),
+        (serve("--notify-source", ""), "//pushroll/prod-eu"),
+        (serve("--notify-source", "prod eu"), "no spaces"),
     ] {
         let ran = run(&arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
@@ -136,7 +151,7 @@ async fn a_switch_of_the_environment_that_is_neither_is_wrong_usage() {
 async fn help_and_version_are_data() {
     let ran = run(&["--version"]).await;
     assert_eq!((ran.code, ran.stdout), (0, format!("pushroll {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["serve", "demo", "lookup", "rebuild", "check", "explain", "restart", "replay"] {
+    for command in ["serve", "demo", "lookup", "rebuild", "check", "explain", "restart", "replay", "notify"] {
         let ran = run(&[command, "--help"]).await;
         assert!(
             ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&format!("Usage: pushroll {command}")),
@@ -174,7 +189,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 36] = [
+const FLAGS: [&str; 38] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -211,6 +226,8 @@ const FLAGS: [&str; 36] = [
     "drain-timeout",
     "kubeconfig",
     "log-format",
+    "notify",
+    "notify-source",
 ];
 
 async fn every_flag_of_serve_has_its_environment_variable() {
@@ -222,7 +239,9 @@ async fn every_flag_of_serve_has_its_environment_variable() {
             .iter()
             .find(|text| text.split([' ', '\n']).next() == Some(flag))
             .unwrap_or_else(|| panic!("--{flag}: {help}"));
-        let variable = format!("[env: PUSHROLL_{}=", flag.to_uppercase().replace('-', "_"));
+        // Its value may be a secret, which help does not show.
+        let shown = if flag == "notify" { "]" } else { "=" };
+        let variable = format!("[env: PUSHROLL_{}{shown}", flag.to_uppercase().replace('-', "_"));
         assert!(described.contains(&variable), "--{flag}: {described}");
     }
     for (flag, default) in [
@@ -248,6 +267,7 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("waiting-configmap", "pushroll-waiting"),
         ("drain-delay", "5s"),
         ("drain-timeout", "25s"),
+        ("notify-source", "pushroll"),
     ] {
         let described = flags.iter().find(|text| text.split([' ', '\n']).next() == Some(flag)).unwrap();
         assert!(described.contains(&format!("[default: {default}]")), "--{flag}: {described}");

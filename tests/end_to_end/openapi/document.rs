@@ -66,6 +66,11 @@ impl Document {
         items.filter(|(key, _)| *key != "servers").map(|(_, operation)| operation)
     }
 
+    /// What the service sends to others.
+    fn webhooks(&self) -> impl Iterator<Item = &Value> {
+        self.0["webhooks"].as_object().unwrap().values().map(|item| &item["post"])
+    }
+
     /// What a `$ref` refers to.
     pub(super) fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str() {
@@ -80,7 +85,7 @@ impl Document {
     /// the name of the shared example.
     pub(super) fn examples(&self) -> Vec<(String, Value, Value)> {
         let mut found = Vec::new();
-        for operation in self.operations() {
+        for operation in self.operations().chain(self.webhooks()) {
             let id = operation["operationId"].as_str().unwrap();
             let bodies = operation["responses"].as_object().unwrap().values().chain(operation.get("requestBody"));
             for body in bodies {
