@@ -47,11 +47,12 @@ impl What {
 }
 
 impl Message {
-    /// The message of these rollouts.
+    /// The message of these rollouts; `group` as in [`super::push_messages`].
     pub(super) fn new(
         what: What,
         to: &str,
         push: &ReportedPush,
+        group: &str,
         mut workloads: Vec<WorkloadEnding>,
         under_way: usize,
     ) -> Self {
@@ -69,7 +70,7 @@ impl Message {
         let restarted_at = if is_identified { None } else { workloads.iter().map(|ended| ended.restarted_at).min() };
         // Member by member: a new one must not change the ids of messages that an earlier version has sent.
         let ReportedPush { image, digest, published, message_id } = push;
-        let of = (image, digest, published, message_id, restarted_at, what.as_str(), to);
+        let of = (image, digest, published, message_id, group, restarted_at, what.as_str(), to);
         Self {
             id: hash(&serde_json::to_vec(&of).unwrap_or_default()),
             what,

@@ -29,14 +29,16 @@ pub struct FollowedRollout {
     pub to: Vec<String>,
 }
 
-/// The messages that are due, at most one for each sink. `rollouts` are all of the push. To be called whenever one of them
-/// has changed: a message with an id that was sent before is the same message again, and need not be sent.
-pub fn push_messages(push: &ReportedPush, rollouts: &[FollowedRollout]) -> Vec<Message> {
+/// The messages that are due, at most one for each sink. `rollouts` are all of the push that began together, and `group` is
+/// the same for them at every replica and another for those that began later, after a wait: each group has a summary of its
+/// own, with an id of its own. To be called whenever a rollout of the group has changed: a message with an id that was sent
+/// before is the same message again, and need not be sent.
+pub fn push_messages(push: &ReportedPush, group: &str, rollouts: &[FollowedRollout]) -> Vec<Message> {
     let sinks: BTreeSet<&String> = rollouts.iter().flat_map(|rollout| &rollout.to).collect();
-    sinks.into_iter().filter_map(|sink| message_to(sink, push, rollouts)).collect()
+    sinks.into_iter().filter_map(|sink| message_to(sink, push, group, rollouts)).collect()
 }
 
-fn message_to(sink: &String, push: &ReportedPush, rollouts: &[FollowedRollout]) -> Option<Message> {
+fn message_to(sink: &String, push: &ReportedPush, group: &str, rollouts: &[FollowedRollout]) -> Option<Message> {
     let of_sink = rollouts.iter().filter(|rollout| rollout.to.contains(sink));
     let (mut endings, mut under_way, mut all_over) = (Vec::new(), 0, true);
     for rollout in of_sink {
@@ -58,7 +60,7 @@ fn message_to(sink: &String, push: &ReportedPush, rollouts: &[FollowedRollout]) 
         (false, true) => What::Failed,
         (false, false) => return None,
     };
-    Some(Message::new(what, sink, push, endings, under_way))
+    Some(Message::new(what, sink, push, group, endings, under_way))
 }
 
 #[cfg(test)]
@@ -101,7 +103,7 @@ mod tests {
         let mut rollouts: Vec<FollowedRollout> = (0..40).map(|_| rollout(Progress::UnderWay, &["chat"])).collect();
         let mut sent: Vec<Message> = Vec::new();
         let mut step = |rollouts: &[FollowedRollout]| {
-            for message in push_messages(&push("1"), rollouts) {
+            for message in push_messages(&push("1"), "", rollouts) {
                 if sent.iter().all(|before| before.id != message.id) {
                     sent.push(message);
                 }
@@ -144,16 +146,16 @@ mod tests {
             rollout(Progress::UnderWay, &["b", "all"]),
             rollout(Progress::Over(ending(3, Ending::Complete)), &["c", "all"]),
         ];
-        let messages = push_messages(&push("1"), &rollouts);
+        let messages = push_messages(&push("1"), "", &rollouts);
         let of: Vec<_> = messages.iter().map(|m| (m.to.as_str(), m.what, m.workloads.len(), m.under_way)).collect();
         assert_eq!(of, [("a", What::Ended, 1, 0), ("all", What::Failed, 2, 1), ("c", What::Ended, 1, 0)]);
-        assert!(push_messages(&push("1"), &[]).is_empty());
+        assert!(push_messages(&push("1"), "", &[]).is_empty());
     }
 
     #[test]
     fn ids_are_of_the_push_the_kind_and_the_sink() {
         let id = |push: &ReportedPush, progress: Progress, sink| {
-            push_messages(push, &[rollout(progress, &[sink]), rollout(Progress::UnderWay, &[])])[0].id.clone()
+            push_messages(push, "", &[rollout(progress, &[sink]), rollout(Progress::UnderWay, &[])])[0].id.clone()
         };
         let failed = |number| Progress::MayRecover(ending(number, Ending::Failed));
         let over = |number| Progress::Over(ending(number, Ending::Failed));
@@ -162,8 +164,10 @@ mod tests {
         assert_ne!(id(&one, failed(1), "a"), id(&one, over(1), "a"));
         assert_ne!(id(&one, over(1), "a"), id(&one, over(1), "b"));
         assert_ne!(id(&one, over(1), "a"), id(&push("2"), over(1), "a"));
+        let later = push_messages(&one, "later", &[rollout(over(1), &["a"])]).remove(0);
+        assert_ne!(id(&one, over(1), "a"), later.id, "those that had to wait have a summary of their own");
         // What an earlier version sent is the same message.
-        assert_eq!(id(&one, over(1), "a"), "530c14777c44b8f6f31a5a2ebb40ea1d");
+        assert_eq!(id(&one, over(1), "a"), "1bb5c3a38bae6e16ea895d8def3f0ded");
         let by_hand = ReportedPush { message_id: None, ..one.clone() };
         let mut later = ending(1, Ending::Failed);
         later.restarted_at = Timestamp::from_second(1_800_000_000).unwrap();

@@ -16,13 +16,17 @@ const DETAILS_BYTES: usize = 1000;
 
 pub(super) fn message(message: &Message, source: &str) -> Value {
     let title = title(message);
-    let is_test = message.what == What::Test;
-    // A header is plain text.
-    let mut header = json!({"title": title});
-    if !is_test {
-        header["subtitle"] = shortened(&message.push.image, IMAGE_BYTES).into();
-    }
-    let mut widgets = vec![paragraph(&summary(message))];
+    let (about, fallback) = match message.what {
+        What::Test => (String::new(), title.to_owned()),
+        What::Failed | What::Ended => {
+            let image = &message.push.image;
+            let fallback = format!("{title}: {} ({})", shortened(image, IMAGE_BYTES), summary(message));
+            (format!("{}<br>", escaped(image, IMAGE_BYTES, escape)), fallback)
+        }
+    };
+    // A header has one line for its title; an image would be cut off there.
+    let header = json!({"title": title});
+    let mut widgets = vec![paragraph(&format!("{about}{}", summary(message)))];
     for ended in message.workloads.iter().take(NAMED) {
         let name = escaped(&ended.workload.to_string(), NAME_BYTES, escape);
         let reason = escaped(&ended.reason, REASON_BYTES, escape);
@@ -32,7 +36,8 @@ pub(super) fn message(message: &Message, source: &str) -> Value {
     widgets.extend(more(message).map(|more| paragraph(&more)));
     widgets.push(paragraph(&format!("<i>{}</i>", escaped(&details(message, source), DETAILS_BYTES, escape))));
     json!({
-        "fallbackText": if is_test { title.to_owned() } else { format!("{title}: {}", summary(message)) },
+        // Plain text.
+        "fallbackText": fallback,
         "cardsV2": [{"cardId": message.id, "card": {"header": header, "sections": [{"widgets": widgets}]}}],
     })
 }
