@@ -68,12 +68,12 @@ impl TypedValueParser for SinkParser {
 
     fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Sink, clap::Error> {
         let parsed = value.to_str().ok_or(SinkError::Form).and_then(str::parse);
-        parsed.map_err(|error: SinkError| wrong_usage(&error.to_string()).with_cmd(command))
+        parsed.map_err(|error: SinkError| wrong_usage(&format!("{error}\n")).with_cmd(command))
     }
 }
 
 fn wrong_usage(problem: &str) -> clap::Error {
-    clap::Error::raw(ErrorKind::ValueValidation, format!("invalid value for --notify: {problem}\n"))
+    clap::Error::raw(ErrorKind::ValueValidation, format!("invalid value for --notify: {problem}"))
 }
 
 /// By hand, because clap checks each value alone.

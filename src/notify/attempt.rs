@@ -108,7 +108,7 @@ fn why_no_connection(error: &hyper_util::client::legacy::Error) -> String {
             return "the name of the host cannot be resolved".to_owned();
         }
         if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-            return match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return match tls_error(error) {
                 Some(rustls::Error::InvalidCertificate(_)) => {
                     "its certificate is not trusted, or is of another host, or has expired".to_owned()
                 }
@@ -118,6 +118,12 @@ fn why_no_connection(error: &hyper_util::client::legacy::Error) -> String {
         }
     }
     "the connection failed".to_owned()
+}
+
+/// An I/O error hides what it wraps from `source`, and a TLS error may be wrapped more than once.
+fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::attempt::attempt;
 use super::format::body;
 use super::message::Message;
 use super::metrics::{Counted, NotifyMetrics};
-use super::queue::{Letter, Outcome, Queue};
+use super::queue::{Outcome, Queue, QueuedMessage};
 use super::sink::{Sink, SinkKind};
 use crate::clock::Clock;
 
@@ -24,15 +24,15 @@ const WAITING: usize = 256;
 /// Takes messages. Dropping it lets the queues send what they have.
 #[derive(Debug)]
 pub struct Notifier {
-    sinks: BTreeMap<String, Entrance>,
+    sinks: BTreeMap<String, QueueSender>,
     source: String,
     metrics: NotifyMetrics,
 }
 
 #[derive(Debug)]
-struct Entrance {
+struct QueueSender {
     kind: SinkKind,
-    letters: mpsc::Sender<Letter>,
+    messages: mpsc::Sender<QueuedMessage>,
 }
 
 /// The queues of all sinks: the half that works in the background.
@@ -57,15 +57,15 @@ impl Notifier {
     /// The two halves. Nothing is sent before [`Queues::run`].
     pub fn new(args: NotifyArgs, clock: Clock, metrics: NotifyMetrics) -> (Self, Queues) {
         let NotifyArgs { sinks, source } = args;
-        let (mut entrances, mut queues) = (BTreeMap::new(), Vec::new());
+        let (mut senders, mut queues) = (BTreeMap::new(), Vec::new());
         for sink in sinks {
             metrics.show(&sink);
-            let (sender, letters) = mpsc::channel(WAITING);
-            entrances.insert(sink.name.clone(), Entrance { kind: sink.kind, letters: sender });
-            let queue = Queue { name: sink.name.clone(), letters, metrics: metrics.clone() };
+            let (sender, messages) = mpsc::channel(WAITING);
+            senders.insert(sink.name.clone(), QueueSender { kind: sink.kind, messages: sender });
+            let queue = Queue { name: sink.name.clone(), messages, metrics: metrics.clone() };
             queues.push((sink, queue));
         }
-        (Self { sinks: entrances, source, metrics }, Queues { queues, clock })
+        (Self { sinks: senders, source, metrics }, Queues { queues, clock })
     }
 
     /// The names of the sinks.
@@ -77,18 +77,18 @@ impl Notifier {
     pub fn send(&self, message: &Message) -> Delivery {
         let (outcome, delivery) = oneshot::channel();
         let Message { id, what, to, push, .. } = message;
-        let Some(Entrance { kind, letters }) = self.sinks.get(to) else {
+        let Some(QueueSender { kind, messages }) = self.sinks.get(to) else {
             tracing::warn!(notification = to, id, "notification given up: --notify names no such sink");
             let _ = outcome.send(Outcome::GivenUp);
             return Delivery(delivery);
         };
         let (id, image) = (id.clone(), push.image.clone());
         let body = body(*kind, message, &self.source);
-        let letter = Letter { id, what: *what, image, body, queued: Instant::now(), outcome };
-        match letters.try_send(letter) {
+        let queued_message = QueuedMessage { id, what: *what, image, body, queued: Instant::now(), outcome };
+        match messages.try_send(queued_message) {
             // The queue has ended: the outcome is dropped with the message.
             Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(Letter { id, what, image, outcome, .. })) => {
+            Err(TrySendError::Full(QueuedMessage { id, what, image, outcome, .. })) => {
                 self.metrics.count(to, Counted::Overflow);
                 let what = what.as_str();
                 tracing::warn!(notification = to, id, what, image, "notification given up: {WAITING} wait already");

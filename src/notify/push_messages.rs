@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sink_hears_of_its_workloads_alone() {
+    fn each_sink_is_notified_of_its_workloads_alone() {
         let rollouts = [
             rollout(Progress::Over(ending(1, Ending::Failed)), &["a", "all"]),
             rollout(Progress::UnderWay, &["b", "all"]),

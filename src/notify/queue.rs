@@ -26,7 +26,7 @@ pub enum Outcome {
 
 /// A message as it waits: already in the format of its sink, whose size is limited.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct QueuedMessage {
     pub(super) id: String,
     pub(super) what: What,
     pub(super) image: String,
@@ -39,7 +39,7 @@ pub(super) struct Letter {
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) name: String,
-    pub(super) letters: mpsc::Receiver<Letter>,
+    pub(super) messages: mpsc::Receiver<QueuedMessage>,
     pub(super) metrics: NotifyMetrics,
 }
 
@@ -52,8 +52,8 @@ impl Queue {
     ) {
         // The last problem that was logged: a sink that is down makes one line, not one for each attempt.
         let mut logged = String::new();
-        while let Some(Some(letter)) = end.run_until_cancelled(self.letters.recv()).await {
-            let Letter { id, what, image, body, queued, outcome } = letter;
+        while let Some(Some(queued_message)) = end.run_until_cancelled(self.messages.recv()).await {
+            let QueuedMessage { id, what, image, body, queued, outcome } = queued_message;
             let (name, what) = (&self.name, what.as_str());
             let mut attempts = 1;
             let failed = |failure: &Failure, pause| {
@@ -70,7 +70,11 @@ impl Queue {
             let deciding = until_decided(queued, || attempt(body.clone()), failed);
             let Some(decided) = end.run_until_cancelled(deciding).await else {
                 // Its outcome is dropped with it.
-                tracing::info!(notification = name, waiting = self.letters.len() + 1, "ended before all was delivered");
+                tracing::info!(
+                    notification = name,
+                    waiting = self.messages.len() + 1,
+                    "ended before all was delivered"
+                );
                 break;
             };
             let seconds = queued.elapsed().as_secs_f64();
@@ -120,9 +124,9 @@ mod tests {
 
     use super::*;
 
-    /// A queue, its end, and a way to put letters into it.
+    /// A queue, its end, and a way to put messages into it.
     struct Stage {
-        letters: mpsc::Sender<Letter>,
+        messages: mpsc::Sender<QueuedMessage>,
         metrics: NotifyMetrics,
         end: CancellationToken,
         /// The body of each attempt, with the second in which it was made.
@@ -132,9 +136,9 @@ mod tests {
     impl Stage {
         /// Answers each attempt with what `answer` makes of the body.
         fn begin(answer: fn(&str) -> Result<StatusCode, FailureKind>) -> Self {
-            let (letters, receiver) = mpsc::channel(10);
+            let (messages, receiver) = mpsc::channel(10);
             let (metrics, end) = (NotifyMetrics::default(), CancellationToken::new());
-            let queue = Queue { name: "chat".to_owned(), letters: receiver, metrics: metrics.clone() };
+            let queue = Queue { name: "chat".to_owned(), messages: receiver, metrics: metrics.clone() };
             let attempts = Arc::new(Mutex::new(Vec::new()));
             let (made, began) = (Arc::clone(&attempts), Instant::now());
             let attempt = move |body: Body| {
@@ -147,15 +151,15 @@ mod tests {
                 }
             };
             tokio::spawn(queue.run(end.clone(), attempt));
-            Self { letters, metrics, end, attempts }
+            Self { messages, metrics, end, attempts }
         }
 
         fn put(&self, text: &'static str) -> oneshot::Receiver<Outcome> {
             let (outcome, delivery) = oneshot::channel();
             let body = Body { content_type: "text/plain", bytes: text.into() };
             let (id, image, queued) = (text.to_owned(), String::new(), Instant::now());
-            let letter = Letter { id, what: What::Ended, image, body, queued, outcome };
-            self.letters.try_send(letter).map_err(|_| "full").unwrap();
+            let queued_message = QueuedMessage { id, what: What::Ended, image, body, queued, outcome };
+            self.messages.try_send(queued_message).map_err(|_| "full").unwrap();
             delivery
         }
 

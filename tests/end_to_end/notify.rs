@@ -1,31 +1,37 @@
-//! Notifications: `pushroll notify test`, the flags, and the queues of several sinks over HTTP.
+//! Notifications: `pushroll notify test`, and the flags.
 
+mod queues;
+
+use std::convert::Infallible;
 use std::path::Path;
 
-use jiff::Timestamp;
-use pushroll::clock::Clock;
-use pushroll::notify::{Message, Notifier, NotifyArgs, NotifyMetrics, Outcome};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::openapi::document::Document;
+use crate::support::certificates::Authority;
 use crate::support::command::{Ran, run, run_with};
-use crate::support::ground::Ground;
-use crate::support::http::get;
 use crate::support::sink::{Does, SECRET, Sink};
 use crate::support::suite::Suite;
-use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.plain(each_kind_gets_a_test_notification);
     suite.plain(what_is_not_delivered_is_said_and_exits_1);
+    suite.plain(a_certificate_is_checked);
     suite.plain(any_body_of_a_2xx_is_a_delivery);
     suite.plain(the_file_of_a_target_is_read_each_time);
     suite.plain(an_unknown_notification_is_wrong_usage);
     suite.plain(no_error_and_no_help_shows_a_url);
-    suite.plain(a_sink_that_is_stuck_delays_no_other);
-    suite.plain(a_target_file_that_comes_later_is_enough);
-    suite.on_embedded(serve_shows_its_notifications_and_no_url);
+    queues::tests(suite);
 }
 
 /// A sink that takes everything.
@@ -125,18 +131,37 @@ async fn what_is_not_delivered_is_said_and_exits_1() {
         assert_no_secret(message, &sink);
         assert_eq!(sink.received().len(), 1, "{does:?}: it is a test, sent once");
     }
-    // Nobody listens there, there is no such host, and no TLS.
-    let sink = Sink::start(Does::Closes);
-    let tls = sink.url.replace("http://", "https://");
+    // Nobody listens there, and there can be no such host.
     for (url, said) in [
-        (&*format!("http://127.0.0.1:1/{SECRET}"), "connection refused"),
-        (&*format!("http://{}.invalid/{SECRET}", SECRET.to_lowercase()), "resolved"),
-        (&*tls, "answer"),
+        (format!("http://127.0.0.1:1/{SECRET}"), "connection refused"),
+        (format!("http://{SECRET}{}.invalid/", "x".repeat(63)), "cannot be resolved"),
     ] {
-        let ran = notify_test("teams", url).await;
+        let ran = notify_test("teams", &url).await;
         assert!(ran.code == 1 && ran.stderr.contains(said), "{ran:?}");
         assert!(!ran.stderr.to_uppercase().contains(SECRET) && !ran.stderr.contains("127.0.0.1"), "{ran:?}");
     }
+}
+
+async fn a_certificate_is_checked() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("https://{}/{SECRET}", listener.local_addr().unwrap());
+    let authority = Authority::new("of the sink");
+    let acceptor = TlsAcceptor::from(authority.new_server());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let answer = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("ok")))) });
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+        }
+    });
+    let arguments = ["notify", "test", "chat", "--notify", &format!("chat=slack:{url}")];
+    let ran = run(&arguments).await;
+    let message = ran.failed_with_one_sentence();
+    assert!(message.contains("certificate is not trusted") && !message.contains("127.0.0.1"), "{message}");
+    let trusted = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(trusted.path(), STANDARD.decode(authority.data()).unwrap()).unwrap();
+    let ran = run_with(&arguments, &[("SSL_CERT_FILE", trusted.path().to_str().unwrap())], "").await;
+    assert!(ran.code == 0 && ran.stdout.contains("200 OK"), "{ran:?}");
 }
 
 async fn any_body_of_a_2xx_is_a_delivery() {
@@ -237,77 +262,4 @@ async fn no_error_and_no_help_shows_a_url() {
         assert!(ran.code == 0 && ran.stdout.contains("notify"), "{ran:?}");
         assert!(!ran.stdout.contains(SECRET), "{ran:?}");
     }
-}
-
-/// Both halves of a notifier with these sinks, the second at work until the token is dropped.
-fn notifier(sinks: &[String]) -> (Notifier, CancellationToken) {
-    let sinks = sinks.iter().map(|sink| sink.parse().unwrap()).collect();
-    let args = NotifyArgs { sinks, ..NotifyArgs::default() };
-    let (notifier, queues) = Notifier::new(args, Clock::system(), NotifyMetrics::default());
-    let end = CancellationToken::new();
-    tokio::spawn(queues.run(end.clone()));
-    (notifier, end)
-}
-
-async fn a_sink_that_is_stuck_delays_no_other() {
-    let good = Sink::start(takes());
-    let others = [
-        Sink::start(Does::Hangs),
-        Sink::start(Does::answer(429, "retry-after: 3600\r\n", "")),
-        Sink::start(Does::Closes),
-    ];
-    let sinks: Vec<String> = [&good]
-        .into_iter()
-        .chain(&others)
-        .enumerate()
-        .map(|(number, sink)| format!("sink-{number}=slack:{}", sink.url))
-        .collect();
-    let (notifier, end) = notifier(&sinks);
-    let message = |number| Message::test(&format!("sink-{number}"), Timestamp::now());
-    let stuck: Vec<_> = (1..=3).map(|number| notifier.send(&message(number))).collect();
-    for _ in 0..20 {
-        assert_eq!(notifier.send(&message(0)).outcome().await, Outcome::Delivered);
-    }
-    assert_eq!(good.received().len(), 20);
-    for (number, other) in others.iter().enumerate() {
-        eventually(&format!("an attempt at sink {number}"), || async { (!other.received().is_empty()).then_some(()) })
-            .await;
-    }
-    // A sink that is back gets what waited for it.
-    others[2].now_does(takes());
-    let [hangs, asks_to_wait, closed] = <[_; 3]>::try_from(stuck).unwrap();
-    assert_eq!(closed.outcome().await, Outcome::Delivered);
-    end.cancel();
-    assert_eq!((hangs.outcome().await, asks_to_wait.outcome().await), (Outcome::Unfinished, Outcome::Unfinished));
-}
-
-async fn a_target_file_that_comes_later_is_enough() {
-    let sink = Sink::start(takes());
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("url");
-    let (notifier, _end) = notifier(&[format!("chat=teams:{}", path.display())]);
-    let delivery = notifier.send(&Message::test("chat", Timestamp::now()));
-    std::fs::write(directory.path().join("new"), format!("{}\n", sink.url)).unwrap();
-    std::fs::rename(directory.path().join("new"), &path).unwrap();
-    assert_eq!(delivery.outcome().await, Outcome::Delivered);
-    assert_eq!(sink.received().len(), 1);
-}
-
-async fn serve_shows_its_notifications_and_no_url(ground: Ground) {
-    let sink = Sink::start(takes());
-    let notify = format!("chat=slack:{},audit=cloudevents:/nonexistent/url", sink.url);
-    let service = ground.service().arguments(["--notify", &notify, "-vv"]).start_ready().await;
-    let metrics = get(&format!("{}/metrics", service.internal)).await.text();
-    for name in ["chat", "audit"] {
-        for result in ["delivered", "retried", "no_url", "refused", "given_up", "overflow"] {
-            let line = format!("pushroll_notifications_total{{name=\"{name}\",result=\"{result}\"}} 0");
-            assert!(metrics.contains(&line), "{line}: {metrics}");
-        }
-    }
-    let is_warning = |line: &serde_json::Value| line["notification"] == "audit" && line["severity"] == "WARNING";
-    let logged =
-        eventually("the missing file in the log", || async { service.log().into_iter().find(is_warning) }).await;
-    assert!(logged["message"].as_str().unwrap().contains("/nonexistent/url"), "{logged}");
-    let status = service.status().await;
-    assert_no_secret(&format!("{:?} {status} {metrics}", service.log()), &sink);
 }
