@@ -47,12 +47,12 @@ impl What {
 }
 
 impl Message {
-    /// The message of these rollouts; `group` as in [`super::push_messages`].
+    /// The message of these rollouts.
     pub(super) fn new(
+        id: String,
         what: What,
         to: &str,
         push: &ReportedPush,
-        group: &str,
         mut workloads: Vec<WorkloadEnding>,
         under_way: usize,
     ) -> Self {
@@ -65,21 +65,7 @@ impl Message {
             What::Ended | What::Test => ended_at(),
         };
         let time = time.unwrap_or(Timestamp::UNIX_EPOCH);
-        // Without a message id and a time two pushes of a digest look the same, but for when they restarted something.
-        let is_identified = push.message_id.is_some() || push.published.is_some();
-        let restarted_at = if is_identified { None } else { workloads.iter().map(|ended| ended.restarted_at).min() };
-        // Member by member: a new one must not change the ids of messages that an earlier version has sent.
-        let ReportedPush { image, digest, published, message_id } = push;
-        let of = (image, digest, published, message_id, group, restarted_at, what.as_str(), to);
-        Self {
-            id: hash(&serde_json::to_vec(&of).unwrap_or_default()),
-            what,
-            to: to.to_owned(),
-            push: push.clone(),
-            workloads,
-            under_way,
-            time,
-        }
+        Self { id, what, to: to.to_owned(), push: push.clone(), workloads, under_way, time }
     }
 
     /// A message that says nothing but that messages arrive.
@@ -89,6 +75,16 @@ impl Message {
         let id = hash(format!("{to} {}", now.as_nanosecond()).as_bytes());
         Self { id, what: What::Test, to: to.to_owned(), push, workloads: Vec::new(), under_way: 0, time: now }
     }
+}
+
+/// The id of a message. `restarted_at` is when the push restarted something first: it counts if the push has neither a
+/// message id nor a time, for then two pushes of a digest look the same.
+pub(super) fn id(what: What, to: &str, push: &ReportedPush, group: &str, restarted_at: Option<Timestamp>) -> String {
+    // Member by member: a new one must not change the ids of messages that an earlier version has sent.
+    let ReportedPush { image, digest, published, message_id } = push;
+    let restarted_at = restarted_at.filter(|_| message_id.is_none() && published.is_none());
+    let of = (image, digest, published, message_id, group, restarted_at, what.as_str(), to);
+    hash(&serde_json::to_vec(&of).unwrap_or_default())
 }
 
 fn hash(text: &[u8]) -> String {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::message::{Message, What};
+use super::message::{Message, What, id};
 use crate::ending::{Ending, ReportedPush, WorkloadEnding};
 
 /// How far a rollout is.
@@ -29,38 +29,46 @@ pub struct FollowedRollout {
     pub to: Vec<String>,
 }
 
-/// The messages that are due, at most one for each sink. `rollouts` are all of the push that began together, and `group` is
-/// the same for them at every replica and another for those that began later, after a wait: each group has a summary of its
-/// own, with an id of its own. To be called whenever a rollout of the group has changed: a message with an id that was sent
-/// before is the same message again, and need not be sent.
-pub fn push_messages(push: &ReportedPush, group: &str, rollouts: &[FollowedRollout]) -> Vec<Message> {
-    let sinks: BTreeSet<&String> = rollouts.iter().flat_map(|rollout| &rollout.to).collect();
-    sinks.into_iter().filter_map(|sink| message_to(sink, push, group, rollouts)).collect()
-}
-
-fn message_to(sink: &String, push: &ReportedPush, group: &str, rollouts: &[FollowedRollout]) -> Option<Message> {
-    let of_sink = rollouts.iter().filter(|rollout| rollout.to.contains(sink));
-    let (mut endings, mut under_way, mut all_over) = (Vec::new(), 0, true);
-    for rollout in of_sink {
-        match &rollout.progress {
-            Progress::UnderWay => {
-                under_way += 1;
-                all_over = false;
-            }
-            Progress::MayRecover(ending) => {
-                endings.push(ending.clone());
-                all_over = false;
-            }
-            Progress::Over(ending) => endings.push(ending.clone()),
+impl Progress {
+    /// Its ending so far.
+    fn ending(&self) -> Option<&WorkloadEnding> {
+        match self {
+            Self::UnderWay => None,
+            Self::MayRecover(ending) | Self::Over(ending) => Some(ending),
         }
     }
-    let any_failed = endings.iter().any(|ended| ended.ending == Ending::Failed);
-    let what = match (all_over, any_failed) {
-        (true, _) => What::Ended,
-        (false, true) => What::Failed,
-        (false, false) => return None,
+}
+
+/// The messages that are due, at most one for each sink, without those whose id `is_sent` knows. To be called whenever one
+/// of the rollouts has changed.
+///
+/// `rollouts` are all of the push that began together, and `group` is the same for them at every replica and another for
+/// those that began later, after a wait: each group has a summary of its own, with an id of its own.
+pub fn push_messages(
+    push: &ReportedPush,
+    group: &str,
+    rollouts: &[FollowedRollout],
+    is_sent: impl Fn(&str) -> bool,
+) -> Vec<Message> {
+    let sinks: BTreeSet<&String> = rollouts.iter().flat_map(|rollout| &rollout.to).collect();
+    let message_to = |sink: &String| {
+        let of_sink = || rollouts.iter().filter(|rollout| rollout.to.contains(sink)).map(|rollout| &rollout.progress);
+        let endings = || of_sink().filter_map(Progress::ending);
+        let what = if of_sink().all(|progress| matches!(progress, Progress::Over(_))) {
+            What::Ended
+        } else if endings().any(|ended| ended.ending == Ending::Failed) {
+            What::Failed
+        } else {
+            return None;
+        };
+        let id = id(what, sink, push, group, endings().map(|ended| ended.restarted_at).min());
+        if is_sent(&id) {
+            return None;
+        }
+        let under_way = of_sink().filter(|progress| progress.ending().is_none()).count();
+        Some(Message::new(id, what, sink, push, endings().cloned().collect(), under_way))
     };
-    Some(Message::new(what, sink, push, group, endings, under_way))
+    sinks.into_iter().filter_map(message_to).collect()
 }
 
 #[cfg(test)]
@@ -103,11 +111,8 @@ mod tests {
         let mut rollouts: Vec<FollowedRollout> = (0..40).map(|_| rollout(Progress::UnderWay, &["chat"])).collect();
         let mut sent: Vec<Message> = Vec::new();
         let mut step = |rollouts: &[FollowedRollout]| {
-            for message in push_messages(&push("1"), "", rollouts) {
-                if sent.iter().all(|before| before.id != message.id) {
-                    sent.push(message);
-                }
-            }
+            let due = push_messages(&push("1"), "", rollouts, |id| sent.iter().any(|before| before.id == id));
+            sent.extend(due);
             sent.len()
         };
         assert_eq!(step(&rollouts), 0);
@@ -146,16 +151,18 @@ mod tests {
             rollout(Progress::UnderWay, &["b", "all"]),
             rollout(Progress::Over(ending(3, Ending::Complete)), &["c", "all"]),
         ];
-        let messages = push_messages(&push("1"), "", &rollouts);
+        let messages = push_messages(&push("1"), "", &rollouts, |_| false);
         let of: Vec<_> = messages.iter().map(|m| (m.to.as_str(), m.what, m.workloads.len(), m.under_way)).collect();
         assert_eq!(of, [("a", What::Ended, 1, 0), ("all", What::Failed, 2, 1), ("c", What::Ended, 1, 0)]);
-        assert!(push_messages(&push("1"), "", &[]).is_empty());
+        assert!(push_messages(&push("1"), "", &[], |_| false).is_empty());
     }
 
     #[test]
     fn ids_are_of_the_push_the_kind_and_the_sink() {
         let id = |push: &ReportedPush, progress: Progress, sink| {
-            push_messages(push, "", &[rollout(progress, &[sink]), rollout(Progress::UnderWay, &[])])[0].id.clone()
+            push_messages(push, "", &[rollout(progress, &[sink]), rollout(Progress::UnderWay, &[])], |_| false)[0]
+                .id
+                .clone()
         };
         let failed = |number| Progress::MayRecover(ending(number, Ending::Failed));
         let over = |number| Progress::Over(ending(number, Ending::Failed));
@@ -164,7 +171,7 @@ mod tests {
         assert_ne!(id(&one, failed(1), "a"), id(&one, over(1), "a"));
         assert_ne!(id(&one, over(1), "a"), id(&one, over(1), "b"));
         assert_ne!(id(&one, over(1), "a"), id(&push("2"), over(1), "a"));
-        let later = push_messages(&one, "later", &[rollout(over(1), &["a"])]).remove(0);
+        let later = push_messages(&one, "later", &[rollout(over(1), &["a"])], |_| false).remove(0);
         assert_ne!(id(&one, over(1), "a"), later.id, "those that had to wait have a summary of their own");
         // What an earlier version sent is the same message.
         assert_eq!(id(&one, over(1), "a"), "1bb5c3a38bae6e16ea895d8def3f0ded");

@@ -35,7 +35,7 @@ fn push() -> ReportedPush {
 }
 
 fn message(what: What, workloads: Vec<WorkloadEnding>, under_way: usize) -> Message {
-    Message { id: "0123456789abcdef".to_owned(), ..Message::new(what, "chat", &push(), "", workloads, under_way) }
+    Message::new("0123456789abcdef".to_owned(), what, "chat", &push(), workloads, under_way)
 }
 
 fn one_failed() -> Message {
