@@ -24,6 +24,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = document::findings(facts);
     findings.extend(mount::findings(facts));
     findings.extend(access_findings(&facts.access, dry_run_finding(facts)));
+    findings.extend(facts.pods.iter().filter_map(pods_finding));
     // A document that cannot be read at all is a finding already.
     let compared = facts.scanned.as_ref().filter(|_| facts.read.document.is_ok());
     findings.extend(compared.into_iter().flat_map(difference::findings));
@@ -49,6 +50,22 @@ fn dry_run_finding(facts: &Facts) -> Option<Finding> {
     }
     let reason = format!("whether the ConfigMap {} can be {verb} is not known: {error}", facts.config_map);
     Some(Finding::warning(Code::AccessUnknown, reason))
+}
+
+/// Everything else works without it.
+fn pods_finding((access, permitted): &(Access, Result<bool, String>)) -> Option<Finding> {
+    match permitted {
+        Ok(true) => None,
+        Ok(false) => {
+            let lost = "so a push whose image the pods run already restarts them once more";
+            let finding = Finding::warning(Code::PodsNotListable, format!("we may not {access}, {lost}"));
+            Some(finding.remedy("bind the role pushroll-pod-reader, or leave it so"))
+        }
+        Err(why) => {
+            let reason = format!("whether we may {access}, which pushes make use of, is not known: {why}");
+            Some(Finding::warning(Code::AccessUnknown, reason))
+        }
+    }
 }
 
 fn access_findings(access: &[(Access, Result<bool, String>)], dry_run: Option<Finding>) -> Vec<Finding> {

@@ -48,7 +48,7 @@ mod workload_status;
 mod workloads;
 
 pub use args::ClusterArgs;
-pub use call_deadline::{OutOfTime, wait_for_permit, within};
+pub use call_deadline::{OutOfTime, wait_for_permit, within, within_half_of_the_time};
 pub use config_map_volumes::{ConfigMapReference, WorkloadVolumes};
 pub use config_maps::{CONFIG_MAP_BYTES_MAX, ConfigMapObject};
 pub use error::ApiError;

@@ -13,7 +13,9 @@
 //!     record          our note of the push on the pod template
 //!     restarted_at    when it was last restarted, and whether by us
 //!     field_owners    who wrote an annotation last, by the API server's own bookkeeping
+//!     pods            what the pods show: all are younger than the push, or run its digest
 //!     cooldown        when we may restart the workload again
+//!   pod_look        the LIST of the pods that the decision asks for
 //!   patches         the write
 //!   events          the Kubernetes Event of a refusal
 //! waiting         what still has to be done, in a ConfigMap of our own
@@ -40,6 +42,7 @@ mod metrics;
 mod one_restart;
 mod one_result;
 mod patches;
+mod pod_look;
 pub mod policy;
 mod push;
 pub mod record;

@@ -68,6 +68,8 @@ pub enum Code {
     NotWritable,
     /// We may not list what a scan lists.
     NotScannable,
+    /// We may not list pods.
+    PodsNotListable,
     /// The API server does not say what we may.
     AccessUnknown,
     /// It lists what runs in the cluster.

@@ -35,6 +35,8 @@ pub struct Facts {
     pub mount: Option<Mount>,
     /// What a rebuild needs, and whether we may, or why the API server did not say.
     pub access: Vec<(Access, Result<bool, String>)>,
+    /// The permission to list pods, which pushes make use of, in each namespace or in all.
+    pub pods: Vec<(Access, Result<bool, String>)>,
     /// What a scan has found, where there was one.
     pub scanned: Option<Scanned>,
 }

@@ -55,6 +55,7 @@ fn a_document_that_cannot_be_compared_differs() {
         scope: None,
         mount: None,
         access: Vec::new(),
+        pods: Vec::new(),
         scanned: Some(Scanned { difference: None, next_bytes: 0, unseen: Vec::new() }),
     };
     let codes = |facts: &Facts| findings(facts).into_iter().map(|finding| finding.code).collect::<Vec<_>>();

@@ -92,6 +92,13 @@ async fn gather(
         let permitted = cluster.is_permitted(&needed).await.map_err(|error| error.to_string());
         access.push((needed, permitted));
     }
+    let mut pods = Vec::new();
+    for namespace in scope.namespaces() {
+        let namespace = namespace.map(str::to_owned);
+        let list = Access { verb: "list", group: "", resource: "pods", namespace, name: None };
+        let permitted = cluster.is_permitted(&list).await.map_err(|error| error.to_string());
+        pods.push((list, permitted));
+    }
     let dry_run = match access.first() {
         Some((_, Ok(true))) => Some(try_write(cluster, config_map, read.object.as_ref()).await),
         _ => None,
@@ -110,7 +117,7 @@ async fn gather(
         false => None,
     };
     let (config_map, max_age) = (config_map.to_string(), args.max_age);
-    Ok(Facts { config_map, read, stored, passed_over, dry_run, now, max_age, scope: asked, mount, access, scanned })
+    Ok(Facts { config_map, read, stored, passed_over, dry_run, now, max_age, scope: asked, mount, access, pods, scanned })
 }
 
 /// Tries the write that a rebuild makes, as a dry run. The access review before it knows roles alone; this knows quotas and

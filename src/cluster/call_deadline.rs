@@ -50,6 +50,18 @@ pub async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Resu
         .await
 }
 
+/// Runs `work` in half of the time that this task's calls have left; without a deadline, to its end.
+///
+/// # Errors
+/// It did not end in time.
+pub async fn within_half_of_the_time<T>(work: impl Future<Output = T>) -> Result<T, OutOfTime> {
+    let now = Instant::now();
+    match deadline() {
+        Some(deadline) => within(now + deadline.saturating_duration_since(now) / 2, work).await,
+        None => Ok(work.await),
+    }
+}
+
 /// The deadline of this task's calls, if it has one.
 pub(super) fn deadline() -> Option<Instant> {
     CALL_DEADLINE.try_with(|deadline| deadline.at).ok()

@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::metrics::{Resource, Verb};
 use super::pages::{PAGE_ITEMS, Page, PageQuery};
 use super::request::{Call, Cluster};
-use super::workload_object::{Controller, controller_of};
+use super::workload_object::{Controller, Volume, controller_of};
 
 /// A pod, without the fields that pushroll does not read.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,6 +58,9 @@ pub struct PodSpec {
     /// The init containers, among them sidecars.
     #[serde(default)]
     pub init_containers: Vec<PodContainer>,
+    /// The volumes, of which only image volumes are read.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
 }
 
 /// A container of a pod.
@@ -153,6 +156,12 @@ impl PodObject {
             (container, of(container, statuses).and_then(|found| statuses.get(found)))
         });
         init_containers.chain(containers)
+    }
+
+    /// The references of its image volumes.
+    pub fn image_volumes(&self) -> impl Iterator<Item = &str> {
+        let images = self.spec.volumes.iter().filter_map(|volume| volume.image.as_ref());
+        images.filter_map(|image| image.reference.as_deref())
     }
 }
 

@@ -50,7 +50,7 @@ impl Cause {
         context: &RestartContext,
     ) -> Decision {
         match self {
-            Self::Push(push) => decide(object, push, known, &context.policy, context.clocks()),
+            Self::Push(push) => decide(workload, object, push, known, &context.policy, context.clocks()),
             Self::ByHand(asked) => decide_by_hand(workload, object, asked, &context.policy, context.clocks()),
         }
     }

@@ -32,12 +32,17 @@ pub enum Code {
     Denied,
     /// Deferred: we are not permitted to see its kind in its namespace.
     Unseen,
+    /// Deferred: its pod template does not run the image any more, and the pods that do are not all replaced. An undo would
+    /// keep them.
+    RollingAway,
     /// Current: it was restarted for this very push before.
     AlreadyRestarted,
     /// Current: it was restarted for a newer push of the image.
     NewerPushDone,
-    /// Current: the last restart was for the same digest, and nobody has touched it since.
+    /// Current: all its pods run the digest of the push already.
     SameDigest,
+    /// Current: all its pods were created after the push.
+    Younger,
     /// Current: we have restarted it since the push, for another one.
     RestartedSince,
     /// Current: someone else has restarted it since the push.
@@ -48,7 +53,7 @@ pub enum Code {
     OutOfScope,
     /// Skipped: it runs the image by digest, which does not move with a tag.
     PinnedByDigest,
-    /// Skipped: it does not run the image any more.
+    /// Skipped: it does not run the image any more, and neither do its pods.
     ImageChanged,
     /// Skipped: it does not exist any more, or is being deleted.
     Gone,
@@ -98,10 +103,11 @@ impl Code {
     pub fn action(self) -> Action {
         match self {
             Self::RunsImage | Self::Named => Action::Restarted,
-            Self::Cooldown | Self::Denied | Self::Unseen => Action::Deferred,
+            Self::Cooldown | Self::Denied | Self::Unseen | Self::RollingAway => Action::Deferred,
             Self::AlreadyRestarted
             | Self::NewerPushDone
             | Self::SameDigest
+            | Self::Younger
             | Self::RestartedSince
             | Self::RestartedByOther => Action::Current,
             Self::OptedOut
@@ -148,9 +154,11 @@ mod tests {
             (Code::Cooldown, "cooldown", Deferred, false),
             (Code::Denied, "denied", Deferred, false),
             (Code::Unseen, "unseen", Deferred, false),
+            (Code::RollingAway, "rolling_away", Deferred, false),
             (Code::AlreadyRestarted, "already_restarted", Current, false),
             (Code::NewerPushDone, "newer_push_done", Current, false),
             (Code::SameDigest, "same_digest", Current, false),
+            (Code::Younger, "younger", Current, false),
             (Code::RestartedSince, "restarted_since", Current, false),
             (Code::RestartedByOther, "restarted_by_other", Current, false),
             (Code::OptedOut, "opted_out", Skipped, false),

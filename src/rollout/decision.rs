@@ -5,38 +5,45 @@
 
 pub mod by_hand;
 mod done;
+pub mod pods;
+mod rolling_away;
 #[cfg(test)]
 mod tests;
 mod warnings;
 
 pub(super) use done::record_may_be_kept;
+pub use pods::{PodsSeen, Question};
 pub(super) use warnings::RECORD_REMOVED;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::cooldown::{COOLDOWN_ANNOTATION, Cooldown};
-use super::field_owners::TemplateOwners;
 use super::policy::Policy;
-use super::record::{RECORD_ANNOTATION, Record};
-use super::waiting::{KeptRecord, OfWorkload, WaitingPush};
+use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
+use super::waiting::{KeptRecord, OfWorkload, WaitingPush, Why};
 use super::{Code, Leave, Push, Warning, WorkloadResult, restarted_at};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::cluster::workload_object::{PodSpec, TemplateImage};
 use crate::image::ImageRef;
-use crate::workload::WorkloadRef;
-use done::{done_before, done_by_other, restarted_since, template_put_back};
-use warnings::{restart_reason, warnings};
+use crate::workload::{WorkloadKind, WorkloadRef};
+use done::{RestartByOther, done_before, is_after_push, restarted_since, template_put_back};
+use pods::is_same_tag;
+use rolling_away::{rolled_away, unfinished};
+use warnings::{PODS_NOT_SEEN, restart_reason, warnings};
 
 /// What to do with a workload.
 #[derive(Debug)]
 pub enum Decision {
     /// Restart it.
     Restart(Restart),
-    /// Restart it when its cooldown is over.
+    /// The push waits: for the end of a cooldown, or of a rollout away from the image.
     Wait(Wait),
+    /// Look at the pods, and decide again.
+    Look(Question),
     /// Leave it.
     Leave(Leave),
 }
@@ -58,13 +65,17 @@ pub struct Restart {
     pub follows_another: bool,
 }
 
-/// A push that should wait for the end of a cooldown.
+/// A push that should wait.
 #[derive(Debug)]
 pub struct Wait {
+    /// What the answer says.
+    pub code: Code,
+    /// What it waits for.
+    pub why: Why,
     /// The sentence of the answer.
     pub reason: String,
     /// When the cooldown is over, by the API server's clock.
-    pub due: Timestamp,
+    pub due: Option<Timestamp>,
     /// Whether this push, or one that covers it, waits already.
     pub is_known: bool,
 }
@@ -78,6 +89,8 @@ pub struct Known<'a> {
     pub waiting: &'a [WaitingPush],
     /// Its record, where the pod template does not keep it.
     pub kept: Option<&'a KeptRecord>,
+    /// What its pods show, or why they could not be looked at; `None` before a look.
+    pub pods: Option<Result<&'a PodsSeen, &'a str>>,
 }
 
 /// Pushes come in bursts. A restart so soon after another waits a little for more of them.
@@ -94,32 +107,54 @@ impl<'a> Known<'a> {
     /// What stands in the ConfigMap of what waits.
     pub fn of(others: &'a [Arc<Push>], stored: Option<&'a OfWorkload>) -> Self {
         let (waiting, kept) = stored.map_or((&[][..], None), |stored| (&stored.pushes[..], stored.kept.as_ref()));
-        Self { others, waiting, kept }
+        Self { others, waiting, kept, pods: None }
     }
 }
 
 /// Decides for one workload, from the object as it is now.
-pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &Policy, clocks: Clocks<'_>) -> Decision {
+pub fn decide(
+    workload: &WorkloadRef,
+    object: &WorkloadObject,
+    push: &Push,
+    known: Known<'_>,
+    policy: &Policy,
+    clocks: Clocks<'_>,
+) -> Decision {
     let followers = match followers(object, &push.image, policy) {
         Ok(followers) => followers,
+        Err(leave) if matches!(leave.code, Code::ImageChanged | Code::PinnedByDigest) => {
+            return rolled_away(workload, object, push, known, leave);
+        }
         Err(leave) => return Decision::Leave(leave),
     };
     let (record, record_is_readable) = record_of(object, known.kept, clocks.now);
     let kept = known.kept.map(|kept| kept.record.clone().believed(clocks.now));
     let tag_key = push.image.tag_key().unwrap_or_default();
-    let owners = TemplateOwners::of(object);
-    let one_waits = known.waiting.iter().any(|waits| waits.is_of(tag_key));
-    let done = record.get(tag_key).and_then(|recorded| done_before(recorded, push, &owners, one_waits));
+    let recorded = record.get(tag_key);
+    let done = recorded.and_then(|recorded| done_before(recorded, push));
     let done = done.or_else(|| template_put_back(kept.as_ref(), tag_key, push));
-    let done = done.or_else(|| restarted_since(object, &record, push, clocks));
-    if let Some(leave) = done.or_else(|| done_by_other(object, push, &owners, clocks)) {
+    if let Some(leave) = done.or_else(|| restarted_since(object, &record, push, clocks)) {
         return Decision::Leave(leave);
     }
 
     let cooldown = Cooldown::of(object);
-    if let Ok(Some(cooldown)) = cooldown
-        && cooldown.due > clocks.server_now()
-    {
+    let cooling = cooldown.as_ref().ok().copied().flatten().filter(|cooldown| cooldown.due > clocks.server_now());
+    let by_other = RestartByOther::of(object, push, clocks);
+    let left = match known.pods {
+        // What waits for the end of its cooldown is looked at when that is over.
+        None if cooling.is_some() && push.waiting_since.is_some() => None,
+        None => match question(workload.kind, object, push, recorded, clocks) {
+            Some(question) => return Decision::Look(question),
+            None if by_other.is_some() => return Decision::Look(Question::AreYounger),
+            None => None,
+        },
+        Some(Ok(pods)) => pods.is_done(push, by_other.as_ref(), clocks),
+        Some(Err(_)) => by_other.as_ref().map(RestartByOther::leave),
+    };
+    if let Some(leave) = left {
+        return Decision::Leave(leave);
+    }
+    if let Some(cooldown) = cooling {
         return Decision::Wait(wait(push, known.waiting, cooldown));
     }
 
@@ -133,20 +168,23 @@ pub fn decide(object: &WorkloadObject, push: &Push, known: Known<'_>, policy: &P
     let last = restarted_at::of_ours(object, &record);
     let follows_another = last.is_some_and(|last| clocks.server_now().duration_since(last).abs() < BURST);
     let restarted_at = restarted_at::next(object, clocks);
-    // The pods pull the other images as well, whatever their tags point to by now.
-    let record = record.without_digests();
     // A template that was put back must not take the record back with it.
     let record = kept.iter().fold(record, Record::not_older_than);
     // Each push that waits or has come meanwhile is done with this restart, whatever its image.
-    let waiting: Vec<Push> = known.waiting.iter().map(|waits| waits.to_push(clocks.now, clocks.margin)).collect();
+    let waiting: Vec<Push> = known.waiting.iter().map(WaitingPush::to_push).collect();
     let all = waiting.iter().chain(known.others.iter().map(|other| &**other)).chain([push]);
     let all = all.filter(|push| push.image.tag_key().is_some_and(|tag_key| runs(object, tag_key)));
-    let record = all
-        .fold(record, |record, push| record.with(push, &restarted_at, clocks.margin, |tag_key| runs(object, tag_key)));
+    let record =
+        all.fold(record, |record, push| record.with(push, &restarted_at, |tag_key| runs(object, tag_key)));
     let why = if push.waiting_since.is_some() { "a push of its image has waited" } else { "runs the image" };
+    let mut reason = restart_reason(why, &warnings, object);
+    if let Some(Err(error)) = known.pods {
+        warnings.push(Warning::PodsNotSeen);
+        reason.push_str(&format!("; {PODS_NOT_SEEN}: {error}"));
+    }
     Decision::Restart(Restart {
         code: Code::RunsImage,
-        reason: restart_reason(why, &warnings, object),
+        reason,
         record: Some(record),
         restarted_at,
         warnings,
@@ -163,7 +201,30 @@ fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
     {
         reason.push_str(&format!(", with a newer push, published {published:.3}, which waits already"));
     }
-    Wait { reason, due, is_known: covering.is_some() }
+    Wait { code: Code::Cooldown, why: Why::Cooldown, reason, due: Some(due), is_known: covering.is_some() }
+}
+
+/// What a LIST of the pods may show. For a push that comes at once with a new digest it is worth nothing.
+fn question(
+    kind: WorkloadKind,
+    object: &WorkloadObject,
+    push: &Push,
+    recorded: Option<&RecordedPush>,
+    clocks: Clocks<'_>,
+) -> Option<Question> {
+    let is_old = || Duration::try_from(clocks.now.duration_since(push.time())).is_ok_and(|age| age > clocks.margin);
+    let is_recorded = || recorded.is_some_and(|recorded| recorded.digest == push.digest);
+    let volumes = object.spec.template.spec.volumes.iter().filter_map(|volume| volume.image.as_ref()?.reference.as_ref());
+    let is_in_volume = || volumes.into_iter().any(|image| is_same_tag(image, &push.image));
+    if push.digest.is_some()
+        && (is_recorded() || is_old())
+        && !is_in_volume()
+        && unfinished(kind, object).is_none()
+    {
+        return Some(Question::IsDone);
+    }
+    // As a pod that is created now would be.
+    is_after_push(clocks.server_now(), push, clocks).then_some(Question::AreYounger)
 }
 
 /// The record without what cannot be true now, and whether it could be read.

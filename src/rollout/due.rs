@@ -1,4 +1,5 @@
-//! The restarts for pushes that have waited: when a cooldown is over, and when a refusal may be over.
+//! The restarts for pushes that have waited: when a cooldown is over, when a refusal may be over, and when a rollout away
+//! from the image is undone.
 //!
 //! Every replica reads the ConfigMap on a timer. The one that holds the Lease tries what is due; a replica that cannot
 //! read the Lease tries as well. They need not agree: a restart has its precondition and its record.
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::cause::Cause;
 use super::code::{Action, Code};
 use super::context::RestartContext;
-use super::decision::{Decision, Known};
+use super::decision::{Decision, Known, Question};
 use super::one_restart::{Mode, OneRestart};
 use super::one_result::OneResult;
 use super::restart::Restarter;
@@ -28,7 +29,7 @@ use crate::workload::WorkloadRef;
 const WORKLOAD_LIMIT: Duration = Duration::from_secs(60);
 /// Longest pause between two tries at a refusal.
 const DENIED_PAUSE_MAX: SignedDuration = SignedDuration::from_mins(10);
-/// Longest time until a cooldown is noticed that its owner has made shorter.
+/// Longest time until an undo is noticed, or a cooldown that its owner has made shorter.
 const COOLDOWN_PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
 /// How long a record is kept in place of the one on the pod template: a little longer than Pub/Sub keeps a message by
 /// default (`messageRetentionDuration`, 7 days).
@@ -148,11 +149,22 @@ impl DueRestarts {
         let is_denied = of.pushes.iter().any(|push| push.why == Why::Denied);
         if !is_denied && let Some(object) = self.context.cluster.watched().get(workload) {
             // It may be outdated. It only decides whether a fresh look is worth its GET.
-            let clocks = self.context.clocks();
-            let push = |waits: &WaitingPush| Arc::new(waits.to_push(clocks.now, clocks.margin));
             let known = Known::of(&[], Some(of));
-            let decides = |push| Cause::Push(push).decide(workload, &object, known, &self.context);
-            return of.pushes.iter().map(push).any(|push| !matches!(decides(push), Decision::Wait(_)));
+            let decides = |waits: &WaitingPush| {
+                Cause::Push(Arc::new(waits.to_push())).decide(workload, &object, known, &self.context)
+            };
+            let mut rolls_away = false;
+            for waits in &of.pushes {
+                match decides(waits) {
+                    Decision::Wait(_) => {}
+                    Decision::Look(Question::RunsImage) => rolls_away = true,
+                    _ => return true,
+                }
+            }
+            // Its old pods may be gone though its rollout does not end.
+            if !rolls_away {
+                return false;
+            }
         }
         let Some(tried) = self.tried.get(workload) else { return true };
         if of.pushes.iter().filter_map(|push| push.due).any(|due| due <= now && due > *tried) {
@@ -181,8 +193,7 @@ impl RestartContext {
     async fn try_again(&self, workload: &WorkloadRef, view: &View) -> Changes {
         let mut changes = Changes::default();
         for waits in view.pushes(workload) {
-            let push = waits.to_push(self.cluster.clock().now(), self.clock_margin);
-            let cause = Cause::Push(Arc::new(push));
+            let cause = Cause::Push(Arc::new(waits.to_push()));
             let restart = OneRestart { context: self, workload, cause: &cause, mode: Mode::Apply, looked_at: None };
             let tried = crate::cluster::within(Instant::now() + WORKLOAD_LIMIT, restart.run()).await;
             let Ok(OneResult { result, changes: more }) = tried else { break };
@@ -204,6 +215,8 @@ impl RestartContext {
                     tracing::warn!(%workload, %image, "not restarted for the push that waits: {}", result.reason);
                     break;
                 }
+                // That is so for this image alone.
+                Action::Deferred if result.code == Code::RollingAway => {}
                 Action::Deferred | Action::Current | Action::Skipped => break,
             }
         }

@@ -6,7 +6,6 @@
 
 use jiff::Timestamp;
 
-use super::record::RECORD_ANNOTATION;
 use super::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
 use crate::cluster::WorkloadObject;
 use crate::cluster::workload_object::ManagedFields;
@@ -23,25 +22,6 @@ impl<'a> TemplateOwners<'a> {
     /// The owners of an annotation of the pod template: several, if they applied the same value.
     fn of_annotation(&self, key: &str) -> impl Iterator<Item = &'a ManagedFields> {
         self.0.iter().filter(move |entry| entry.template_annotations.iter().any(|owned| owned == key))
-    }
-
-    /// Whether nobody has touched the pod template since our own restart: both annotations are ours alone, and
-    /// no other manager that owns something in the template has changed anything later.
-    ///
-    /// A manager's time is renewed by every change that it makes, so the answer may be no where the template was not
-    /// touched; that costs one rollout. Times have a resolution of one second. A change in the same second as ours counts
-    /// as earlier, else the answer for a workload that is restarted as soon as it is created would always be no.
-    pub(super) fn untouched_since_ours(&self) -> bool {
-        let is_ours = |entry: &ManagedFields| entry.manager == FIELD_MANAGER;
-        let ours_alone = |key| {
-            let mut owners = self.of_annotation(key).peekable();
-            owners.peek().is_some() && owners.all(is_ours)
-        };
-        let our_time =
-            self.of_annotation(RECORD_ANNOTATION).filter(|entry| is_ours(entry)).filter_map(|e| e.time).max();
-        ours_alone(RESTARTED_AT_ANNOTATION)
-            && ours_alone(RECORD_ANNOTATION)
-            && self.0.iter().filter(|entry| !is_ours(entry)).all(|entry| entry.time <= our_time)
     }
 
     /// Our entry, if we own `restartedAt`: then its time is that of our last restart.

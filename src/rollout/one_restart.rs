@@ -7,7 +7,8 @@
 //!     wait         the push waits, for the end of the cooldown or of a refusal
 //! ```
 //!
-//! Only a restart, or our own record, may rest on an old object: a PATCH has its resourceVersion as precondition.
+//! Only a restart, or our own record, may rest on an old object: a PATCH has its resourceVersion as precondition. The pods
+//! are looked at after a fresh object.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +16,10 @@ use std::time::Instant;
 use super::cause::Cause;
 use super::code::{Action, Code};
 use super::context::RestartContext;
-use super::decision::{Decision, Known, RECORD_REMOVED, Restart, record_may_be_kept};
+use super::decision::pods::PodLook;
+use super::decision::{Decision, Known, PodsSeen, RECORD_REMOVED, Restart, record_may_be_kept};
 use super::one_result::{OneResult, failure_code};
+use super::pod_look::look_at_pods;
 use super::record::RECORD_ANNOTATION;
 use super::turns::Turn;
 use super::waiting::{Changes, KeptRecord, View, WaitingPush, Why};
@@ -146,31 +149,38 @@ impl OneRestart<'_> {
         seen: Instant,
     ) -> Result<Step, ApiError> {
         let others = turn.map(Turn::others).unwrap_or_default();
-        let decide = |view: &View| {
-            let known = Known::of(&others, view.get(self.workload));
+        let decide = |view: &View, pods: Option<&Result<PodsSeen, String>>| {
+            let pods = pods.map(|pods| pods.as_ref().map_err(String::as_str));
+            let known = Known { pods, ..Known::of(&others, view.get(self.workload)) };
             self.cause.decide(self.workload, object, known, self.context)
         };
         let mut view = self.context.view();
-        let mut decision = decide(&view);
+        let mut decision = decide(&view, None);
         if self.cause.is_push() && !matches!(decision, Decision::Leave(_)) && record_may_be_kept(object) {
             if !is_fresh {
                 return Ok(Step::Again(None));
             }
             // What another replica has kept since its restart is younger than the object that shows this restart.
             view = self.context.view_since(seen).await;
-            decision = decide(&view);
+            decision = decide(&view, None);
+        }
+        if let (Decision::Look(question), Cause::Push(push)) = (&decision, self.cause)
+            && is_fresh
+        {
+            let look = PodLook { workload: self.workload, object, push, question: *question };
+            decision = decide(&view, Some(&look_at_pods(self.context, look).await));
         }
         let restart = match decision {
             Decision::Leave(leave) if is_fresh || leave.code.is_of_record() => {
                 return Ok(Step::Done(leave.result(self.workload).into()));
             }
             Decision::Wait(wait) if is_fresh => {
-                let due = Some(wait.due);
-                let changes = self.wait(&view, wait.is_known, Why::Cooldown, &wait.reason, due);
-                let result = WorkloadResult::new(self.workload, Code::Cooldown, wait.reason);
+                let changes = self.wait(&view, wait.is_known, wait.why, &wait.reason, wait.due);
+                let result = WorkloadResult::new(self.workload, wait.code, wait.reason);
                 return Ok(Step::Done(OneResult { result, changes }));
             }
-            Decision::Leave(_) | Decision::Wait(_) => return Ok(Step::Again(None)),
+            // Only a fresh object decides that, with its status.
+            Decision::Leave(_) | Decision::Wait(_) | Decision::Look(_) => return Ok(Step::Again(None)),
             Decision::Restart(restart) => restart,
         };
         if self.mode == Mode::DryRun {

@@ -4,7 +4,6 @@
 //! `{"docker.io/library/web:1": {"digest": "sha256:…", "published": "2026-11-20T09:16:40.38Z", "message_id": "7"}}`
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,7 +26,7 @@ pub struct Record(BTreeMap<String, RecordedPush>);
 /// The last push of one image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedPush {
-    /// What the pods have pulled, where it is certain that the tag pointed to it at the time.
+    /// What that push brought. The pods may have pulled something else: it only says that a look at them is worth it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The publish time of the newest push that we restarted for.
@@ -60,24 +59,18 @@ impl Record {
         self.0.values().any(|recorded| recorded.restarted_at.as_deref() == Some(restarted_at))
     }
 
-    /// The record after the restart `restarted_at` for `push`, without images that the workload does not run (`runs`).
-    ///
-    /// A restart later than `prompt` after the push was published leaves no digest: the tag may have moved since, for a
-    /// push that this restart makes `current` and that leaves no trace, and then the pods pull that. A push without a
-    /// publish time keeps the place of the last push in the order.
+    /// The record after the restart `restarted_at` for `push`, without images that the workload does not run (`runs`). A
+    /// push without a publish time keeps the place of the last push in the order.
     #[must_use]
-    pub fn with(mut self, push: &Push, restarted_at: &str, prompt: Duration, runs: impl Fn(&str) -> bool) -> Self {
+    pub fn with(mut self, push: &Push, restarted_at: &str, runs: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|image, _| runs(image));
         let tag_key = push.image.tag_key().unwrap_or_default();
         let known = self.0.get(tag_key).and_then(RecordedPush::order);
         if push.order().is_some() && push.order() < known {
             return self;
         }
-        let is_soon =
-            |time: Timestamp| Duration::try_from(time.duration_since(push.time()).abs()).is_ok_and(|lag| lag <= prompt);
-        let is_prompt = is_soon(push.received) && restarted_at.parse().is_ok_and(is_soon);
         let recorded = self.0.entry(tag_key.to_owned()).or_default();
-        recorded.digest = push.digest.clone().filter(|_| is_prompt);
+        recorded.digest = push.digest.clone();
         if push.published.is_some() {
             (recorded.published, recorded.message_id) = (push.published, push.message_id.clone());
         }
@@ -85,20 +78,12 @@ impl Record {
         self
     }
 
-    /// The record without digests, for pods that may have pulled something else since.
-    #[must_use]
-    pub fn without_digests(mut self) -> Self {
-        self.0.values_mut().for_each(|recorded| recorded.digest = None);
-        self
-    }
-
-    /// The record with the newer push of each image that `other` has, without its digest: the pods may have pulled
-    /// something else since.
+    /// The record with the newer push of each image that `other` has.
     #[must_use]
     pub fn not_older_than(mut self, other: &Self) -> Self {
         for (image, theirs) in &other.0 {
             if self.0.get(image).and_then(RecordedPush::order) < theirs.order() {
-                self.0.insert(image.clone(), RecordedPush { digest: None, ..theirs.clone() });
+                self.0.insert(image.clone(), theirs.clone());
             }
         }
         self
@@ -150,7 +135,6 @@ mod tests {
         }
     }
 
-    const PROMPT: Duration = Duration::from_secs(10);
     const AT: &str = "2026-11-20T09:16:42Z";
     const WEB: &str = "docker.io/library/web:1";
 
@@ -158,7 +142,7 @@ mod tests {
     fn a_record_is_read_back_and_forgets_images_that_are_gone() {
         let [old, new] = ["old:1", "new:1"].map(|image| push(image, "2026-11-20T09:16:41Z"));
         let (old_key, new_key) = (old.image.tag_key().unwrap(), new.image.tag_key().unwrap());
-        let record = Record::default().with(&old, AT, PROMPT, |_| true).with(&new, AT, PROMPT, |key| key != old_key);
+        let record = Record::default().with(&old, AT, |_| true).with(&new, AT, |key| key != old_key);
         let read = Record::decode(Some(&record.encode())).unwrap();
         assert_eq!(read, record);
         assert!(read.get(old_key).is_none());
@@ -169,27 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_kept_only_while_it_is_certain() {
-        let record = Record::default().with(&push("web:1", "2026-11-20T09:16:41Z"), AT, PROMPT, |_| true);
-        assert!(record.get(WEB).unwrap().digest.is_some());
-        assert!(record.without_digests().get(WEB).unwrap().digest.is_none());
-        let late = push("web:1", "2026-11-20T09:17:41Z");
-        assert!(Record::default().with(&late, AT, PROMPT, |_| true).get(WEB).unwrap().digest.is_none());
-        let restarted_late =
-            Record::default().with(&push("web:1", "2026-11-20T09:16:41Z"), "2026-11-20T09:17:41Z", PROMPT, |_| true);
-        assert!(restarted_late.get(WEB).unwrap().digest.is_none());
-    }
-
-    #[test]
     fn of_two_records_each_image_has_its_newest_push() {
         let of = |image: &str, published: &str| {
             let push = Push { published: published.parse().ok(), ..push(image, "2026-11-20T09:16:41Z") };
-            Record::default().with(&push, AT, PROMPT, |_| true)
+            Record::default().with(&push, AT, |_| true)
         };
         let [old, new] = ["2026-11-20T09:16:39Z", "2026-11-20T09:16:40Z"].map(|published| of("web:1", published));
         assert_eq!(new.clone().not_older_than(&old), new);
-        assert_eq!(old.not_older_than(&new), new.clone().without_digests());
-        assert_eq!(Record::default().not_older_than(&new), new.without_digests());
+        assert_eq!(old.not_older_than(&new), new);
+        assert_eq!(Record::default().not_older_than(&new), new);
     }
 
     #[test]
@@ -197,11 +169,11 @@ mod tests {
         let first = push("web:1", "2026-11-20T09:16:41Z");
         let by_hand = Push { published: None, message_id: None, ..push("web:1", "2026-11-20T10:00:00Z") };
         let older = Push { published: "2026-11-20T09:16:39Z".parse().ok(), ..first.clone() };
-        let record = Record::default().with(&first, AT, PROMPT, |_| true);
+        let record = Record::default().with(&first, AT, |_| true);
         for other in [&by_hand, &older] {
-            let record = record.clone().with(other, "2026-11-20T10:00:00Z", PROMPT, |_| true);
+            let record = record.clone().with(other, "2026-11-20T10:00:00Z", |_| true);
             assert_eq!(record.get(WEB).unwrap().order(), first.order());
         }
-        assert_eq!(Record::default().with(&by_hand, AT, PROMPT, |_| true).get(WEB).unwrap().order(), None);
+        assert_eq!(Record::default().with(&by_hand, AT, |_| true).get(WEB).unwrap().order(), None);
     }
 }

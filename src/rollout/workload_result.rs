@@ -46,6 +46,8 @@ pub enum Warning {
     Controlled,
     /// The API server did not store our record with the restart. It is kept in a ConfigMap instead.
     RecordRemoved,
+    /// Its pods could not be looked at: they may have run what the push brought.
+    PodsNotSeen,
     /// A person named it, though it opts out and a push would leave it.
     OptedOut,
     /// A person named it, though it is out of scope and a push would leave it.

@@ -1,5 +1,5 @@
-//! Pushes, and people with kubectl in between: the same digest published again is done already only while nobody
-//! has restarted or undone since; another digest, and the first one again, always roll.
+//! Pushes, and people with kubectl in between: the same digest published again is done already where all pods run it,
+//! whatever people have done; another digest, and the first one again, always roll.
 //!
 //! The same steps by merge patches that leave the same traces (on both grounds), and by the real commands.
 
@@ -22,19 +22,19 @@ const RECORD: &str = "pushroll.dev/pushes";
 type Manifest = fn(&str, &str, &str) -> Value;
 
 pub fn tests(suite: &mut Suite) {
-    suite.on_both(the_same_digest_again_rolls_only_after_a_persons_restart_or_undo);
-    suite.on_control_plane(the_same_digest_again_rolls_only_after_kubectl_restart_or_undo);
+    suite.on_both(the_same_digest_again_rolls_what_a_person_made_run_another);
+    suite.on_control_plane(the_same_digest_again_rolls_what_kubectl_made_run_another);
     suite.on_both(the_same_push_again_is_done_whatever_a_person_does_in_between);
     suite.on_both(there_and_back_rolls_twice_whatever_a_person_does_in_between);
     suite.on_control_plane(there_and_back_rolls_twice_whatever_kubectl_does_in_between);
     suite.on_control_plane(what_kubectl_has_restarted_since_the_push_is_current);
 }
 
-async fn the_same_digest_again_rolls_only_after_a_persons_restart_or_undo(ground: Ground) {
+async fn the_same_digest_again_rolls_what_a_person_made_run_another(ground: Ground) {
     the_same_digest_again(ground, Hands::Patches).await;
 }
 
-async fn the_same_digest_again_rolls_only_after_kubectl_restart_or_undo(ground: Ground) {
+async fn the_same_digest_again_rolls_what_kubectl_made_run_another(ground: Ground) {
     the_same_digest_again(ground, Hands::Kubectl).await;
 }
 
@@ -159,7 +159,7 @@ fn workloads_for<T: Copy + std::fmt::Debug>(
     let of_kind = |(kind, workload): (&str, Manifest)| {
         let numbered = acts(kind).into_iter().enumerate();
         numbered
-            .map(|(number, act)| (workload(ground.namespace(), &format!("web-{number}"), image), act))
+            .map(|(number, act)| (workload(ground.namespace(), &format!("{}-{number}", kind.to_lowercase()), image), act))
             .collect::<Vec<_>>()
     };
     kinds.into_iter().flat_map(of_kind).collect()
@@ -172,8 +172,10 @@ async fn push(service: &Service, image: &str, digest_byte: u8) -> Value {
 }
 
 async fn the_same_digest_again(ground: Ground, hands: Hands) {
-    let image = ground.image("web");
+    let (kubelet, image) = (ground.kubelet().await, ground.image("web"));
+    kubelet.push(&image, 0xa1);
     let workloads = workloads_for(&ground, &image, |kind| Act::all_for(kind).to_vec());
+    let workloads: Vec<_> = workloads.into_iter().map(|(workload, act)| (kubelet.plays(workload), act)).collect();
     let mut person = Person::new(&ground, hands);
     for (workload, _) in &workloads {
         ground.create(workload).await;
@@ -181,15 +183,29 @@ async fn the_same_digest_again(ground: Ground, hands: Hands) {
     }
     let service = ground.service().arguments(["--hold", "60s"]).start_ready().await;
     assert_eq!(push(&service, &image, 0xa1).await["outcome"], "restarted");
-    for (workload, act) in &workloads {
+    for (workload, _) in &workloads {
         person.look_at(workload).await;
-        person.act(workload, *act).await;
+        kubelet.rolled_out(workload).await;
     }
-    let again = push(&service, &image, 0xa1).await;
-    for (workload, act) in &workloads {
-        let rolls = matches!(act, Act::Restart | Act::Undo);
-        let result = result_of(&again, workload);
-        assert_eq!(result["code"], if rolls { "runs_image" } else { "same_digest" }, "{act:?}: {result}");
+    for is_moved in [false, true] {
+        // The tag moves and moves back, and nobody publishes that. What starts meanwhile pulls it.
+        if is_moved {
+            kubelet.push(&image, 0xa2);
+        }
+        for (workload, act) in &workloads {
+            person.act(workload, *act).await;
+        }
+        for (workload, _) in &workloads {
+            kubelet.rolled_out(workload).await;
+        }
+        kubelet.push(&image, 0xa1);
+        let again = push(&service, &image, 0xa1).await;
+        for (workload, act) in &workloads {
+            // An undo takes the record back, so nothing says that a look at the pods is worth it.
+            let rolls = *act == Act::Undo || (is_moved && *act == Act::Restart);
+            let result = result_of(&again, workload);
+            assert_eq!(result["code"], if rolls { "runs_image" } else { "same_digest" }, "{act:?}: {result}");
+        }
     }
 }
 

@@ -59,6 +59,7 @@ mod own_roll;
 mod packaging;
 mod passed_over;
 mod payloads;
+mod pods;
 mod printed;
 mod probes;
 mod promise;
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
     cooldown::tests(&mut suite);
     bursts::tests(&mut suite);
     by_hand::tests(&mut suite);
+    pods::tests(&mut suite);
     admission::tests(&mut suite);
     admin_callers::tests(&mut suite);
     rolled::tests(&mut suite);

@@ -1,6 +1,6 @@
 //! Why a push needs no restart: the workload was restarted for it, or after it.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
@@ -9,26 +9,14 @@ use crate::rollout::record::{RECORD_ANNOTATION, Record, RecordedPush};
 use crate::rollout::workload_result::ALREADY_RESTARTED;
 use crate::rollout::{Code, Leave, Push, restarted_at};
 
-/// Whether the record says that this push, a newer one, or the same digest has been rolled out. The digest says nothing
-/// while another push waits: a pod that was replaced meanwhile has pulled what that push brought.
-pub(super) fn done_before(
-    recorded: &RecordedPush,
-    push: &Push,
-    owners: &TemplateOwners<'_>,
-    one_waits: bool,
-) -> Option<Leave> {
-    if let (Some(order), Some(done), Some(published)) = (push.order(), recorded.order(), recorded.published) {
-        if order == done {
-            return Some(Leave::new(Code::AlreadyRestarted, ALREADY_RESTARTED));
-        }
-        if order < done {
-            let reason = format!("it was restarted for a newer push, published {published:.3}");
-            return Some(Leave::new(Code::NewerPushDone, reason));
-        }
+/// Whether the record says that this push or a newer one has been rolled out.
+pub(super) fn done_before(recorded: &RecordedPush, push: &Push) -> Option<Leave> {
+    let (order, done, published) = (push.order()?, recorded.order()?, recorded.published?);
+    if order == done {
+        return Some(Leave::new(Code::AlreadyRestarted, ALREADY_RESTARTED));
     }
-    let same_digest = push.digest.is_some() && push.digest == recorded.digest;
-    (same_digest && !one_waits && owners.untouched_since_ours())
-        .then(|| Leave::new(Code::SameDigest, "it was restarted for the same digest before, and not touched since"))
+    let reason = || format!("it was restarted for a newer push, published {published:.3}");
+    (order < done).then(|| Leave::new(Code::NewerPushDone, reason()))
 }
 
 /// Whether we have restarted it for this push or a newer one, and another controller has put its pod template back since.
@@ -58,41 +46,58 @@ pub(super) fn restarted_since(
     clocks: Clocks<'_>,
 ) -> Option<Leave> {
     let restarted_at = restarted_at::of_ours(object, record)?;
-    let is_later = match (push.waiting_since, push.published) {
-        // Both times are the API server's. The margin makes sure that the restart has left no digest in the record.
+    is_after_push(restarted_at, push, clocks)
+        .then(|| Leave::new(Code::RestartedSince, format!("it was restarted at {restarted_at}, after the push")))
+}
+
+/// Whether `server_time`, by the API server's clock, is certainly later than the push. What was created then has pulled what
+/// the push brought, or will.
+pub(super) fn is_after_push(server_time: Timestamp, push: &Push, clocks: Clocks<'_>) -> bool {
+    match (push.waiting_since, push.published) {
+        // Both times are the API server's.
         (Some(since), _) => {
-            let later_by = SignedDuration::try_from(clocks.margin).unwrap_or(SignedDuration::MAX);
-            let earliest = since.saturating_add(later_by.saturating_add(restarted_at::RESOLUTION));
-            let latest = clocks.server_now().saturating_add(restarted_at::RESOLUTION);
-            restarted_at >= earliest.unwrap_or(Timestamp::MAX) && restarted_at <= latest.unwrap_or(Timestamp::MAX)
+            let earliest = since.saturating_add(restarted_at::RESOLUTION).unwrap_or(Timestamp::MAX);
+            let latest = clocks.server_now().saturating_add(restarted_at::RESOLUTION).unwrap_or(Timestamp::MAX);
+            server_time >= earliest && server_time <= latest
         }
         // Each of the two clocks may be off by the margin from ours.
         (None, Some(published)) => {
             let twice = published.checked_add(clocks.margin).unwrap_or(Timestamp::MAX);
-            push.clock_agrees && clocks.show_after(restarted_at, twice)
+            push.clock_agrees && clocks.show_after(server_time, twice)
         }
         (None, None) => false,
-    };
-    is_later.then(|| Leave::new(Code::RestartedSince, format!("it was restarted at {restarted_at}, after the push")))
+    }
 }
 
-/// Whether someone else has restarted it since the push. Two times must be later than the push: the one that they have
-/// written (by the clock of a client), and the API server's (which is renewed by every change that they make).
-pub(super) fn done_by_other(
-    object: &WorkloadObject,
-    push: &Push,
-    owners: &TemplateOwners<'_>,
-    clocks: Clocks<'_>,
-) -> Option<Leave> {
-    let (manager, time) = owners.restarted_by_other()?;
-    let restarted_at: Timestamp = restarted_at::text(object)?.parse().ok()?;
-    let earlier = restarted_at.min(time);
-    let is_later = match push.waiting_since {
-        Some(since) => earlier > since && restarted_at <= clocks.now,
-        None => clocks.show_after(earlier, push.time()),
-    };
-    is_later.then(|| {
-        let reason = format!("{manager} restarted it at {restarted_at}, after the push");
-        Leave::new(Code::RestartedByOther, reason)
-    })
+/// A restart by someone else since the push. Two times are later than the push: the one that they have written (by the
+/// clock of a client), and the API server's (which is renewed by every change that they make).
+#[derive(Debug)]
+pub(super) struct RestartByOther<'a> {
+    manager: &'a str,
+    restarted_at: Timestamp,
+}
+
+impl<'a> RestartByOther<'a> {
+    pub(super) fn of(object: &'a WorkloadObject, push: &Push, clocks: Clocks<'_>) -> Option<Self> {
+        let (manager, time) = TemplateOwners::of(object).restarted_by_other()?;
+        let restarted_at: Timestamp = restarted_at::text(object)?.parse().ok()?;
+        let is_later = Self::is_later(restarted_at.min(time), push, clocks)
+            && (push.waiting_since.is_none() || restarted_at <= clocks.now);
+        is_later.then_some(Self { manager, restarted_at })
+    }
+
+    /// Whether the API server's clock shows a time after the push.
+    pub(super) fn is_later(time: Timestamp, push: &Push, clocks: Clocks<'_>) -> bool {
+        push.waiting_since.map_or_else(|| clocks.show_after(time, push.time()), |since| time > since)
+    }
+
+    /// Whether the oldest of the pods was created after the push, too: no pod is left from before the restart.
+    pub(super) fn is_confirmed_by(&self, oldest: Timestamp, push: &Push, clocks: Clocks<'_>) -> bool {
+        Self::is_later(oldest, push, clocks)
+    }
+
+    pub(super) fn leave(&self) -> Leave {
+        let Self { manager, restarted_at } = self;
+        Leave::new(Code::RestartedByOther, format!("{manager} restarted it at {restarted_at}, after the push"))
+    }
 }

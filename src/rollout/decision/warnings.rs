@@ -8,6 +8,9 @@ use crate::rollout::Warning;
 pub(in crate::rollout) const RECORD_REMOVED: &str =
     "admission removed the annotation pushroll.dev/pushes; it is kept in a ConfigMap instead";
 
+/// The beginning of the sentence of [`Warning::PodsNotSeen`].
+pub(super) const PODS_NOT_SEEN: &str = "its pods could not be looked at";
+
 pub(super) fn warnings(object: &WorkloadObject, followers: &[TemplateImage<'_>]) -> Vec<Warning> {
     let spec = &object.spec;
     let rolling_update = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
@@ -47,6 +50,7 @@ pub(super) fn restart_reason(why: &str, warnings: &[Warning], object: &WorkloadO
                 reason.push_str(&format!("its owner is {kind} {name}, whose controller may put the pod template back"));
             }
             Warning::RecordRemoved => reason.push_str(RECORD_REMOVED),
+            Warning::PodsNotSeen => reason.push_str(PODS_NOT_SEEN),
             Warning::UnreadableCooldown => {
                 reason.push_str("its annotation pushroll.dev/cooldown is no duration such as 10m: it has no cooldown");
             }

@@ -1,8 +1,6 @@
 //! The entries of the ConfigMap: one JSON value for each key.
 
-use std::time::Duration;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::kept_push::KeptPush;
@@ -28,6 +26,8 @@ pub enum Why {
     Denied,
     /// For a part of the scope that we are not permitted to see.
     Unseen,
+    /// For the end of a rollout away from its image, which somebody may undo.
+    RollingAway,
 }
 
 /// A push that waits for one workload.
@@ -64,7 +64,7 @@ pub struct KeptRecord {
 
 impl Why {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Cooldown, Self::Denied, Self::Unseen];
+    pub const ALL: [Self; 4] = [Self::Cooldown, Self::Denied, Self::Unseen, Self::RollingAway];
 
     /// As in JSON and metrics.
     pub fn as_str(self) -> &'static str {
@@ -72,6 +72,7 @@ impl Why {
             Self::Cooldown => "cooldown",
             Self::Denied => "denied",
             Self::Unseen => "unseen",
+            Self::RollingAway => "rolling_away",
         }
     }
 }
@@ -121,12 +122,9 @@ impl WaitingPush {
             && !self.covers(push)
     }
 
-    /// As a [`Push`]. It has its digest only within `prompt` of its time: later the tag may have moved on, and the pods
-    /// pull something else.
-    pub fn to_push(&self, now: Timestamp, prompt: Duration) -> Push {
-        let lag = now.duration_since(self.push.published.unwrap_or(self.push.received));
-        let is_prompt = lag <= SignedDuration::try_from(prompt).unwrap_or(SignedDuration::MAX);
-        self.push.to_push(self.push.digest.clone().filter(|_| is_prompt))
+    /// As a [`Push`].
+    pub fn to_push(&self) -> Push {
+        self.push.to_push()
     }
 }
 

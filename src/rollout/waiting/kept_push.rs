@@ -60,11 +60,11 @@ impl KeptPush {
         PushOrder::of(self.published, self.message_id.as_deref())
     }
 
-    /// As a [`Push`] with this digest.
-    pub(super) fn to_push(&self, digest: Option<Digest>) -> Push {
+    /// As a [`Push`].
+    pub(super) fn to_push(&self) -> Push {
         Push {
             image: self.image.clone(),
-            digest,
+            digest: self.digest.clone(),
             published: self.published,
             received: self.received,
             message_id: self.message_id.clone(),

@@ -34,8 +34,8 @@ impl UnseenPush {
         self.push.key(UNSEEN, readable.trim_start_matches('.'), &format!("{:?}", self.part))
     }
 
-    /// As a [`Push`], without its digest: the tag may have moved on.
+    /// As a [`Push`].
     pub fn to_push(&self) -> Push {
-        self.push.to_push(None)
+        self.push.to_push()
     }
 }

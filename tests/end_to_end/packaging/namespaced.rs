@@ -99,6 +99,7 @@ impl Instance {
                         lists.insert(namespace);
                     }
                 }
+                ("pods", Some(namespace)) => assert!(self.namespaces.contains(&namespace), "{}", call.uri),
                 unexpected => panic!("{} of {unexpected:?}: {}", call.verb, call.uri),
             }
         }

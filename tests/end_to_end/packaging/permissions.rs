@@ -71,7 +71,10 @@ async fn assert_nothing_else_is_permitted(ground: &Ground) {
         ("delete", "configmaps", WAITING, NAMESPACE),
         ("get", "configmaps", CACHE, "default"),
         ("create", "configmaps", "", "default"),
-        ("list", "pods", "", ""),
+        ("get", "pods", "", ""),
+        ("watch", "pods", "", ""),
+        ("patch", "pods", "", ""),
+        ("delete", "pods", "", ""),
         ("create", "pods", "", NAMESPACE),
         ("create", "pods/exec", "", ""),
         ("create", "deployments.apps", "", ""),
@@ -161,6 +164,22 @@ impl Stage {
                 }
                 let rolled = before.iter().zip(self.generations().await).filter(|(before, after)| *before != after);
                 assert_eq!(rolled.count(), 2, "{answer}");
+            }
+            ("list", "pods") => {
+                let service = self.start_ready().await;
+                let answer = self.push_twice(&service).await;
+                let workloads = answer["workloads"].as_array().unwrap();
+                assert_eq!(workloads.len(), 3, "{answer}");
+                for workload in workloads {
+                    assert_eq!((&workload["code"], &workload["warnings"]), (&json!("runs_image"), &json!(["pods_not_seen"])));
+                    assert!(workload["reason"].as_str().unwrap().contains(&missed), "{answer}");
+                }
+                let arguments = ["check", "--namespace", NAMESPACE, "-o", "json"];
+                let checked = self.ground.run_as(SERVICE_ACCOUNT, &arguments).await;
+                let found = checked.json()["findings"].clone();
+                let found = found.as_array().unwrap().iter().find(|finding| finding["code"] == "pods_not_listable");
+                let reason = found.map(|finding| finding["reason"].to_string()).unwrap_or_default();
+                assert!(checked.code == 0 && reason.contains("we may not list pods in all namespaces"), "{checked:?}");
             }
             (verb @ ("create" | "patch"), "events") => {
                 let service = self.start_ready().await;

@@ -84,11 +84,13 @@ async fn the_base_fits_itself(ground: Ground) {
         base.names(),
         [
             "ClusterRole/pushroll-event-writer",
+            "ClusterRole/pushroll-pod-reader",
             "ClusterRole/pushroll-reader",
             "ClusterRole/pushroll-refresher",
             "ClusterRole/pushroll-restarter",
             "ClusterRole/pushroll-watcher",
             "ClusterRoleBinding/pushroll-event-writer",
+            "ClusterRoleBinding/pushroll-pod-reader",
             "ClusterRoleBinding/pushroll-reader",
             "ClusterRoleBinding/pushroll-refresher",
             "ClusterRoleBinding/pushroll-restarter",

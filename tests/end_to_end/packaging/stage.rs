@@ -120,6 +120,8 @@ impl Stage {
         );
         let after: Vec<i64> = before.iter().map(|generation| generation + 1).collect();
         assert_eq!(self.generations().await, after, "each kind, in another namespace than its own");
+        let answer = self.push_twice(&service).await;
+        assert!(!answer.to_string().contains("pods_not_seen"), "{answer}");
         let (status, rebuilt) = self.rebuild(&service).await;
         assert_eq!((status, &rebuilt["result"]), (200, &json!("changed")), "{rebuilt}");
         for _ in 0..2 {
@@ -145,6 +147,17 @@ impl Stage {
         // Its turn, and the turn again.
         self.assert_cache_follows().await;
         self.assert_cache_follows().await;
+    }
+
+    /// Pushes the same digest a second time when the first has rolled out: the pods are worth a look. Gives the second
+    /// answer.
+    pub(super) async fn push_twice(&self, service: &Service) -> Value {
+        let first = new_push(&self.image);
+        assert_eq!(service.push(&first).await.json()["outcome"], "restarted");
+        for workload in &self.workloads {
+            self.ground.rolled_out(workload).await;
+        }
+        service.push(&PushMessage { digest: first.digest, ..new_push(&self.image) }).await.json()
     }
 
     pub(super) async fn generations(&self) -> Vec<i64> {

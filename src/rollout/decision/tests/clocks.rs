@@ -50,8 +50,8 @@ fn what_waits_is_judged_by_the_api_servers_clock_alone() {
             *annotations = json!({RECORD_ANNOTATION: record, RESTARTED_AT_ANNOTATION: at});
         })
     };
-    assert_eq!(code(&restarted(514), &waits), Code::RestartedSince);
-    assert_eq!(code(&restarted(513), &waits), Code::RunsImage, "within the margin");
+    assert_eq!(code(&restarted(504), &waits), Code::RestartedSince);
+    assert_eq!(code(&restarted(503), &waits), Code::RunsImage, "both are known to a few seconds");
     let by_other = |by_client: i64, by_server: i64| {
         object(|v| {
             let annotations = json!({RESTARTED_AT_ANNOTATION: at(by_client).to_string()});

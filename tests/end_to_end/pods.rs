@@ -1,0 +1,61 @@
+//! The pods decide: a push whose digest they run, or that they are younger than, restarts nothing.
+
+mod ages;
+mod digests;
+mod looks;
+mod rolling_away;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::support::fixtures::{PushMessage, digest, result_of};
+use crate::support::ground::Ground;
+use crate::support::service::Service;
+use crate::support::suite::Suite;
+use crate::support::wait::eventually;
+
+/// `--clock-margin` of these tests, in seconds.
+const MARGIN: i64 = 1;
+
+pub fn tests(suite: &mut Suite) {
+    digests::tests(suite);
+    ages::tests(suite);
+    looks::tests(suite);
+    rolling_away::tests(suite);
+}
+
+/// A service in the test's own namespace that looks often for what waits.
+async fn service(ground: &Ground) -> Service {
+    let margin = format!("{MARGIN}s");
+    let arguments = ["--hold", "60s", "--namespaces", ground.namespace()];
+    let timing = ["--clock-margin", &margin, "--deferred-poll", "100ms"];
+    ground.service().arguments(arguments).arguments(timing).start_ready().await
+}
+
+/// What a push comes to at a workload.
+async fn code(service: &Service, push: &PushMessage, workload: &Value) -> String {
+    let answer = service.push(push).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    result_of(&answer.json(), workload)["code"].as_str().unwrap().to_owned()
+}
+
+/// How often the pods of a workload were listed, page by page.
+fn pod_lists(service: &Service) -> usize {
+    service.api_calls().iter().filter(|call| call.verb == "list" && call.resource == "pods").count()
+}
+
+/// Waits until a time is certainly past, by clocks that differ by the margin each.
+async fn wait_until_long_after(time: Timestamp) {
+    let then = time + SignedDuration::from_secs(2 * MARGIN + 2);
+    eventually("time passes", async || (Timestamp::now() > then).then_some(())).await;
+}
+
+/// A push of an image that nobody runs, delivered at once: Pub/Sub's clock is known to agree from then on.
+async fn vouch_for_the_clock(service: &Service, ground: &Ground) {
+    let answer = service.push(&PushMessage::now(&ground.image("nobody"), 1)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn ends_with(image_id: &str, byte: u8) -> bool {
+    image_id.ends_with(&digest(byte))
+}
