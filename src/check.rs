@@ -57,8 +57,9 @@ fn pods_finding((access, permitted): &(Access, Result<bool, String>)) -> Option<
     match permitted {
         Ok(true) => None,
         Ok(false) => {
-            let lost = "so a push whose image the pods run already restarts them once more";
-            let finding = Finding::warning(Code::PodsNotListable, format!("we may not {access}, {lost}"));
+            let lost = "a push whose image the pods run already restarts them once more";
+            let reason = format!("the permission to {access} is missing: {lost}");
+            let finding = Finding::warning(Code::PodsNotListable, reason);
             Some(finding.remedy("bind the role pushroll-pod-reader, or leave it so"))
         }
         Err(why) => {

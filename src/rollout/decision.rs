@@ -89,6 +89,8 @@ pub struct Known<'a> {
     pub waiting: &'a [WaitingPush],
     /// Its record, where the pod template does not keep it.
     pub kept: Option<&'a KeptRecord>,
+    /// Whether the object is as it is now. Only then its status counts.
+    pub is_fresh: bool,
     /// What its pods show, or why they could not be looked at; `None` before a look.
     pub pods: Option<Result<&'a PodsSeen, &'a str>>,
 }
@@ -107,7 +109,7 @@ impl<'a> Known<'a> {
     /// What stands in the ConfigMap of what waits.
     pub fn of(others: &'a [Arc<Push>], stored: Option<&'a OfWorkload>) -> Self {
         let (waiting, kept) = stored.map_or((&[][..], None), |stored| (&stored.pushes[..], stored.kept.as_ref()));
-        Self { others, waiting, kept, pods: None }
+        Self { others, waiting, kept, is_fresh: false, pods: None }
     }
 }
 
@@ -143,7 +145,7 @@ pub fn decide(
     let left = match known.pods {
         // What waits for the end of its cooldown is looked at when that is over.
         None if cooling.is_some() && push.waiting_since.is_some() => None,
-        None => match question(workload.kind, object, push, recorded, clocks) {
+        None => match question(workload.kind, object, push, recorded, known, clocks) {
             Some(question) => return Decision::Look(question),
             None if by_other.is_some() => return Decision::Look(Question::AreYounger),
             None => None,
@@ -210,6 +212,7 @@ fn question(
     object: &WorkloadObject,
     push: &Push,
     recorded: Option<&RecordedPush>,
+    known: Known<'_>,
     clocks: Clocks<'_>,
 ) -> Option<Question> {
     let is_old = || Duration::try_from(clocks.now.duration_since(push.time())).is_ok_and(|age| age > clocks.margin);
@@ -219,7 +222,7 @@ fn question(
     if push.digest.is_some()
         && (is_recorded() || is_old())
         && !is_in_volume()
-        && unfinished(kind, object).is_none()
+        && (!known.is_fresh || unfinished(kind, object).is_none())
     {
         return Some(Question::IsDone);
     }

@@ -151,7 +151,7 @@ impl OneRestart<'_> {
         let others = turn.map(Turn::others).unwrap_or_default();
         let decide = |view: &View, pods: Option<&Result<PodsSeen, String>>| {
             let pods = pods.map(|pods| pods.as_ref().map_err(String::as_str));
-            let known = Known { pods, ..Known::of(&others, view.get(self.workload)) };
+            let known = Known { pods, is_fresh, ..Known::of(&others, view.get(self.workload)) };
             self.cause.decide(self.workload, object, known, self.context)
         };
         let mut view = self.context.view();

@@ -250,6 +250,10 @@ async fn check_names_the_permission_that_is_missing(ground: Ground) {
     assert!(scan.contains("we may not list daemonsets.apps in the namespace"), "{scan}");
     assert_eq!(ran.stdout.matches("we may not").count(), 2, "{ran:?}");
 
+    let pods = finding(&ran, "pods_not_listable");
+    assert!(pods["reason"].to_string().contains("the permission to list pods in the namespace"), "{pods}");
+    assert_eq!(pods["severity"], "warning");
+
     let deep = ground.run_as(&user, &["check", "--deep", "-o", "json"]).await;
     let unseen = finding(&deep, "part_unseen");
     assert_eq!((deep.code, &unseen["severity"]), (3, &json!("error")), "{deep:?}");

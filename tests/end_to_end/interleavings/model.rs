@@ -3,8 +3,7 @@
 //!
 //! - **Nothing is missed.** When all is quiet, the pods of each workload run what its tags point to. When a push is
 //!   acknowledged, each workload that runs the tag has pulled since it was published, or runs that very digest, or the
-//!   push (or a newer one of the tag) waits durably in the ConfigMap, or Pub/Sub keeps another that will restart it. What
-//!   is removed from the ConfigMap is done. A push that waits for a kind of workloads that cannot be seen waits for each
+//!   push (or a newer one of the tag) waits durably in the ConfigMap. What is removed from the ConfigMap is done. A push that waits for a kind of workloads that cannot be seen waits for each
 //!   of them. Somebody who undoes a rollout while the pods from before it are alive takes back the pushes that were done,
 //!   and none that waits; so does a controller that puts the pod template back.
 //! - **Nothing is done twice.** Each restart is for a push that the workload was not restarted for before, unless
@@ -15,17 +14,21 @@
 //! - **Nobody else's is touched.** Whoever does not run the tag, or opts out, is left alone; and of a workload nothing
 //!   changes but `restartedAt` and the record.
 //!
+//! The old pods of a rollout are there until it is complete, and a LIST shows them.
+//!
 //! A restart whose annotations admission removes restarts nothing, unless there were some before. A call that is refused
 //! changes nothing, because it never arrives.
 
 mod object;
 mod people;
 mod restarts;
+mod rollouts;
 mod stored;
 mod workload;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 pub use object::{has_controller, images, record};
@@ -46,6 +49,8 @@ pub struct Model {
     stored: Stored,
     /// Counts what happens, so that it can be said what was first.
     now: usize,
+    /// By the API server's clock, which pods are created by.
+    pub time: Timestamp,
 }
 
 /// A message of a push.
@@ -57,8 +62,6 @@ pub struct Published {
     /// As in the message, and comparable as text.
     pub published: String,
     pub is_acknowledged: bool,
-    /// It was delivered when it was published only a moment ago.
-    pub was_prompt: bool,
     at: usize,
 }
 
@@ -80,7 +83,6 @@ impl Model {
             digest,
             published,
             is_acknowledged: false,
-            was_prompt: false,
             at: self.now,
         });
     }
@@ -104,7 +106,7 @@ impl Model {
         let message = &self.messages[place];
         for (name, workload) in self.workloads.iter().filter(|(_, workload)| !workload.has_opted_out) {
             let runs_it = images(&workload.object).contains(&message.image);
-            if runs_it && !self.has_seen(name, message) && !self.is_still_to_come(message, workload) {
+            if runs_it && !self.has_seen(name, message) {
                 return Err(format!(
                     "the push {} of {} was acknowledged, and {name} neither has it nor keeps it for later: its pods \
                      are {:?}, and {:?} wait",
@@ -116,18 +118,6 @@ impl Model {
             }
         }
         Ok(())
-    }
-
-    /// Whether an older push of the tag that brings something else is still to come, from Pub/Sub or because it waits. A
-    /// push may be acknowledged because its digest is the one in the record, and the pods have pulled what came in
-    /// between: that one will restart the workload.
-    fn is_still_to_come(&self, message: &Published, workload: &Workload) -> bool {
-        if self.stored.waiting_for(&workload.object, &message.image).next().is_some() {
-            return true;
-        }
-        let comes = |other: &&Published| other.at < message.at && !other.is_acknowledged;
-        let mut others = self.messages.iter().filter(comes);
-        others.any(|other| other.image == message.image && other.digest != message.digest)
     }
 
     /// To hold when all is quiet.

@@ -16,6 +16,7 @@ pub struct Plan {
     pub replicas: usize,
     /// Whether a part that cannot be seen holds up pushes: `--unseen-grace` is an hour, or nothing.
     pub waits_for_unseen: bool,
+    pub may_list_pods: bool,
     pub workloads: Vec<WorkloadPlan>,
     pub steps: Vec<Step>,
 }
@@ -85,6 +86,8 @@ pub enum Step {
     Forbid { kind: Kind, is_forbidden: bool },
     /// A replica looks for what it could not see.
     LookForUnseen { replica: usize },
+    /// The rollout of a workload is complete: its old pods are gone.
+    RollOut { workload: usize },
 }
 
 /// How the API server refuses a restart that it could make.
@@ -174,8 +177,15 @@ pub enum Edit {
 }
 
 pub fn plans(steps: usize) -> impl Strategy<Value = Plan> {
-    (1..=REPLICAS, any::<bool>(), vec(workload(), 1..=WORKLOADS), vec(step(), 1..=steps)).prop_map(
-        |(replicas, waits_for_unseen, workloads, steps)| Plan { replicas, waits_for_unseen, workloads, steps },
+    let workloads = vec(workload(), 1..=WORKLOADS);
+    (1..=REPLICAS, any::<bool>(), prop::bool::weighted(0.8), workloads, vec(step(), 1..=steps)).prop_map(
+        |(replicas, waits_for_unseen, may_list_pods, workloads, steps)| Plan {
+            replicas,
+            waits_for_unseen,
+            may_list_pods,
+            workloads,
+            steps,
+        },
     )
 }
 
@@ -220,6 +230,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(workload, meddling)| Step::Meddle { workload, meddling }),
         3 => (kind(), any::<bool>()).prop_map(|(kind, is_forbidden)| Step::Forbid { kind, is_forbidden }),
         2 => (0..REPLICAS).prop_map(|replica| Step::LookForUnseen { replica }),
+        8 => (0..WORKLOADS).prop_map(|workload| Step::RollOut { workload }),
     ]
 }
 

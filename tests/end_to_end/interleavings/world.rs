@@ -54,6 +54,7 @@ pub struct World {
     withheld: Vec<Reply>,
     next_sender: usize,
     unseen_grace: Duration,
+    may_list_pods: bool,
     /// By the names of the workloads.
     refusals: BTreeMap<String, Refusal>,
     meddling: BTreeMap<String, Meddling>,
@@ -88,6 +89,7 @@ impl World {
             withheld: Vec::new(),
             next_sender: 0,
             unseen_grace: if plan.waits_for_unseen { Duration::from_secs(3600) } else { Duration::ZERO },
+            may_list_pods: plan.may_list_pods,
             refusals: BTreeMap::new(),
             meddling: BTreeMap::new(),
             known_kept: BTreeMap::new(),
@@ -135,6 +137,7 @@ impl World {
                 for message in 0..self.pushes.len() {
                     self.deliver(message, replica).await?;
                     self.drain().await?;
+                    self.roll_out_all();
                 }
             }
             self.wait_for_what_waits().await?;
@@ -205,6 +208,10 @@ impl World {
             }
             Step::Forbid { kind, is_forbidden } => self.forbid(*kind, *is_forbidden),
             Step::LookForUnseen { replica } => self.look_for_unseen(*replica).await?,
+            Step::RollOut { workload } => {
+                let name = self.name_at(*workload);
+                self.model.rolls_out(&name);
+            }
         }
         self.settle().await
     }
@@ -227,6 +234,12 @@ impl World {
 
     fn clock(&self) -> Clock {
         if self.place.embedded.is_some() { Clock::held_at(self.clock_ms) } else { Clock::system() }
+    }
+
+    fn roll_out_all(&mut self) {
+        for name in self.model.names() {
+            self.model.rolls_out(&name);
+        }
     }
 
     fn name_at(&self, workload: usize) -> String {

@@ -179,7 +179,7 @@ impl Stage {
                 let found = checked.json()["findings"].clone();
                 let found = found.as_array().unwrap().iter().find(|finding| finding["code"] == "pods_not_listable");
                 let reason = found.map(|finding| finding["reason"].to_string()).unwrap_or_default();
-                assert!(checked.code == 0 && reason.contains("we may not list pods in all namespaces"), "{checked:?}");
+                assert!(checked.code == 0 && reason.contains("the permission to list pods in all namespaces is missing"), "{checked:?}");
             }
             (verb @ ("create" | "patch"), "events") => {
                 let service = self.start_ready().await;

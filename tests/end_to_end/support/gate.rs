@@ -1,5 +1,5 @@
-//! A gate between a service and its API server: each call about one workload, and each about the ConfigMap of what waits,
-//! waits there until the test lets it go, and fares as the test says. What else is asked (lists, watches, the cache)
+//! A gate between a service and its API server: each call about one workload, each LIST of pods, and each about the
+//! ConfigMap of what waits, waits there until the test lets it go, and fares as the test says. What else is asked (lists, watches, the cache)
 //! passes at once, unless it is a LIST or a new watch of a kind that is forbidden.
 //!
 //! The gate holds the request itself: it can arrive when the process that sent it is long dead.
@@ -79,7 +79,8 @@ impl Gate {
         stalled: watch::Receiver<bool>,
         request: Request<Body>,
     ) -> Result<Response<AnyBody>, BoxError> {
-        if is_about_one_workload(&request) || is_about_what_waits(request.uri().path()) {
+        let path = request.uri().path();
+        if is_about_one_workload(&request) || is_about_what_waits(path) || is_about_pods(path) {
             let answer = self.hold(sender, request).await?;
             let response = answer.await.map_err(|_| "the connection breaks")??;
             return Ok(response.map(|body| Full::new(body).map_err(BoxError::from).boxed_unsync()));
@@ -173,6 +174,11 @@ impl HeldCall {
         is_about_what_waits(self.path())
     }
 
+    /// Whether it lists pods.
+    pub fn is_about_pods(&self) -> bool {
+        is_about_pods(self.path())
+    }
+
     /// Without the query.
     pub fn path(&self) -> &str {
         self.uri.split('?').next().unwrap_or_default()
@@ -198,6 +204,11 @@ impl HeldCall {
     /// Asks for something else from now on.
     pub fn set_patch(&mut self, patch: &Value) {
         self.body = patch.to_string().into();
+    }
+
+    /// It never arrives, and this is the answer: that, and whom to tell.
+    pub fn answer(self, body: &Value) -> (Response<Bytes>, Reply) {
+        (Response::new(body.to_string().into()), Reply(self.answer))
     }
 
     /// It never arrives, and the API server answers with a refusal: that answer, and whom to tell.
@@ -244,6 +255,11 @@ fn is_about_one_workload<B>(request: &Request<B>) -> bool {
 /// `/api/v1/namespaces/NAMESPACE/configmaps/PREFIX-waiting`
 fn is_about_what_waits(path: &str) -> bool {
     path.contains("/configmaps/") && path.ends_with("-waiting")
+}
+
+/// `/api/v1/namespaces/NAMESPACE/pods`
+fn is_about_pods(path: &str) -> bool {
+    path.starts_with("/api/v1/namespaces/") && path.ends_with("/pods")
 }
 
 /// What RBAC says where a permission is missing.

@@ -45,7 +45,7 @@ impl Asked<'_> {
             Decision::Leave(leave) => leave.code,
             Decision::Look(question) => panic!("{question:?} again"),
         };
-        let question = match decide(Known::default()) {
+        let question = match decide(Known { is_fresh: true, ..Known::default() }) {
             Decision::Look(question) => question,
             other => return (None, 0, code(other)),
         };
@@ -57,7 +57,7 @@ impl Asked<'_> {
                 break;
             }
         }
-        (Some(question), looked_at, code(decide(Known { pods: Some(Ok(&seen)), ..Known::default() })))
+        (Some(question), looked_at, code(decide(Known { pods: Some(Ok(&seen)), is_fresh: true, ..Known::default() })))
     }
 }
 

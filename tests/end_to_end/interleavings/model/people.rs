@@ -12,7 +12,7 @@ impl Model {
     pub fn created(&mut self, name: &str, object: Value) {
         self.now += 1;
         let mut workload = Workload::new(object, &self.messages);
-        workload.pull(&self.registry, self.now);
+        workload.pull(&self.registry, self.now, self.time);
         workload.note_revision();
         self.workloads.insert(name.to_owned(), workload);
     }
@@ -35,7 +35,7 @@ impl Model {
             workload.may_be_forgotten.clone_from(&workload.restarted_for);
         }
         workload.has_opted_out |= opts_out(after);
-        workload.written(&before, &self.registry, self.now);
+        workload.written(&before, &self.registry, self.now, self.time);
     }
 
     /// Admission sets an annotation of a workload in a request of ours.
@@ -52,11 +52,11 @@ impl Model {
         Some((template.clone(), annotations.clone()))
     }
 
-    /// As [`Self::revision`], of one whose pods may still be there and that ran the same images ever since: a push of an
+    /// As [`Self::revision`], of one whose pods are still there and that ran the same images ever since: a push of an
     /// image that the workload did not run meanwhile is none of its business.
     pub fn living_revision(&self, name: &str, ago: usize) -> Option<(Value, Value)> {
         let workload = self.workloads.get(name)?;
-        let place = workload.revisions.len().checked_sub(1 + ago)?;
+        let place = workload.revisions.len().checked_sub(1 + ago).filter(|place| *place >= workload.complete)?;
         let images_of = |revision: &Revision| images(&json!({"spec": {"template": revision.template}}));
         let is_same = |revision: &Revision| images_of(revision) == images(&workload.object);
         let is_other = workload.revisions[place].template != workload.object["spec"]["template"];
@@ -82,7 +82,8 @@ impl Model {
         workload.rolled.clear();
         workload.may_be_forgotten.clone_from(&workload.restarted_for);
         workload.pods.taken_back.extend(done);
-        workload.pods.pulled = workload.revisions[workload.revisions.len() - 1 - ago].pulled.clone();
+        let revision = &workload.revisions[workload.revisions.len() - 1 - ago];
+        (workload.pods.pulled, workload.pods.created) = (revision.pulled.clone(), revision.created);
         workload.note_revision();
     }
 

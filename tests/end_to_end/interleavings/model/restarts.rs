@@ -9,7 +9,7 @@ use super::object::{
     template_annotation,
 };
 use super::workload::Workload;
-use super::{Broken, Kept, Model, Published};
+use super::{Broken, Kept, Model};
 use crate::interleavings::plan::Meddling;
 
 /// A restart as it was asked for.
@@ -81,14 +81,6 @@ impl Model {
             let newest = workload.restarted_for.entry(image.clone()).or_default();
             *newest = order(recorded).max(std::mem::take(newest));
         }
-        let has_left_no_trace = |message: &Published| {
-            let is_newer = |other: &&Published| other.image == message.image && other.order() > message.order();
-            let mut newer = self.messages.iter().filter(is_newer);
-            message.was_prompt && newer.any(|newer| newer.is_acknowledged || workload.was_restarted_for(newer))
-        };
-        let doubts = self.messages.iter().filter(|message| ids.contains(&&*message.id) && has_left_no_trace(message));
-        let doubts: Vec<_> = doubts.map(|message| (message.image.clone(), message.digest.clone())).collect();
-        workload.doubts.extend(doubts);
         if !leaves_record {
             workload.rolled.clear();
         }
@@ -97,7 +89,7 @@ impl Model {
             workload.may_be_forgotten.clone_from(&workload.restarted_for);
         }
         workload.replaced = Some(workload.pods.clone());
-        workload.written(&before, &self.registry, self.now);
+        workload.written(&before, &self.registry, self.now, self.time);
         Ok(format!("{name} is restarted for {}", ids.join(", ")))
     }
 }

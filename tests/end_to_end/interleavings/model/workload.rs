@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Published;
@@ -22,19 +23,20 @@ pub(super) struct Workload {
     pub(super) restarted_for: BTreeMap<String, Order>,
     /// What that was when somebody else, not its controller, last changed its pod template: all of it may be forgotten.
     pub(super) may_be_forgotten: BTreeMap<String, Order>,
-    /// Images and digests that the record may name wrongly, which is known (ARCHITECTURE.md, "Why a push rolls a workload
-    /// exactly once"): a prompt push restarted it, and a newer one was done before and had left no trace.
-    pub(super) doubts: BTreeSet<(String, String)>,
     /// It has opted out at some time: pushes in between are none of its business, and leave no trace.
     pub(super) has_opted_out: bool,
     /// Each pod template that it had.
     pub(super) revisions: Vec<Revision>,
+    /// The place of the last one whose rollout was complete. Since then no pod has been removed.
+    pub(super) complete: usize,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pods {
     /// What they have pulled of each image, and when.
     pub(super) pulled: BTreeMap<String, (String, usize)>,
+    /// When they were created.
+    pub(super) created: Timestamp,
     /// Paused with another template: they pull on resume.
     pub(super) pulls_on_resume: bool,
     /// The pushes that somebody has taken back by putting an old template back while its pods were alive.
@@ -46,8 +48,9 @@ pub(super) struct Revision {
     pub(super) template: Value,
     /// The annotations that its ReplicaSet then got.
     pub(super) annotations: Value,
-    /// What its pods have pulled.
+    /// What its pods have pulled, and when they were created.
     pub(super) pulled: BTreeMap<String, (String, usize)>,
+    pub(super) created: Timestamp,
 }
 
 impl Workload {
@@ -60,38 +63,39 @@ impl Workload {
             rolled: BTreeSet::new(),
             restarted_for: BTreeMap::new(),
             may_be_forgotten: newest,
-            doubts: BTreeSet::new(),
+            complete: 0,
             has_opted_out: false,
             revisions: Vec::new(),
         }
     }
 
     /// It was written, and that has replaced its pods if their template is another.
-    pub(super) fn written(&mut self, before: &Value, registry: &BTreeMap<String, String>, now: usize) {
+    pub(super) fn written(&mut self, before: &Value, registry: &BTreeMap<String, String>, now: usize, time: Timestamp) {
         let is_paused = self.object["spec"]["paused"] == true;
         let is_new = !is_same_template(before, &self.object);
         self.pods.pulls_on_resume |= is_new;
         if self.pods.pulls_on_resume && !is_paused {
-            self.pull(registry, now);
+            self.pull(registry, now, time);
         }
         if is_new {
             self.note_revision();
         } else if let Some(last) = self.revisions.last_mut() {
-            (last.annotations, last.pulled) =
-                (self.object["metadata"]["annotations"].clone(), self.pods.pulled.clone());
+            last.annotations = self.object["metadata"]["annotations"].clone();
+            (last.pulled, last.created) = (self.pods.pulled.clone(), self.pods.created);
         }
     }
 
     pub(super) fn note_revision(&mut self) {
         let (template, annotations) = (&self.object["spec"]["template"], &self.object["metadata"]["annotations"]);
         let (template, annotations) = (template.clone(), annotations.clone());
-        self.revisions.push(Revision { template, annotations, pulled: self.pods.pulled.clone() });
+        let (pulled, created) = (self.pods.pulled.clone(), self.pods.created);
+        self.revisions.push(Revision { template, annotations, pulled, created });
     }
 
-    pub(super) fn pull(&mut self, registry: &BTreeMap<String, String>, now: usize) {
+    pub(super) fn pull(&mut self, registry: &BTreeMap<String, String>, now: usize, created: Timestamp) {
         let digest = |image: &String| registry.get(image).cloned().unwrap_or_default();
         let pulled = images(&self.object).into_iter().map(|image| (image.clone(), (digest(&image), now))).collect();
-        self.pods = Pods { pulled, ..Pods::default() };
+        self.pods = Pods { pulled, created, ..Pods::default() };
     }
 
     /// Whether it was restarted for this push, or for a newer one of the image.
@@ -106,9 +110,8 @@ impl Workload {
         has_pulled || *pulls_on_resume || self.is_forgiven(message)
     }
 
-    /// Somebody has taken it back, or it is known to be missed.
+    /// Somebody has taken it back.
     pub(super) fn is_forgiven(&self, message: &Published) -> bool {
-        let doubt = (message.image.clone(), message.digest.clone());
-        self.pods.taken_back.contains(&message.id) || self.doubts.contains(&doubt)
+        self.pods.taken_back.contains(&message.id)
     }
 }

@@ -57,10 +57,23 @@ impl World {
 
     /// It arrives at the API server. Gives its answer, whom to tell, and what that did.
     async fn arrive(&mut self, mut call: HeldCall) -> (Response<Bytes>, Reply, Result<String, Broken>) {
+        if call.is_about_pods() {
+            let name = workload_of_pods(&call);
+            let pods = self.model.pods(&name);
+            let said = format!("{} pods of {name}", pods.len());
+            let (response, reply) = call.answer(&json!({"metadata": {}, "items": pods}));
+            return (response, reply, Ok(said));
+        }
         if !call.is_patch() {
-            let (response, reply) = call.arrive(&self.place.api).await;
+            let is_about_what_waits = call.is_about_what_waits();
+            let (mut response, reply) = call.arrive(&self.place.api).await;
+            if response.status() == 200 && !is_about_what_waits {
+                let shown = self.model.shown(serde_json::from_slice(response.body()).unwrap());
+                *response.body_mut() = shown.to_string().into();
+            }
             return (response, reply, Ok(String::new()));
         }
+        self.model.time = self.now();
         let (name, is_about_what_waits) = (name(&call), call.is_about_what_waits());
         let meddling = self.meddling.get(&name).copied().filter(|_| !is_about_what_waits);
         let kept = self.known_kept.remove(&call.number).unwrap_or_default();
@@ -94,6 +107,9 @@ impl World {
     fn refusal(&self, call: &HeldCall) -> Option<(u16, String)> {
         if call.is_about_what_waits() {
             return None;
+        }
+        if call.is_about_pods() {
+            return (!self.may_list_pods).then(|| (403, forbidden("list", "pods")));
         }
         let (name, kind) = (name(call), call.path().rsplit('/').nth(1).unwrap_or_default());
         if self.gate.is_forbidden(kind) {
@@ -175,6 +191,13 @@ impl World {
             self.settle().await?;
         }
     }
+}
+
+/// By the label that the selectors of the cases ask for.
+fn workload_of_pods(call: &HeldCall) -> String {
+    let selector = call.uri.split("labelSelector=").nth(1).unwrap_or_default();
+    let selector = selector.split('&').next().unwrap_or_default().replace("%2D", "-").replace("%3D", "=");
+    selector.trim_start_matches("app=").to_owned()
 }
 
 fn name(call: &HeldCall) -> String {

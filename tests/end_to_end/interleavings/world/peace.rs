@@ -29,6 +29,7 @@ impl World {
                 self.patch(&name, "owner", json!({"spec": {"paused": false}})).await;
             }
         }
+        self.roll_out_all();
         for round in 0..=ROUNDS {
             let left: Vec<usize> =
                 (0..self.pushes.len()).filter(|message| !self.model.messages[*message].is_acknowledged).collect();
@@ -41,6 +42,7 @@ impl World {
             for message in left {
                 self.deliver(message, message + round).await?;
                 self.drain().await?;
+                self.roll_out_all();
             }
         }
         self.wait_for_what_waits().await
@@ -73,6 +75,7 @@ impl World {
             }
             self.look(attempt).await?;
             self.drain().await?;
+            self.roll_out_all();
             self.look_for_unseen(attempt).await?;
             self.drain().await?;
         }

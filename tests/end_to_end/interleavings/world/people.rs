@@ -95,6 +95,7 @@ impl World {
         let manifest = self.workloads[number].clone();
         let path = format!("{}?fieldManager=creator", collection(&manifest));
         let object = self.ask(Method::POST, &path, Some(&manifest)).await;
+        self.model.time = self.now();
         self.model.created(&name_of(&manifest), object);
     }
 
@@ -108,6 +109,7 @@ impl World {
         let manifest = self.workloads.iter().find(|manifest| name_of(manifest) == name).unwrap();
         let path = format!("{}?fieldManager={manager}", path_of(manifest));
         let object = self.ask(Method::PATCH, &path, Some(&patch)).await;
+        self.model.time = self.now();
         self.model.edited(name, object);
     }
 
@@ -115,6 +117,7 @@ impl World {
     /// the revision so long ago are still there.
     async fn undo(&mut self, name: &str, template: &Value, annotations: Option<&Value>, alive: Option<usize>) {
         let object = self.replace_template(name, "kubectl", template, annotations).await;
+        self.model.time = self.now();
         match alive {
             Some(ago) => self.model.undone(name, object, ago),
             None => self.model.edited(name, object),

@@ -3,15 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use jiff::SignedDuration;
-
 use super::super::model::Broken;
 use super::super::plan::{Content, TAGS};
 use super::{World, image};
 use crate::support::fixtures::{PushMessage, digest};
-
-/// As `--clock-margin`: what is further apart is certain.
-const MARGIN_MS: i64 = 10_000;
 
 impl World {
     pub(super) fn publish(&mut self, tag: usize, content: Content) {
@@ -25,7 +20,7 @@ impl World {
             Content::Same => current,
             Content::Back => {
                 let before = history.iter().rev().map(|(byte, _)| *byte).find(|byte| *byte != current);
-                before.filter(|byte| !leaves_a_doubt(history, *byte)).unwrap_or(fresh)
+                before.unwrap_or(fresh)
             }
         };
         self.tags[tag].push((byte, now.as_millisecond()));
@@ -38,8 +33,6 @@ impl World {
 
     pub(super) async fn deliver(&mut self, message: usize, replica: usize) -> Result<(), Broken> {
         let count = self.replicas.len();
-        let lag = self.now().duration_since(self.pushes[message].published);
-        self.model.messages[message].was_prompt |= lag <= SignedDuration::from_millis(MARGIN_MS);
         let running = &mut self.replicas[replica % count];
         let answered = Arc::clone(&self.answered);
         self.trace.push(format!("   {} goes to {}", self.pushes[message].id, running.sender));
@@ -53,17 +46,4 @@ impl World {
         });
         self.settle().await
     }
-}
-
-/// The one thing that is known to be missed (ARCHITECTURE.md, "Why a push rolls a workload exactly once"): a tag that
-/// moves from one digest to another, and within the margin back, and then to the other once more.
-fn leaves_a_doubt(history: &[(u8, i64)], byte: u8) -> bool {
-    let came = |place: &usize| history[*place].0 == byte;
-    (0..history.len()).filter(came).any(|place| {
-        let (before, after) = (&history[..place], &history[place + 1..]);
-        let is_soon = |since: i64| SignedDuration::from_millis(since) <= SignedDuration::from_millis(MARGIN_MS);
-        after.iter().any(|(other, at)| {
-            *other != byte && is_soon(at - history[place].1) && before.iter().any(|(earlier, _)| earlier == other)
-        })
-    })
 }
