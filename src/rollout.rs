@@ -39,6 +39,7 @@ pub mod follow;
 mod listings;
 mod looks;
 mod metrics;
+mod mode;
 mod one_restart;
 mod one_result;
 mod patches;

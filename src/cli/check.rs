@@ -117,7 +117,20 @@ async fn gather(
         false => None,
     };
     let (config_map, max_age) = (config_map.to_string(), args.max_age);
-    Ok(Facts { config_map, read, stored, passed_over, dry_run, now, max_age, scope: asked, mount, access, pods, scanned })
+    Ok(Facts {
+        config_map,
+        read,
+        stored,
+        passed_over,
+        dry_run,
+        now,
+        max_age,
+        scope: asked,
+        mount,
+        access,
+        pods,
+        scanned,
+    })
 }
 
 /// Tries the write that a rebuild makes, as a dry run. The access review before it knows roles alone; this knows quotas and

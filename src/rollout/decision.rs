@@ -176,8 +176,7 @@ pub fn decide(
     let waiting: Vec<Push> = known.waiting.iter().map(WaitingPush::to_push).collect();
     let all = waiting.iter().chain(known.others.iter().map(|other| &**other)).chain([push]);
     let all = all.filter(|push| push.image.tag_key().is_some_and(|tag_key| runs(object, tag_key)));
-    let record =
-        all.fold(record, |record, push| record.with(push, &restarted_at, |tag_key| runs(object, tag_key)));
+    let record = all.fold(record, |record, push| record.with(push, &restarted_at, |tag_key| runs(object, tag_key)));
     let why = if push.waiting_since.is_some() { "a push of its image has waited" } else { "runs the image" };
     let mut reason = restart_reason(why, &warnings, object);
     if let Some(Err(error)) = known.pods {
@@ -217,7 +216,8 @@ fn question(
 ) -> Option<Question> {
     let is_old = || Duration::try_from(clocks.now.duration_since(push.time())).is_ok_and(|age| age > clocks.margin);
     let is_recorded = || recorded.is_some_and(|recorded| recorded.digest == push.digest);
-    let volumes = object.spec.template.spec.volumes.iter().filter_map(|volume| volume.image.as_ref()?.reference.as_ref());
+    let volumes =
+        object.spec.template.spec.volumes.iter().filter_map(|volume| volume.image.as_ref()?.reference.as_ref());
     let is_in_volume = || volumes.into_iter().any(|image| is_same_tag(image, &push.image));
     if push.digest.is_some()
         && (is_recorded() || is_old())

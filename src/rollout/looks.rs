@@ -10,7 +10,7 @@ use super::cause::Cause;
 use super::context::RestartContext;
 use super::decision::{Decision, Known};
 use super::listings::worth_listing;
-use super::one_restart::Mode;
+use super::mode::Mode;
 use super::workload_result::WorkloadResult;
 use crate::cluster::{self, WorkloadObject};
 use crate::index::{Index, Scope};

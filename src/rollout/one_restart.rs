@@ -18,6 +18,7 @@ use super::code::{Action, Code};
 use super::context::RestartContext;
 use super::decision::pods::PodLook;
 use super::decision::{Decision, Known, PodsSeen, RECORD_REMOVED, Restart, record_may_be_kept};
+use super::mode::Mode;
 use super::one_result::{OneResult, failure_code};
 use super::pod_look::look_at_pods;
 use super::record::RECORD_ANNOTATION;
@@ -27,15 +28,6 @@ use super::workload_result::{Warning, WorkloadResult};
 use super::{Push, patches, restarted_at};
 use crate::cluster::{ApiError, WorkloadObject};
 use crate::workload::WorkloadRef;
-
-/// Whether a decision is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It is.
-    Apply,
-    /// It is only reported.
-    DryRun,
-}
 
 /// One workload, and what asks for its restart.
 #[derive(Clone, Copy)]
@@ -156,7 +148,8 @@ impl OneRestart<'_> {
         };
         let mut view = self.context.view();
         let mut decision = decide(&view, None);
-        if self.cause.is_push() && !matches!(decision, Decision::Leave(_)) && record_may_be_kept(object) {
+        let may_be_kept = self.cause.is_push() && record_may_be_kept(object);
+        if may_be_kept && !matches!(decision, Decision::Leave(_)) {
             if !is_fresh {
                 return Ok(Step::Again(None));
             }
@@ -168,7 +161,11 @@ impl OneRestart<'_> {
             && is_fresh
         {
             let look = PodLook { workload: self.workload, object, push, question: *question };
-            decision = decide(&view, Some(&look_at_pods(self.context, look).await));
+            let pods = look_at_pods(self.context, look).await;
+            if may_be_kept {
+                view = self.context.view_since(Instant::now()).await;
+            }
+            decision = decide(&view, Some(&pods));
         }
         let restart = match decision {
             Decision::Leave(leave) if is_fresh || leave.code.is_of_record() => {

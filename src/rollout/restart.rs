@@ -15,7 +15,7 @@ use super::context::{RestartConfig, RestartContext};
 use super::decision::by_hand::ByHand;
 use super::looks::{MANY, Sorted, list_each, sort};
 use super::metrics::RolloutMetrics;
-pub use super::one_restart::Mode;
+pub use super::mode::Mode;
 use super::one_restart::OneRestart;
 use super::one_result::{OneResult, failure_code};
 use super::push::Push;

@@ -159,7 +159,9 @@ fn workloads_for<T: Copy + std::fmt::Debug>(
     let of_kind = |(kind, workload): (&str, Manifest)| {
         let numbered = acts(kind).into_iter().enumerate();
         numbered
-            .map(|(number, act)| (workload(ground.namespace(), &format!("{}-{number}", kind.to_lowercase()), image), act))
+            .map(|(number, act)| {
+                (workload(ground.namespace(), &format!("{}-{number}", kind.to_lowercase()), image), act)
+            })
             .collect::<Vec<_>>()
     };
     kinds.into_iter().flat_map(of_kind).collect()

@@ -62,7 +62,8 @@ async fn what_a_stale_index_names_is_looked_at_and_left_alone(ground: Ground) {
     }
     if ground.is_control_plane() {
         // Until then a push waits, because an undo would keep the old pods.
-        for (workload, ..) in cases.iter().filter(|(.., code, _)| ["image_changed", "pinned_by_digest"].contains(code)) {
+        for (workload, ..) in cases.iter().filter(|(.., code, _)| ["image_changed", "pinned_by_digest"].contains(code))
+        {
             ground.rolled_out(workload).await;
         }
     }

@@ -109,7 +109,8 @@ impl PodsSeen {
             let reason = format!("all its pods were created after the push, the oldest at {oldest}");
             return Some(Leave::new(Code::Younger, reason));
         }
-        (self.names_image && !self.may_run_other).then(|| Leave::new(Code::SameDigest, "all its pods run this digest already"))
+        (self.names_image && !self.may_run_other)
+            .then(|| Leave::new(Code::SameDigest, "all its pods run this digest already"))
     }
 }
 

@@ -77,14 +77,7 @@ impl Model {
         self.now += 1;
         self.registry.insert(image.to_owned(), digest.clone());
         let image = image.to_owned();
-        self.messages.push(Published {
-            id,
-            image,
-            digest,
-            published,
-            is_acknowledged: false,
-            at: self.now,
-        });
+        self.messages.push(Published { id, image, digest, published, is_acknowledged: false, at: self.now });
     }
 
     /// An image that is there from the start.

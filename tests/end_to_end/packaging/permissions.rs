@@ -171,7 +171,10 @@ impl Stage {
                 let workloads = answer["workloads"].as_array().unwrap();
                 assert_eq!(workloads.len(), 3, "{answer}");
                 for workload in workloads {
-                    assert_eq!((&workload["code"], &workload["warnings"]), (&json!("runs_image"), &json!(["pods_not_seen"])));
+                    assert_eq!(
+                        (&workload["code"], &workload["warnings"]),
+                        (&json!("runs_image"), &json!(["pods_not_seen"]))
+                    );
                     assert!(workload["reason"].as_str().unwrap().contains(&missed), "{answer}");
                 }
                 let arguments = ["check", "--namespace", NAMESPACE, "-o", "json"];
@@ -179,7 +182,10 @@ impl Stage {
                 let found = checked.json()["findings"].clone();
                 let found = found.as_array().unwrap().iter().find(|finding| finding["code"] == "pods_not_listable");
                 let reason = found.map(|finding| finding["reason"].to_string()).unwrap_or_default();
-                assert!(checked.code == 0 && reason.contains("the permission to list pods in all namespaces is missing"), "{checked:?}");
+                assert!(
+                    checked.code == 0 && reason.contains("the permission to list pods in all namespaces is missing"),
+                    "{checked:?}"
+                );
             }
             (verb @ ("create" | "patch"), "events") => {
                 let service = self.start_ready().await;

@@ -114,7 +114,8 @@ async fn pods_that_replaced_all_others_while_a_push_waited_are_enough(ground: Gr
     assert_eq!(code(&service, &push, &web).await, "denied");
     wait_until_long_after(Timestamp::now() + SignedDuration::from_secs(3)).await;
     for pod in kubelet.pods(&web).await {
-        let path = format!("/api/v1/namespaces/{}/pods/{}", ground.namespace(), pod["metadata"]["name"].as_str().unwrap());
+        let path =
+            format!("/api/v1/namespaces/{}/pods/{}", ground.namespace(), pod["metadata"]["name"].as_str().unwrap());
         ground.request("DELETE", &path, None).await.unwrap();
     }
     let waits_no_longer = |line: &Value| line["message"].to_string().contains("were created after the push");

@@ -128,7 +128,8 @@ async fn every_container_that_names_the_image_counts(ground: Ground) {
     kubelet.push(&base, 0x99);
     kubelet.push(&image, 1);
     let service = service(&ground).await;
-    let container = |name: &str, image: &str, policy: &str| json!({"name": name, "image": image, "imagePullPolicy": policy});
+    let container =
+        |name: &str, image: &str, policy: &str| json!({"name": name, "image": image, "imagePullPolicy": policy});
     let mut sidecar = container("helper", &image, "Always");
     sidecar["restartPolicy"] = json!("Always");
     for (name, helper) in [("init", container("helper", &image, "Always")), ("sidecar", sidecar)] {
@@ -144,7 +145,8 @@ async fn every_container_that_names_the_image_counts(ground: Ground) {
         kubelet.push(&image, 2);
         let pod = kubelet.pods(&workload).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
         kubelet.restart_containers(&pod);
-        let pulled = |pod: &Value| pod["status"]["initContainerStatuses"][0]["imageID"].to_string().contains(&digest(2));
+        let pulled =
+            |pod: &Value| pod["status"]["initContainerStatuses"][0]["imageID"].to_string().contains(&digest(2));
         kubelet.pods_when(&workload, "its helper pulls anew", |pods| pods.iter().all(pulled)).await;
         kubelet.rolled_out(&workload).await;
         assert_eq!(code(&service, &PushMessage::now(&image, 1), &workload).await, "runs_image", "{name}");

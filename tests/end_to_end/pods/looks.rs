@@ -65,7 +65,8 @@ async fn ten_thousand_pods_are_listed_until_one_contradicts(ground: Ground) {
             let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "web"}},
                 "spec": {"containers": [{"name": "main", "image": image}]}});
             send("POST", pods.clone(), pod).await;
-            let status = json!({"status": {"phase": "Running", "containerStatuses": [{"name": "main", "imageID": image_id}]}});
+            let status =
+                json!({"status": {"phase": "Running", "containerStatuses": [{"name": "main", "imageID": image_id}]}});
             send("PATCH", format!("{pods}/{name}/status"), status).await;
         }
     });
@@ -122,7 +123,11 @@ async fn pods_that_cannot_be_looked_at_are_restarted(ground: Ground) {
         let answer = service.push(&PushMessage::now(&image, 1)).await;
         assert_eq!(answer.status, 200, "{number}: {}", answer.text());
         let result = result_of(&answer.json(), &web);
-        assert_eq!((&result["code"], &result["warnings"]), (&json!("runs_image"), &json!(["pods_not_seen"])), "{result}");
+        assert_eq!(
+            (&result["code"], &result["warnings"]),
+            (&json!("runs_image"), &json!(["pods_not_seen"])),
+            "{result}"
+        );
         let reason = result["reason"].as_str().unwrap();
         assert!(reason.contains("its pods could not be looked at"), "{reason}");
         assert!(number > 0 || reason.contains("cannot list resource \"pods\""), "{reason}");

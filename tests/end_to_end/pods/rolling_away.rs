@@ -42,7 +42,9 @@ impl Stuck {
 
     async fn change_image(&self, image: &str) {
         let containers = json!([{"name": "main", "image": image, "imagePullPolicy": "Always"}]);
-        self.ground.patch(&self.web, "someone", json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
+        self.ground
+            .patch(&self.web, "someone", json!({"spec": {"template": {"spec": {"containers": containers}}}}))
+            .await;
     }
 
     /// The tag moves, and the push of that waits.

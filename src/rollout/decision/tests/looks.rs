@@ -38,7 +38,8 @@ impl Asked<'_> {
         let date = now.to_zoned(jiff::tz::TimeZone::UTC);
         server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
         let clocks = Clocks { now, server: &server, margin: Duration::from_secs(10) };
-        let decide = |known: Known<'_>| decide(&self.workload, self.object, self.push, known, &Policy::everything(), clocks);
+        let decide =
+            |known: Known<'_>| decide(&self.workload, self.object, self.push, known, &Policy::everything(), clocks);
         let code = |decision| match decision {
             Decision::Restart(restart) => restart.code,
             Decision::Wait(wait) => wait.code,
