@@ -7,6 +7,7 @@ use crate::support::fixtures::{PushMessage, collection, digest};
 use crate::support::ground::Ground;
 use crate::support::kubelet::{Kubelet, Life, image_id};
 use crate::support::suite::Suite;
+use crate::support::wait::eventually;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(the_digest_that_all_pods_run_restarts_nothing);
@@ -266,7 +267,8 @@ async fn a_pod_without_an_image_id_may_run_anything(ground: Ground) {
     // A pod that crashes keeps its imageID, and is not available.
     kubelet.digest_lives(1, Life::CrashLoop { restarts: 3 });
     kubelet.waits_for(&web, "CrashLoopBackOff").await;
-    kubelet.workload_when(&web, "it is not available", |web| web["status"]["availableReplicas"].is_null()).await;
+    let is_away = async || ground.get(&web).await["status"]["availableReplicas"].is_null().then_some(());
+    eventually("it is not available", is_away).await;
     assert_eq!(code(&service, &PushMessage::now(&image, 1), &web).await, "runs_image");
 }
 
