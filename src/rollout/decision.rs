@@ -6,6 +6,7 @@
 pub mod by_hand;
 mod done;
 pub mod pods;
+mod question;
 mod rolling_away;
 #[cfg(test)]
 mod tests;
@@ -16,23 +17,22 @@ pub use pods::{PodsSeen, Question};
 pub(super) use warnings::RECORD_REMOVED;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::cooldown::{COOLDOWN_ANNOTATION, Cooldown};
 use super::policy::Policy;
-use super::record::{RECORD_ANNOTATION, Record, RecordedPush};
+use super::record::{RECORD_ANNOTATION, Record};
 use super::waiting::{KeptRecord, OfWorkload, WaitingPush, Why};
 use super::{Code, Leave, Push, Warning, WorkloadResult, restarted_at};
 use crate::clock::Clocks;
 use crate::cluster::WorkloadObject;
 use crate::cluster::workload_object::{PodSpec, TemplateImage};
 use crate::image::ImageRef;
-use crate::workload::{WorkloadKind, WorkloadRef};
-use done::{RestartByOther, done_before, is_after_push, restarted_since, template_put_back};
-use pods::is_same_tag;
-use rolling_away::{rolled_away, unfinished};
+use crate::workload::WorkloadRef;
+use done::{RestartByOther, done_before, restarted_since, template_put_back};
+use question::worth_asking;
+use rolling_away::{OldPods, old_pods};
 use warnings::{PODS_NOT_SEEN, restart_reason, warnings};
 
 /// What to do with a workload.
@@ -125,7 +125,20 @@ pub fn decide(
     let followers = match followers(object, &push.image, policy) {
         Ok(followers) => followers,
         Err(leave) if matches!(leave.code, Code::ImageChanged | Code::PinnedByDigest) => {
-            return rolled_away(workload, object, push, known, leave);
+            // `OnDelete` leaves the old pods to their owner, undone or not.
+            let old_pods = match is_on_delete(object) {
+                true => OldPods::Gone,
+                false => old_pods(workload.kind, object, known.pods),
+            };
+            return match old_pods {
+                OldPods::Gone => Decision::Leave(leave),
+                OldPods::NotSeen => Decision::Look(Question::RunsImage),
+                OldPods::MayComeBack(why) => {
+                    let (code, reason) = (Code::RollingAway, format!("{}, {why}", leave.reason));
+                    let is_known = known.waiting.iter().any(|waits| waits.covers(push));
+                    Decision::Wait(Wait { code, why: Why::RollingAway, reason, due: None, is_known })
+                }
+            };
         }
         Err(leave) => return Decision::Leave(leave),
     };
@@ -145,7 +158,7 @@ pub fn decide(
     let left = match known.pods {
         // What waits for the end of its cooldown is looked at when that is over.
         None if cooling.is_some() && push.waiting_since.is_some() => None,
-        None => match question(workload.kind, object, push, recorded, known, clocks) {
+        None => match worth_asking(workload.kind, object, known.is_fresh, push, recorded, clocks) {
             Some(question) => return Decision::Look(question),
             None if by_other.is_some() => return Decision::Look(Question::AreYounger),
             None => None,
@@ -203,31 +216,6 @@ fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
         reason.push_str(&format!(", with a newer push, published {published:.3}, which waits already"));
     }
     Wait { code: Code::Cooldown, why: Why::Cooldown, reason, due: Some(due), is_known: covering.is_some() }
-}
-
-/// What a LIST of the pods may show. For a push that comes at once with a new digest it is worth nothing.
-fn question(
-    kind: WorkloadKind,
-    object: &WorkloadObject,
-    push: &Push,
-    recorded: Option<&RecordedPush>,
-    known: Known<'_>,
-    clocks: Clocks<'_>,
-) -> Option<Question> {
-    let is_old = || Duration::try_from(clocks.now.duration_since(push.time())).is_ok_and(|age| age > clocks.margin);
-    let is_recorded = || recorded.is_some_and(|recorded| recorded.digest == push.digest);
-    let volumes =
-        object.spec.template.spec.volumes.iter().filter_map(|volume| volume.image.as_ref()?.reference.as_ref());
-    let is_in_volume = || volumes.into_iter().any(|image| is_same_tag(image, &push.image));
-    if push.digest.is_some()
-        && (is_recorded() || is_old())
-        && !is_in_volume()
-        && (!known.is_fresh || unfinished(kind, object).is_none())
-    {
-        return Some(Question::IsDone);
-    }
-    // As a pod that is created now would be.
-    is_after_push(clocks.server_now(), push, clocks).then_some(Question::AreYounger)
 }
 
 /// The record without what cannot be true now, and whether it could be read.

@@ -1,41 +1,35 @@
 //! A pod template that does not name the image any more. That is final when no pod runs the image: until then an undo would
 //! keep the old pods.
 
-use super::pods::Question;
+use super::pods::PodsSeen;
 use super::warnings::PODS_NOT_SEEN;
-use super::{Decision, Known, Wait, is_on_delete};
 use crate::cluster::WorkloadObject;
 use crate::rollout::follow::{Ending, Progress, progress};
-use crate::rollout::waiting::Why;
-use crate::rollout::{Code, Leave, Push};
-use crate::workload::{WorkloadKind, WorkloadRef};
+use crate::workload::WorkloadKind;
 
-/// Decides where `leave` says that the template does not name the image.
-pub(super) fn rolled_away(
-    workload: &WorkloadRef,
-    object: &WorkloadObject,
-    push: &Push,
-    known: Known<'_>,
-    leave: Leave,
-) -> Decision {
-    // A push leaves such a workload anyway, undone or not.
-    if is_on_delete(object) {
-        return Decision::Leave(leave);
-    }
-    let Some(missing) = unfinished(workload.kind, object) else { return Decision::Leave(leave) };
-    let seen = match known.pods {
-        None => return Decision::Look(Question::RunsImage),
-        Some(Ok(pods)) if !pods.run_image() => return Decision::Leave(leave),
+/// The pods from before the template has changed.
+pub(super) enum OldPods {
+    /// None runs the image, or none can come back.
+    Gone,
+    /// A look at the pods says it.
+    NotSeen,
+    /// An undo would keep them; the sentence for people.
+    MayComeBack(String),
+}
+
+/// What is known of the old pods of a workload.
+pub(super) fn old_pods(kind: WorkloadKind, object: &WorkloadObject, pods: Option<Result<&PodsSeen, &str>>) -> OldPods {
+    let Some(missing) = unfinished(kind, object) else { return OldPods::Gone };
+    let seen = match pods {
+        None => return OldPods::NotSeen,
+        Some(Ok(pods)) if !pods.run_image() => return OldPods::Gone,
         Some(Ok(_)) => String::new(),
         Some(Err(error)) => format!("; {PODS_NOT_SEEN}: {error}"),
     };
-    let reason = format!(
-        "{}, but the rollout away from it is not complete ({missing}), and an undo would keep its old pods; it is looked \
-         at again until then{seen}",
-        leave.reason
-    );
-    let is_known = known.waiting.iter().any(|waits| waits.covers(push));
-    Decision::Wait(Wait { code: Code::RollingAway, why: Why::RollingAway, reason, due: None, is_known })
+    OldPods::MayComeBack(format!(
+        "but the rollout away from it is not complete ({missing}), and an undo would keep its old pods; it is looked at \
+         again until then{seen}"
+    ))
 }
 
 /// What is missing until the rollout is complete, by the status of a fresh object; `None` where none is under way.

@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::ServerClock;
 use crate::index::Scope;
 use crate::rollout::{FIELD_MANAGER, RESTARTED_AT_ANNOTATION};
+use crate::workload::WorkloadKind;
 
 const IMAGE: &str = "registry.example/web:1";
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::manifests::{CACHE, Manifests, NAMESPACE, WAITING, run};
 use super::permission::{Account, Permission, Roles};
 use super::stage::{Stage, new_push};
+use crate::support::command;
 use crate::support::control_plane::{ADMIN, SERVICE_ACCOUNT};
 use crate::support::fixtures::config_map;
 use crate::support::ground::Ground;
@@ -177,8 +178,9 @@ impl Stage {
                     );
                     assert!(workload["reason"].as_str().unwrap().contains(&missed), "{answer}");
                 }
-                let arguments = ["check", "--namespace", NAMESPACE, "-o", "json"];
-                let checked = self.ground.run_as(SERVICE_ACCOUNT, &arguments).await;
+                let kubeconfig = self.ground.kubeconfig(SERVICE_ACCOUNT);
+                let log_in = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--namespace", NAMESPACE];
+                let checked = command::run(&[&log_in[..], &["check", "-o", "json"]].concat()).await;
                 let found = checked.json()["findings"].clone();
                 let found = found.as_array().unwrap().iter().find(|finding| finding["code"] == "pods_not_listable");
                 let reason = found.map(|finding| finding["reason"].to_string()).unwrap_or_default();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{code, pod_lists, service};
 use crate::support::fixtures::{PushMessage, collection, deployment, digest, result_of};
 use crate::support::ground::Ground;
+use crate::support::kubelet::image_id;
 use crate::support::proxy::{ApiProxy, Passage};
 use crate::support::suite::Suite;
 
@@ -18,6 +19,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(pods_that_cannot_be_looked_at_are_restarted);
     suite.on_both(a_dry_run_looks_at_the_pods_as_a_push_does);
     suite.on_both(under_a_watch_the_pods_are_looked_at_as_well);
+    suite.on_embedded(of_very_many_workloads_each_has_its_pods_looked_at);
 }
 
 async fn no_pods_are_listed_where_that_says_nothing(ground: Ground) {
@@ -151,6 +153,42 @@ async fn a_dry_run_looks_at_the_pods_as_a_push_does(ground: Ground) {
     };
     assert_eq!((dry_run(1).await, dry_run(2).await), (json!("same_digest"), json!("runs_image")));
     assert_eq!(ground.generation(&web).await, 2);
+}
+
+/// So many that one LIST shows them all, and another shows the pods of each.
+async fn of_very_many_workloads_each_has_its_pods_looked_at(ground: Ground) {
+    const WORKLOADS: usize = 105;
+    let (kubelet, image) = (ground.kubelet().await, ground.image("web"));
+    kubelet.push(&image, 1);
+    let workloads: Vec<_> =
+        (0..WORKLOADS).map(|number| kubelet.deployment(&format!("web-{number}"), &image, 1)).collect();
+    for workload in &workloads {
+        ground.create(workload).await;
+    }
+    for workload in &workloads {
+        kubelet.rolled_out(workload).await;
+    }
+    let service = service(&ground).await;
+    assert_eq!(service.push(&PushMessage::now(&image, 1)).await.json()["outcome"], "restarted");
+    for workload in &workloads {
+        kubelet.rolled_out(workload).await;
+    }
+    // One of them runs something else.
+    kubelet.push(&image, 2);
+    let pod = kubelet.pods(&workloads[7]).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    ground.request("DELETE", &format!("/api/v1/namespaces/{}/pods/{pod}", ground.namespace()), None).await.unwrap();
+    let runs_other = |pods: &[Value]| pods.iter().any(|pod| super::ends_with(image_id(pod), 2));
+    kubelet.pods_when(&workloads[7], "another pod", runs_other).await;
+    kubelet.rolled_out(&workloads[7]).await;
+    kubelet.push(&image, 1);
+    let before = service.api_calls().iter().filter(|call| call.verb == "get" && call.resource == "deployments").count();
+    let answer = service.push(&PushMessage::now(&image, 1)).await.json();
+    for (number, workload) in workloads.iter().enumerate() {
+        let code = if number == 7 { "runs_image" } else { "same_digest" };
+        assert_eq!(result_of(&answer, workload)["code"], code, "{number}");
+    }
+    let gets = service.api_calls().iter().filter(|call| call.verb == "get" && call.resource == "deployments").count();
+    assert!(gets - before < WORKLOADS, "{gets} after {before}");
 }
 
 async fn under_a_watch_the_pods_are_looked_at_as_well(ground: Ground) {
