@@ -3,10 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{code, pod_lists, service, vouch_for_the_clock, wait_until_long_after};
+use super::{code, pod_lists, service_with_margin, vouch_for_the_clock};
 use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
 use crate::support::suite::Suite;
+use crate::support::wait::eventually;
+use crate::support::waiting::entries;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(a_push_from_before_all_pods_restarts_nothing);
@@ -16,10 +18,16 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(pods_that_replaced_all_others_while_a_push_waited_are_enough);
 }
 
+/// Waits until a time is certainly past, by clocks that differ by a margin of a second each.
+async fn wait_until_long_after(time: Timestamp) {
+    let then = time + SignedDuration::from_secs(4);
+    eventually("time passes", async || (Timestamp::now() > then).then_some(())).await;
+}
+
 async fn a_push_from_before_all_pods_restarts_nothing(ground: Ground) {
     let (kubelet, image) = (ground.kubelet().await, ground.image("web"));
     kubelet.push(&image, 1);
-    let service = service(&ground).await;
+    let service = service_with_margin(&ground, "1s").await;
     vouch_for_the_clock(&service, &ground).await;
     let push = PushMessage::now(&image, 2);
     wait_until_long_after(push.published).await;
@@ -51,7 +59,7 @@ async fn one_old_pod_is_enough_for_a_restart(ground: Ground) {
     let web = kubelet.stateful_set("web", &image, 1);
     ground.create(&web).await;
     kubelet.rolled_out(&web).await;
-    let service = service(&ground).await;
+    let service = service_with_margin(&ground, "1s").await;
     vouch_for_the_clock(&service, &ground).await;
     let push = PushMessage::now(&image, 2);
     wait_until_long_after(push.published).await;
@@ -69,7 +77,7 @@ async fn a_workload_that_was_created_again_keeps_its_pods(ground: Ground) {
     let web = kubelet.stateful_set("web", &image, 2);
     ground.create(&web).await;
     kubelet.rolled_out(&web).await;
-    let service = service(&ground).await;
+    let service = service_with_margin(&ground, "1s").await;
     vouch_for_the_clock(&service, &ground).await;
     let pushes = [2, 3].map(|byte| PushMessage::now(&image, byte));
     kubelet.push(&image, 3);
@@ -92,7 +100,7 @@ async fn a_workload_that_was_created_again_keeps_its_pods(ground: Ground) {
 async fn pods_prove_nothing_without_clocks_that_agree(ground: Ground) {
     let (kubelet, image) = (ground.kubelet().await, ground.image("web"));
     kubelet.push(&image, 1);
-    let service = service(&ground).await;
+    let service = service_with_margin(&ground, "1s").await;
     let web = kubelet.deployment("web", &image, 1);
     ground.create(&web).await;
     kubelet.rolled_out(&web).await;
@@ -108,7 +116,7 @@ async fn pods_that_replaced_all_others_while_a_push_waited_are_enough(ground: Gr
     ground.create(&web).await;
     kubelet.rolled_out(&web).await;
     ground.deny_updates(&web, &format!("{}-frozen", ground.namespace()), "frozen").await;
-    let service = service(&ground).await;
+    let service = service_with_margin(&ground, "1s").await;
     kubelet.push(&image, 2);
     let push = PushMessage::now(&image, 2);
     assert_eq!(code(&service, &push, &web).await, "denied");
@@ -120,7 +128,7 @@ async fn pods_that_replaced_all_others_while_a_push_waited_are_enough(ground: Gr
     }
     let waits_no_longer = |line: &Value| line["message"].to_string().contains("were created after the push");
     let said = async || service.log().iter().any(waits_no_longer).then_some(());
-    crate::support::wait::eventually("the push waits no longer", said).await;
-    assert_eq!(crate::support::waiting::entries(&ground, "push.").await, [Value::Null; 0]);
+    eventually("the push waits no longer", said).await;
+    assert_eq!(entries(&ground, "push.").await, [Value::Null; 0]);
     assert_eq!(ground.generation(&web).await, 1);
 }

@@ -199,6 +199,7 @@ async fn pods_of_other_controllers_do_not_count(ground: Ground) {
         let labels = json!({"app": "web", "is": is});
         workload["spec"]["selector"]["matchLabels"] = labels.clone();
         workload["spec"]["template"]["metadata"]["labels"] = labels;
+        workload["metadata"]["annotations"] = json!({"pushroll.dev/restart": "false"});
         kubelet.plays(workload)
     };
     let create = async |workload: &Value, pods: usize| {

@@ -28,9 +28,7 @@ async fn no_pods_are_listed_where_that_says_nothing(ground: Ground) {
     let web = kubelet.deployment("web", &image, 1);
     ground.create(&web).await;
     kubelet.rolled_out(&web).await;
-    // So that no push is older than the margin.
-    let arguments = ["--hold", "60s", "--namespaces", ground.namespace(), "--clock-margin", "1h"];
-    let service = ground.service().arguments(arguments).start_ready().await;
+    let service = service(&ground).await;
     let first = PushMessage::now(&image, 2);
     kubelet.push(&image, 2);
     assert_eq!(code(&service, &first, &web).await, "runs_image");
@@ -185,7 +183,8 @@ async fn of_very_many_workloads_each_has_its_pods_looked_at(ground: Ground) {
     let answer = service.push(&PushMessage::now(&image, 1)).await.json();
     for (number, workload) in workloads.iter().enumerate() {
         let code = if number == 7 { "runs_image" } else { "same_digest" };
-        assert_eq!(result_of(&answer, workload)["code"], code, "{number}");
+        let result = result_of(&answer, workload);
+        assert_eq!(result["code"], code, "{number}: {result}");
     }
     let gets = service.api_calls().iter().filter(|call| call.verb == "get" && call.resource == "deployments").count();
     assert!(gets - before < WORKLOADS, "{gets} after {before}");
