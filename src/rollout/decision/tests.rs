@@ -160,7 +160,7 @@ fn a_template_that_was_put_back_does_not_take_the_record_back() {
     let server = ServerClock::unknown();
     let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
     let decided = |push: &Push| {
-        let known = Known { kept: Some(&kept), ..Known::default() };
+        let known = Known { kept: Some(&kept), pods: Some(Err("not permitted")), ..Known::default() };
         decide(&web(), &put_back, push, known, &Policy::everything(), clocks)
     };
     let left = |push: &Push| match decided(push) {
@@ -192,7 +192,7 @@ fn one_restart_is_for_every_push_that_has_come() {
         of("registry.example/elsewhere:1", 200, "5"),
     ];
     let others = others.map(Arc::new);
-    let known = Known { others: &others, ..Known::default() };
+    let known = Known { others: &others, pods: Some(Err("not permitted")), ..Known::default() };
     let server = ServerClock::unknown();
     let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
     let decision = decide(&web(), &both, &push(100, "1", "aa"), known, &Policy::everything(), clocks);
