@@ -57,15 +57,17 @@ async fn a_forbidden_namespace_makes_pushes_wait_for_the_grace(ground: Ground) {
     assert!(unseen[0]["reason"].as_str().unwrap().contains("cannot list resource"), "{status}");
     assert_eq!(service.metric("pushroll_unseen_parts").await, 3.0);
 
-    for (image, generations) in [(&stage.image, (2, 1)), (&stage.ground.image("unknown"), (2, 1))] {
-        let answer = service.push(&PushMessage::now(image, 1)).await;
+    let message = PushMessage::now(&stage.image, 1);
+    let unknown = PushMessage::now(&stage.ground.image("unknown"), 1);
+    for (message, generations) in [(&message, (2, 1)), (&unknown, (2, 1))] {
+        let answer = service.push(message).await;
         assert_eq!(answer.status, 503, "{}", answer.text());
         let detail = answer.json()["detail"].to_string();
         assert!(detail.contains(&stage.unseen()) && detail.contains("--unseen-grace"), "{detail}");
         assert_eq!(stage.generations().await, generations, "what can be seen is done");
     }
     permission.set(true);
-    let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
+    let answer = service.push(&message).await;
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 2)), "{}", answer.text());
     assert!(service.status().await.get("unseen_parts").is_none());
     assert_eq!(service.metric("pushroll_unseen_parts").await, 0.0);
