@@ -13,6 +13,7 @@
 //! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
 //! config_map_users     which ConfigMaps the objects of a namespace name
 //! config_map_volumes   which ConfigMaps a workload mounts, and a PATCH of that
+//! events           an Event with a name of our own
 //! leases           a Lease that one replica holds
 //! pods             LIST of the pods that a selector finds, PATCH of an annotation
 //! access           which calls we are permitted to make
@@ -30,6 +31,7 @@ pub mod config_maps;
 pub mod connect;
 mod credential_plugin;
 mod error;
+mod events;
 mod gate;
 mod leases;
 mod metrics;
@@ -57,7 +59,7 @@ pub use leases::LeaseHolder;
 pub use metrics::{ClusterMetrics, Verb};
 pub use other_lists::{OtherKind, OtherObject};
 pub use pages::PAGE_ITEMS;
-pub use pods::{ContainerStatus, PodContainer, PodObject};
+pub use pods::{ContainerState, ContainerStatus, PodContainer, PodObject};
 pub use pulse::Pulse;
 pub use request::Cluster;
 pub use retry::{Attempts, retry_on_conflict};

@@ -38,6 +38,31 @@ pub enum Runs {
     NotChecked,
 }
 
+impl Ending {
+    /// As in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+            Self::Gone => "gone",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Runs {
+    /// As in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PushedImage => "pushed_image",
+            Self::OtherImage => "other_image",
+            Self::CannotTell => "cannot_tell",
+            Self::NotChecked => "not_checked",
+        }
+    }
+}
+
 /// What came of a push for one workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkloadEnding {

@@ -9,6 +9,7 @@
 //!     event      envelope: bytes -> Message; artifact: Message -> ImagePush     pure
 //!     cache      mount, ConfigMap, scan: who runs the image, and is that proven?
 //!     rollout    GET, decide, PATCH: exactly once
+//!   following    follows rollouts to their end, and what their pods run
 //!   check        is the cache there, valid, fresh, within limits, mounted, writable, true?  pure
 //!   ending       how a rollout has ended, and what its pods run                 pure
 //!   notify       messages about endings, to Slack and its like
@@ -36,6 +37,7 @@ pub mod configmap_store;
 pub mod delivery;
 pub mod ending;
 mod error_chain;
+pub mod following;
 mod http_client;
 pub mod notify;
 pub mod rollout;

@@ -29,7 +29,7 @@ mod text;
 
 pub use args::NotifyArgs;
 pub use attempt::{Failure, FailureKind, attempt};
-pub use chosen::{ChosenSinks, chosen_sinks};
+pub use chosen::{ChosenSinks, NOTIFY_ANNOTATION, chosen_sinks};
 pub use format::{Body, body};
 pub use message::{Message, What};
 pub use metrics::NotifyMetrics;

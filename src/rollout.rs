@@ -17,10 +17,11 @@
 //!     cooldown        when we may restart the workload again
 //!   pod_look        the LIST of the pods that the decision asks for
 //!   patches         the write
+//!   our_restart     the restart that a pod template shows
 //!   events          the Kubernetes Event of a refusal
 //! waiting         what still has to be done, in a ConfigMap of our own
 //! due             the restarts for pushes that have waited
-//! follow          GET until a rollout has ended
+//! progress        pure: how far a rollout is, from the workload
 //! ```
 //!
 //! The index is a hint, the workload is the truth. Every decision rests on a fresh object, or on a watched object that
@@ -35,16 +36,17 @@ pub mod decision;
 mod due;
 mod events;
 mod field_owners;
-pub mod follow;
 mod listings;
 mod looks;
 mod metrics;
 mod mode;
 mod one_restart;
 mod one_result;
+mod our_restart;
 mod patches;
 mod pod_look;
 pub mod policy;
+pub mod progress;
 mod push;
 pub mod record;
 pub mod restart;
@@ -61,6 +63,7 @@ pub use context::RestartConfig;
 pub use decision::by_hand::ByHand;
 pub use due::DueRestarts;
 pub use metrics::RolloutMetrics;
+pub use our_restart::OurRestart;
 pub use policy::Policy;
 pub use push::{Push, PushOrder};
 pub use restart::{KnownBefore, Restarter};

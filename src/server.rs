@@ -46,6 +46,7 @@ use lifecycle::Lifecycle;
 use listener::{ADMIN_CONNECTIONS, Acceptor, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
 
+use build::Service;
 pub use config::{DrainArgs, ServeConfig};
 pub use lifecycle::{ServeError, Shutdown};
 pub(crate) use listener::OTHER_CONNECTIONS;
@@ -69,7 +70,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (drain, deferred_poll) = (config.drain.clone(), config.waiting.deferred_poll);
     let max_connections = config.public.max_connections;
-    let (app, due_restarts, notifications, metrics) = build::service(config, client, clock);
+    let Service { app, due_restarts, follower, notifications, metrics } = build::service(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
 
@@ -80,6 +81,7 @@ pub async fn serve(
         lifecycle.background("signing keys", |end| async move { authenticator.run(end).await });
     }
     lifecycle.background("pushes that wait", |end| async move { due_restarts.run(end).await });
+    lifecycle.background("rollouts", |end| async move { follower.run(end).await });
     lifecycle.background("notifications", |end| notifications.run(end));
 
     let of_unseen = Arc::clone(&app);

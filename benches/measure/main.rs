@@ -1,11 +1,12 @@
 //! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
 //! the same machine. docs/benchmarks.md has the commands and what was measured.
 //!
-//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout|unread`; without a name, all of them.
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout|unread|ending`; without a name, all of them.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod cluster;
 mod documents;
+mod ending;
 mod fanout;
 mod flood;
 mod lookup;
@@ -32,7 +33,7 @@ mod support {
 
 use std::process::ExitCode;
 
-const MEASUREMENTS: [(&str, fn()); 8] = [
+const MEASUREMENTS: [(&str, fn()); 9] = [
     ("lookup", lookup::measure),
     ("start", start::measure),
     ("reload", reload::measure),
@@ -41,6 +42,7 @@ const MEASUREMENTS: [(&str, fn()); 8] = [
     ("push", push::measure),
     ("fanout", fanout::measure),
     ("unread", unread::measure),
+    ("ending", ending::measure),
 ];
 
 fn main() -> ExitCode {

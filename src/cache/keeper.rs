@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::configmap::{HEAD_REFRESH, Written};
+use super::configmap::{FIELD_MANAGER, HEAD_REFRESH, Written};
 use super::configmap_tier::ConfigMapTier;
 use super::scan::Seen;
 use super::watch::Watch;
@@ -34,7 +34,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(watch: Arc<Watch>, config_map: Arc<ConfigMapTier>, cluster: Cluster, scope: Scope) -> Self {
         let cache = config_map.config_map();
-        let lease = LeaseHolder::new(&cache.namespace, &cache.name, watch.identity().to_owned(), LEASE);
+        let lease = LeaseHolder::new(&cache.namespace, &cache.name, watch.identity().to_owned(), LEASE, FIELD_MANAGER);
         Self { watch, config_map, cluster, scope, lease, logged_error: None }
     }
 

@@ -22,9 +22,10 @@ use crate::arguments::positive_duration;
 use crate::clock::{Clock, parse_duration};
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
+use crate::ending::Ending;
+use crate::following::{Rollout, wait};
 use crate::image::ImageRef;
 use crate::rollout::PolicyArgs;
-use crate::rollout::follow::{Ending, Rollout, follow};
 use crate::rollout::restart::Mode;
 use crate::rollout::{Action, ByHand, KnownBefore, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
@@ -84,8 +85,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
     if global.output == OutputFormat::Json {
         print_json(&Restarted { answer: &answer, rollouts: rollouts.as_deref() })?;
     }
-    let is_bad = |rollout: &Rollout| matches!(rollout.ending, Ending::Failed | Ending::TimedOut);
-    let has_failed = rollouts.iter().flatten().any(is_bad);
+    let has_failed = rollouts.iter().flatten().any(|rollout| rollout.ending != Ending::Complete);
     let is_part_unseen = answer.source.as_ref().is_some_and(|source| !source.unseen_parts.is_empty());
     Ok(match judge(&answer)? {
         _ if has_failed => Answered::Failed,
@@ -142,7 +142,10 @@ async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Ve
     let mut following = Following::default();
     for restarted in answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted) {
         let (cluster, permits, workload) = (cluster.clone(), Arc::clone(&permits), restarted.workload());
-        following.add(restarted.workload(), async move { follow(&cluster, &workload, &permits, deadline).await });
+        let restarted_at = restarted.restarted_at.clone();
+        following.add(restarted.workload(), async move {
+            wait(&cluster, &workload, restarted_at.as_deref(), &permits, deadline).await
+        });
     }
     following.ended().await
 }
@@ -168,7 +171,7 @@ impl Following {
                 Err(panicked) => {
                     let Some(workload) = self.workloads.remove(&panicked.id()) else { continue };
                     let reason = format!("how its rollout ended is not known (a bug of pushroll): {panicked}");
-                    Rollout { workload, ending: Ending::Failed, reason }
+                    Rollout { workload, ending: Ending::Unknown, reason }
                 }
             };
             anstream::eprintln!("{}: {}", rollout.workload, rollout.reason);

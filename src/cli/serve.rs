@@ -18,6 +18,7 @@ use crate::cache::CacheArgs;
 use crate::clock::Clock;
 use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
+use crate::following::FollowingArgs;
 use crate::notify::NotifyArgs;
 use crate::rollout::{PolicyArgs, WaitingArgs};
 use crate::server::auth::AuthArgs;
@@ -40,6 +41,8 @@ pub(super) struct ServeArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     drain: DrainArgs,
+    #[command(flatten)]
+    following: FollowingArgs,
     #[command(flatten)]
     waiting: WaitingArgs,
     #[command(flatten)]
@@ -128,6 +131,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         public: PublicListenerArgs { max_connections, ..args.public },
         cluster: args.cluster,
         drain: args.drain,
+        following: args.following,
         waiting: args.waiting,
         policy: args.policy,
         notify: args.notify,

@@ -17,6 +17,7 @@ pub struct LeaseHolder {
     name: String,
     identity: String,
     duration: Duration,
+    field_manager: &'static str,
     /// The Lease as another process last renewed it, and when we first saw it so. Only our own clock counts, as in
     /// Kubernetes' `client-go/tools/leaderelection`.
     seen: Option<(LeaseSpec, Instant)>,
@@ -24,8 +25,9 @@ pub struct LeaseHolder {
 
 impl LeaseHolder {
     /// For the Lease `namespace/name`. `identity` is that of this process alone.
-    pub fn new(namespace: &str, name: &str, identity: String, duration: Duration) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), identity, duration, seen: None }
+    pub fn new(namespace: &str, name: &str, identity: String, duration: Duration, field_manager: &'static str) -> Self {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Self { namespace, name, identity, duration, field_manager, seen: None }
     }
 
     /// Takes or renews the Lease, unless another process holds it: then this returns for how long at most.
@@ -33,6 +35,17 @@ impl LeaseHolder {
     /// # Errors
     /// The API server's refusal.
     pub async fn take(&mut self, cluster: &Cluster) -> Result<Option<Duration>, ApiError> {
+        match self.take_at_once(cluster).await {
+            // Another process took it at the same time, or another task of this process has renewed it.
+            Err(ApiError::Conflict(_)) => match self.take_at_once(cluster).await {
+                Err(ApiError::Conflict(_)) => Ok(Some(self.duration)),
+                taken => taken,
+            },
+            taken => taken,
+        }
+    }
+
+    async fn take_at_once(&mut self, cluster: &Cluster) -> Result<Option<Duration>, ApiError> {
         let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
         let object = format!("{collection}/{}", self.name);
         let spec = json!({
@@ -59,13 +72,9 @@ impl LeaseHolder {
                 (Verb::Patch, object, "application/merge-patch+json", json!({"metadata": metadata, "spec": spec}))
             }
         };
+        let uri = format!("{uri}?fieldManager={}", self.field_manager);
         let body = Some((media_type, body.to_string().into_bytes()));
-        match cluster.call(Call { verb, resource: Resource::Leases, uri, body }).await {
-            Ok(_) => Ok(None),
-            // Another process took it at the same time.
-            Err(ApiError::Conflict(_)) => Ok(Some(self.duration)),
-            Err(error) => Err(error),
-        }
+        cluster.call(Call { verb, resource: Resource::Leases, uri, body }).await.map(|_| None)
     }
 
     /// How long another process may still hold it: until we have seen no renewal for the Lease's duration.

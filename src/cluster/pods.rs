@@ -12,6 +12,7 @@ use super::metrics::{Resource, Verb};
 use super::pages::{PAGE_ITEMS, Page, PageQuery};
 use super::request::{Call, Cluster};
 use super::workload_object::{Controller, Volume, controller_of};
+use crate::image::Digest;
 
 /// A pod, without the fields that pushroll does not read.
 #[derive(Debug, Clone, Deserialize)]
@@ -84,10 +85,23 @@ pub struct PodContainer {
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
     pub phase: String,
+    /// `Ready` and others.
+    pub conditions: Vec<PodCondition>,
     /// Of the containers.
     pub container_statuses: Vec<ContainerStatus>,
     /// Of the init containers.
     pub init_container_statuses: Vec<ContainerStatus>,
+}
+
+/// A condition of a pod.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PodCondition {
+    /// Its name.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    #[serde(default)]
+    pub status: String,
 }
 
 /// The status of a container.
@@ -142,6 +156,15 @@ impl PodObject {
         self.is_deleted() || ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
     }
 
+    /// Whether it is not ready although each of its containers is. So it is where its node does not report any more.
+    pub fn is_unready_though_it_runs(&self) -> bool {
+        let statuses = &self.status.container_statuses;
+        let ready = self.status.conditions.iter().find(|condition| condition.kind == "Ready");
+        ready.is_some_and(|ready| ready.status != "True")
+            && !statuses.is_empty()
+            && statuses.iter().all(|status| status.ready)
+    }
+
     /// Its containers and init containers, each with its status, if it has one.
     pub fn containers(&self) -> impl Iterator<Item = (&PodContainer, Option<&ContainerStatus>)> {
         let of = |container: &PodContainer, statuses: &'_ [ContainerStatus]| {
@@ -162,6 +185,14 @@ impl PodObject {
     pub fn image_volumes(&self) -> impl Iterator<Item = &str> {
         let images = self.spec.volumes.iter().filter_map(|volume| volume.image.as_ref());
         images.filter_map(|image| image.reference.as_deref())
+    }
+}
+
+impl ContainerStatus {
+    /// The digest of what the runtime has pulled. Another `imageID` than `HOST/REPOSITORY@sha256:...` is the id of a local
+    /// image.
+    pub fn digest(&self) -> Option<Digest> {
+        self.image_id.rsplit_once('@')?.1.parse().ok()
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::metrics::Verb;
 use super::pages::{Page, PageQuery};
 use super::request::{Call, Cluster};
-use super::workload_object::{PodSpec, WorkloadObject};
+use super::workload_object::{FOLLOWING_LABEL, PodSpec, WorkloadObject};
 use super::workloads::{Spec, Template};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -74,6 +74,26 @@ impl Cluster {
             Ok(page.metadata)
         })
         .await
+    }
+
+    /// A consistent LIST of the workloads of a kind whose rollouts are followed, in one namespace or in all.
+    ///
+    /// # Errors
+    /// As of a call.
+    pub async fn list_followed(
+        &self,
+        kind: WorkloadKind,
+        namespace: Option<&str>,
+    ) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
+        let mut followed = Vec::new();
+        let query = PageQuery { selector: Some(FOLLOWING_LABEL), ..PageQuery::ALL };
+        self.each_page(kind.into(), &collection(kind, namespace), query, |page| {
+            let page: Page<WorkloadObject> = serde_json::from_slice(page)?;
+            followed.extend(page.items.into_iter().map(|object| (reference(kind, &object), object)));
+            Ok(page.metadata)
+        })
+        .await?;
+        Ok(followed)
     }
 
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),

@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer};
 use super::workload_status::WorkloadStatus;
 use crate::image::ImageRef;
 
+/// The label of a workload whose rollout is followed. A change of labels raises no generation.
+pub const FOLLOWING_LABEL: &str = "pushroll.dev/following";
+
 /// A workload, as much of it as a restart decision looks at.
 #[derive(Debug, Clone, Deserialize)]
 pub struct WorkloadObject {
@@ -191,6 +194,13 @@ pub struct TemplateImage<'a> {
     pub image: &'a str,
     /// `Always`, `IfNotPresent`, `Never`.
     pub pull_policy: Option<&'a str>,
+}
+
+impl WorkloadObject {
+    /// The value of [`FOLLOWING_LABEL`].
+    pub fn following(&self) -> Option<&str> {
+        self.metadata.labels.get(FOLLOWING_LABEL).map(String::as_str)
+    }
 }
 
 impl TemplateImage<'_> {

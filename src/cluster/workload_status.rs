@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 /// `status` of a workload. Fields that the kind does not have are at their default.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadStatus {
     /// Which generation the controller has seen.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::error::ApiError;
 use super::metrics::{Resource, Verb};
@@ -55,6 +56,28 @@ impl Cluster {
         };
         let stored = self.slow_write(call, then).await?;
         serde_json::from_slice(&stored).map_err(|error| ApiError::Unreadable(error.to_string()))
+    }
+}
+
+impl Cluster {
+    /// Removes a label of one workload where it has this value, as `field_manager`. Returns whether it had it.
+    pub async fn remove_label(
+        &self,
+        workload: &WorkloadRef,
+        field_manager: &str,
+        (key, value): (&str, &str),
+    ) -> Result<bool, ApiError> {
+        let uri = format!("{}?fieldManager={field_manager}", path(workload));
+        let label = format!("/metadata/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+        let patch = json!([{"op": "test", "path": label, "value": value}, {"op": "remove", "path": label}]);
+        let body = Some(("application/json-patch+json", patch.to_string().into_bytes()));
+        match self.call(Call { verb: Verb::Patch, resource: workload.kind.into(), uri, body }).await {
+            Ok(_) => Ok(true),
+            Err(ApiError::NotFound(_)) => Ok(false),
+            // A JSON patch whose test fails (Kubernetes: `apiserver/pkg/endpoints/handlers/patch.go`).
+            Err(ApiError::Denied(message)) if message.contains("due to an error in our request") => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

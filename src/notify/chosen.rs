@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::excerpt::excerpt;
 
+/// On a workload: the sinks that are notified of it, in place of all.
+pub const NOTIFY_ANNOTATION: &str = "pushroll.dev/notify";
+
 /// The most of an unknown name that is repeated.
 const NAME_CHARACTERS: usize = 63;
 

@@ -1,9 +1,9 @@
 //! What all restarts of a process share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::events::EventWriter;
 use super::metrics::RolloutMetrics;
@@ -12,6 +12,7 @@ use super::turns::Turns;
 use super::waiting::{View, Waiting};
 use crate::clock::Clocks;
 use crate::cluster::{self, Attempts, Cluster};
+use crate::workload::WorkloadRef;
 
 /// Many, with short pauses: the status updates of a rollout change the resourceVersion again and again, an attempt is
 /// one GET and one PATCH, and a push waits for the result.
@@ -46,6 +47,8 @@ pub(super) struct RestartContext {
     pub(super) clock_margin: Duration,
     pub(super) concurrency: usize,
     permits: Semaphore,
+    /// Where to report which workloads were restarted for pushes, and the label of each.
+    pub(super) restarted: OnceLock<mpsc::Sender<(WorkloadRef, String)>>,
 }
 
 impl RestartContext {
@@ -58,7 +61,8 @@ impl RestartContext {
         let RestartConfig { policy, clock_margin, concurrency, gather } = config;
         let events = EventWriter::new(&cluster);
         let (turns, permits) = (Turns::default(), Semaphore::new(concurrency));
-        Self { cluster, policy, turns, events, metrics, waiting, gather, clock_margin, concurrency, permits }
+        let restarted = OnceLock::new();
+        Self { cluster, policy, turns, events, metrics, waiting, gather, clock_margin, concurrency, permits, restarted }
     }
 
     /// Waits until one more workload may be worked on. The semaphore is never closed, so there is always a permit.

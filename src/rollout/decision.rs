@@ -219,7 +219,7 @@ fn wait(push: &Push, waiting: &[WaitingPush], cooldown: Cooldown) -> Wait {
 }
 
 /// The record without what cannot be true now, and whether it could be read.
-fn record_of(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> (Record, bool) {
+pub(super) fn record_of(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> (Record, bool) {
     let restarted_at = restarted_at::text(object).unwrap_or_default();
     let annotation = object.spec.template.metadata.annotations.get(RECORD_ANNOTATION);
     let on_template = Record::decode(annotation.map(String::as_str)).map(|record| record.believed(now));

@@ -25,7 +25,7 @@ use super::record::RECORD_ANNOTATION;
 use super::turns::Turn;
 use super::waiting::{Changes, KeptRecord, View, WaitingPush, Why};
 use super::workload_result::{Warning, WorkloadResult};
-use super::{Push, patches, restarted_at};
+use super::{OurRestart, Push, patches, restarted_at};
 use crate::cluster::{ApiError, WorkloadObject};
 use crate::workload::WorkloadRef;
 
@@ -221,7 +221,15 @@ impl OneRestart<'_> {
                            restarted: a mutating webhook or policy removes them";
             return Ok(self.refused(object, &ApiError::Denied(removed.to_owned())));
         }
-        let Cause::Push(push) = self.cause else { return Ok(restart.result(self.workload).into()) };
+        let restarted_at: Option<Box<str>> = restarted_at::text(&stored).map(Into::into);
+        let Cause::Push(push) = self.cause else {
+            return Ok(WorkloadResult { restarted_at, ..restart.result(self.workload) }.into());
+        };
+        if let Some(restarted) = self.context.restarted.get() {
+            // The label on the workload shows it as well.
+            let label = OurRestart::label_value(restarted_at.as_deref().unwrap_or_default());
+            let _ = restarted.try_send((self.workload.clone(), label));
+        }
         let since = cluster.clock().now().duration_since(push.time()).as_secs_f64();
         metrics.publish_to_patch.observe(since.max(0.0));
         if restart.warnings.contains(&Warning::UnreadableCooldown) {
@@ -233,7 +241,7 @@ impl OneRestart<'_> {
         let recorded = restart.record.clone().unwrap_or_default();
         if !is_record_stored || object.metadata.controller.is_some() {
             let record = recorded.clone();
-            let restarted_at = restarted_at::text(&stored).unwrap_or_default().to_owned();
+            let restarted_at = restarted_at.as_deref().unwrap_or_default().to_owned();
             let since = self.context.clocks().server_now();
             changes.keeps.push(KeptRecord { workload: self.workload.clone(), restarted_at, record, since });
         }
@@ -242,7 +250,7 @@ impl OneRestart<'_> {
         let is_done =
             |waits: &&WaitingPush| waits.push.image.tag_key().is_some_and(|image| recorded.get(image).is_some());
         changes.done.extend(waited.filter(is_done).map(WaitingPush::key));
-        let mut result = restart.result(self.workload);
+        let mut result = WorkloadResult { restarted_at, ..restart.result(self.workload) };
         if !is_record_stored {
             result.warnings.push(Warning::RecordRemoved);
             result.reason.push_str(&format!("; {RECORD_REMOVED}"));

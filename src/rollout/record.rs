@@ -59,6 +59,12 @@ impl Record {
         self.0.values().any(|recorded| recorded.restarted_at.as_deref() == Some(restarted_at))
     }
 
+    /// The last push of each image that this restart was for.
+    pub fn of_restart(&self, restarted_at: &str) -> impl Iterator<Item = (String, RecordedPush)> {
+        let of_it = self.0.iter().filter(move |(_, recorded)| recorded.restarted_at.as_deref() == Some(restarted_at));
+        of_it.map(|(image, recorded)| (image.clone(), recorded.clone()))
+    }
+
     /// The record after the restart `restarted_at` for `push`, without images that the workload does not run (`runs`). A
     /// push without a publish time keeps the place of the last push in the order.
     #[must_use]

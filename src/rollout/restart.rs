@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
 use super::cause::Cause;
@@ -61,6 +62,17 @@ impl Restarter {
         metrics: RolloutMetrics,
     ) -> Self {
         Self(Arc::new(RestartContext::new(cluster, config, waiting, metrics)))
+    }
+
+    /// Waits in line behind the restarts that have begun, for a place among the workloads that are worked on at once.
+    pub async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.permit().await
+    }
+
+    /// Sends each workload that is restarted for a push from now on, and the label that it has then. What does not fit is left out. Only the first call
+    /// has an effect.
+    pub fn report_restarts_to(&self, restarted: mpsc::Sender<(WorkloadRef, String)>) {
+        let _ = self.0.restarted.set(restarted);
     }
 
     /// Decides for each workload and, under [`Mode::Apply`], restarts it. What has to wait is written down, in one

@@ -24,6 +24,8 @@ pub struct WorkloadResult {
     pub reason: String,
     /// What else a person should know.
     pub warnings: Vec<Warning>,
+    /// The template's `restartedAt` after our PATCH, by which the restart is followed. Answers do not show it.
+    pub restarted_at: Option<Box<str>>,
 }
 
 /// What may keep a restart from bringing the new image, or from being seen at once.
@@ -75,6 +77,7 @@ impl WorkloadResult {
             code,
             reason: reason.into(),
             warnings: Vec::new(),
+            restarted_at: None,
         }
     }
 

@@ -14,21 +14,39 @@ use crate::cache::{CacheMetrics, Resolver, ResolverConfig};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterMetrics, LeaseHolder};
 use crate::delivery::{Deliveries, DeliveryMetrics, OwnPod};
+use crate::following::{self, Follower, FollowerConfig, FollowingMetrics};
 use crate::notify::{Notifier, NotifyMetrics, Queues};
 use crate::rollout::waiting::Waiting;
-use crate::rollout::{DueRestarts, RestartConfig, Restarter, RolloutMetrics, WaitingArgs};
+use crate::rollout::{DueRestarts, FIELD_MANAGER, RestartConfig, Restarter, RolloutMetrics, WaitingArgs};
 
 /// For how long the replica that tries what waits holds the Lease.
 const LEASE: Duration = Duration::from_secs(15);
 
+/// The service, as it is built.
+pub(super) struct Service {
+    pub(super) app: Arc<App>,
+    pub(super) due_restarts: DueRestarts,
+    pub(super) follower: Follower,
+    pub(super) notifications: Queues,
+    pub(super) metrics: ServerMetrics,
+}
+
 /// Nothing runs yet.
-pub(super) fn service(
-    config: ServeConfig,
-    client: kube::Client,
-    clock: Clock,
-) -> (Arc<App>, DueRestarts, Queues, ServerMetrics) {
+pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -> Service {
     let ServeConfig {
-        auth, config_map, mount, own_pod, cache, delivery, public, cluster, waiting, policy, notify, ..
+        auth,
+        config_map,
+        mount,
+        own_pod,
+        cache,
+        delivery,
+        public,
+        cluster,
+        following,
+        waiting,
+        policy,
+        notify,
+        ..
     } = config;
     let concurrency = cluster.concurrency;
     let clock_margin = policy.clock_margin;
@@ -44,6 +62,8 @@ pub(super) fn service(
     rollout_metrics.register(&mut registry);
     let delivery_metrics = DeliveryMetrics::default();
     delivery_metrics.register(&mut registry);
+    let following_metrics = FollowingMetrics::default();
+    following_metrics.register(&mut registry);
     let auth_metrics = AuthMetrics::default();
     auth_metrics.register(&mut registry);
     let notify_metrics = NotifyMetrics::default();
@@ -54,22 +74,40 @@ pub(super) fn service(
     // Labels take memory; only a selector asks for them.
     let identity = identity(own_pod.as_ref());
     let watch = cache.watch_config(policy.selector.is_some(), || identity.clone());
-    let namespace = config_map.namespace.clone();
+    let (namespace, is_watching) = (config_map.namespace.clone(), watch.is_some());
+    let following_scope = scope.clone();
     let resolver_config =
         ResolverConfig { watch, ..ResolverConfig::new(&cache, scope, config_map, mount, clock_margin) };
     let resolver = Arc::new(Resolver::new(resolver_config, cluster.clone(), cache_metrics));
     let WaitingArgs { waiting_configmap, deferred_poll, gather } = waiting;
     let restarts = RestartConfig { policy: policy.policy(), clock_margin, concurrency, gather };
     let store = Arc::new(Waiting::new(cluster.clone(), &namespace, &waiting_configmap));
-    let restarter = Restarter::new(cluster, restarts, Some(Arc::clone(&store)), rollout_metrics);
-    let lease = LeaseHolder::new(&namespace, &waiting_configmap, identity, LEASE);
-    let due_restarts = DueRestarts::new(&restarter, deferred_poll, Some(lease));
+    let restarter = Restarter::new(cluster.clone(), restarts, Some(Arc::clone(&store)), rollout_metrics);
+    let lease = |manager| LeaseHolder::new(&namespace, &waiting_configmap, identity.clone(), LEASE, manager);
+    let due_restarts = DueRestarts::new(&restarter, deferred_poll, Some(lease(FIELD_MANAGER)));
+    let (notifier, notifications) = Notifier::new(notify, clock, notify_metrics);
+    let follower_config = FollowerConfig {
+        args: following,
+        scope: following_scope,
+        is_watching,
+        idle_pause: deferred_poll.saturating_mul(3),
+        instance: own_pod.as_ref().map_or("pushroll", |pod| pod.name.as_str()).to_owned(),
+        at_once: concurrency / 2,
+    };
+    let follower = following::follower(
+        cluster,
+        &restarter,
+        Arc::clone(&store),
+        lease(following::FIELD_MANAGER),
+        notifier,
+        follower_config,
+        following_metrics,
+    );
     let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
     let deliveries =
         Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter, Some(store), delivery_metrics);
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
     // Nothing follows rollouts to their end yet, so nothing is sent.
-    let (_, notifications) = Notifier::new(notify, clock, notify_metrics);
     let app = App {
         deliveries,
         resolver,
@@ -81,7 +119,7 @@ pub(super) fn service(
         clock,
         draining: Arc::default(),
     };
-    (Arc::new(app), due_restarts, notifications, server_metrics)
+    Service { app: Arc::new(app), due_restarts, follower, notifications, metrics: server_metrics }
 }
 
 /// What tells this replica from the others: its pod's name, this process in the pod, and this service in the process.

@@ -15,6 +15,7 @@ use crate::cache::configmap::CacheConfigMap;
 use crate::cache::mount::MountReader;
 use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
+use crate::following::FollowingArgs;
 use crate::notify::NotifyArgs;
 use crate::rollout::{PolicyArgs, WaitingArgs};
 
@@ -39,6 +40,8 @@ pub struct ServeConfig {
     pub cluster: ClusterArgs,
     /// How the service ends.
     pub drain: DrainArgs,
+    /// How rollouts are followed.
+    pub following: FollowingArgs,
     /// Pushes that wait.
     pub waiting: WaitingArgs,
     /// Which workloads may be touched, and how clocks are compared.
@@ -83,6 +86,7 @@ impl ServeConfig {
             public: PublicListenerArgs::default(),
             cluster: ClusterArgs::default(),
             drain: DrainArgs::default(),
+            following: FollowingArgs::default(),
             waiting: WaitingArgs::default(),
             policy: PolicyArgs::default(),
             notify: NotifyArgs::default(),
@@ -117,6 +121,7 @@ mod tests {
         assert_parsed_from_nothing_as_default::<PublicListenerArgs>();
         assert_parsed_from_nothing_as_default::<ClusterArgs>();
         assert_parsed_from_nothing_as_default::<DrainArgs>();
+        assert_parsed_from_nothing_as_default::<FollowingArgs>();
         assert_parsed_from_nothing_as_default::<WaitingArgs>();
         assert_parsed_from_nothing_as_default::<PolicyArgs>();
         assert_parsed_from_nothing_as_default::<NotifyArgs>();

@@ -37,6 +37,7 @@ mod exactly_once;
 mod fanout;
 mod first_receipts;
 mod floods;
+mod following;
 mod foreign_documents;
 mod forgiven_documents;
 mod formats;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
     decisions::tests(&mut suite);
     exactly_once::tests(&mut suite);
     fanout::tests(&mut suite);
+    following::tests(&mut suite);
     contention::tests(&mut suite);
     crashes::tests(&mut suite);
     interleavings::tests(&mut suite);

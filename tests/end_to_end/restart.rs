@@ -65,7 +65,13 @@ async fn a_restart_is_one_look_and_one_write_of_two_annotations(ground: Ground) 
         let owned = json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {
             ".": {}, (format!("f:{RESTARTED_AT}")): {}, (format!("f:{RECORD}")): {},
         }}}}});
-        assert_eq!(ours[0]["fieldsV1"], owned);
+        let mut fields = ours[0]["fieldsV1"].clone();
+        // The label by which the rollout is followed, until its end.
+        if let Some(metadata) = fields.as_object_mut().unwrap().remove("f:metadata") {
+            let labels = metadata["f:labels"].as_object().unwrap();
+            assert!(labels.keys().all(|key| [".", "f:pushroll.dev/following"].contains(&key.as_str())), "{metadata}");
+        }
+        assert_eq!(fields, owned);
         assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"].as_i64().unwrap() + 1);
         assert_eq!(without_bookkeeping(after), without_bookkeeping(before), "something else was changed");
 
@@ -100,13 +106,19 @@ fn managed_by<'a>(object: &'a Value, manager: &str) -> Vec<&'a Value> {
     object["metadata"]["managedFields"].as_array().unwrap().iter().filter(|entry| entry["manager"] == manager).collect()
 }
 
-/// Without what any write changes, what controllers write, and the two annotations.
+/// Without what any write changes, what controllers write, the two annotations, and the label of following.
 fn without_bookkeeping(mut object: Value) -> Value {
     object["spec"]["template"]["metadata"].as_object_mut().unwrap().remove("annotations");
     object.as_object_mut().unwrap().remove("status");
     let metadata = object["metadata"].as_object_mut().unwrap();
     for key in ["generation", "managedFields", "resourceVersion"] {
         metadata.remove(key);
+    }
+    if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+        labels.remove("pushroll.dev/following");
+        if labels.is_empty() {
+            metadata.remove("labels");
+        }
     }
     // A Deployment's revision, a DaemonSet's template generation.
     metadata.remove("annotations");

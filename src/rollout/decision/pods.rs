@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::done::{RestartByOther, is_after_push};
 use crate::clock::Clocks;
 use crate::cluster::workload_object::Controller;
-use crate::cluster::{PodContainer, PodObject, WorkloadObject};
-use crate::image::{Digest, ImageRef};
+use crate::cluster::{ContainerStatus, PodContainer, PodObject, WorkloadObject};
+use crate::image::ImageRef;
 use crate::rollout::{Code, Leave, Push};
 use crate::workload::{WorkloadKind, WorkloadRef};
 
@@ -69,9 +69,10 @@ impl PodLook<'_> {
         seen.oldest = Some(oldest);
         for (_, status) in pod.containers().filter(|(container, _)| names(container, &push.image)) {
             seen.names_image = true;
-            let runs_it = push.digest.as_ref().is_some_and(|pushed| {
-                status.is_some_and(|status| digest_of(&status.image_id).is_some_and(|digest| digest == *pushed))
-            });
+            let runs_it = push
+                .digest
+                .as_ref()
+                .is_some_and(|pushed| status.and_then(ContainerStatus::digest).is_some_and(|digest| digest == *pushed));
             seen.may_run_other |= !runs_it;
         }
         // The status of a pod says nothing about the digest of an image volume.
@@ -137,9 +138,4 @@ fn names(container: &PodContainer, image: &ImageRef) -> bool {
 
 pub(super) fn is_same_tag(reference: &str, image: &ImageRef) -> bool {
     reference.parse::<ImageRef>().is_ok_and(|own| own.tag_key().is_some() && own.tag_key() == image.tag_key())
-}
-
-/// Of `HOST/REPOSITORY@sha256:...`. Another `imageID` is the id of a local image.
-fn digest_of(image_id: &str) -> Option<Digest> {
-    image_id.rsplit_once('@')?.1.parse().ok()
 }

@@ -4,7 +4,8 @@
 use super::pods::PodsSeen;
 use super::warnings::PODS_NOT_SEEN;
 use crate::cluster::WorkloadObject;
-use crate::rollout::follow::{Ending, Progress, progress};
+use crate::ending::Ending;
+use crate::rollout::progress::{Progress, progress};
 use crate::workload::WorkloadKind;
 
 /// The pods from before the template has changed.
@@ -36,6 +37,7 @@ pub(super) fn old_pods(kind: WorkloadKind, object: &WorkloadObject, pods: Option
 pub(super) fn unfinished(kind: WorkloadKind, object: &WorkloadObject) -> Option<String> {
     match progress(kind, object) {
         Progress::Ended(Ending::Complete, _) => None,
+        Progress::Paused => Some("it is paused".to_owned()),
         Progress::Ended(_, missing) | Progress::UnderWay(missing) => Some(missing),
     }
 }

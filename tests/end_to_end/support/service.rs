@@ -263,9 +263,14 @@ impl Service {
         eventually(what, async || Some(self.status().await).filter(&condition)).await
     }
 
-    /// What it has asked the API server for so far.
+    /// What it has asked the API server for so far, but for [`Self::calls_of_following`].
     pub fn api_calls(&self) -> Vec<super::ground::ApiCall> {
-        self.ground.api_calls(&self.user)
+        self.ground.api_calls(&self.user).into_iter().filter(|call| !is_of_following(call)).collect()
+    }
+
+    /// What it has asked for to follow rollouts. Nothing waits for these calls.
+    pub fn calls_of_following(&self) -> Vec<super::ground::ApiCall> {
+        self.ground.api_calls(&self.user).into_iter().filter(is_of_following).collect()
     }
 
     /// The names of the workloads that it has tried to write so far, sorted; one for each attempt. On the real
@@ -304,6 +309,14 @@ impl Service {
     pub async fn ended(&self) -> ExitStatus {
         eventually("the service ends", async || self.process().try_wait().unwrap()).await
     }
+}
+
+fn is_of_following(call: &super::ground::ApiCall) -> bool {
+    let is_list = |resource: &str| call.verb == "list" && call.resource == resource;
+    call.uri.contains("fieldManager=pushroll-following")
+        || call.uri.contains("labelSelector=pushroll%2Edev%2Ffollowing")
+        || (is_list("pods") && call.uri.contains("limit=500") && !call.uri.contains("mounts"))
+        || (call.verb == "get" && call.uri.ends_with("/leases/pushroll-waiting"))
 }
 
 impl Drop for Running {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 const RECORD: &str = "pushroll.dev/pushes";
+const FOLLOWING: &str = "pushroll.dev/following";
 const RESTART: &str = "pushroll.dev/restart";
 
 /// What Kubernetes itself counts on a workload.
@@ -60,7 +61,8 @@ pub(super) fn others(object: &Value) -> Value {
     let mut spec = object["spec"].clone();
     let of_pods = spec["template"]["metadata"]["annotations"].take();
     let annotations = without(&metadata["annotations"], &COUNTS);
-    let (labels, of_pods) = (&metadata["labels"], without(&of_pods, &[RESTARTED_AT, RECORD]));
+    let of_pods = without(&of_pods, &[RESTARTED_AT, RECORD]);
+    let labels = without(&metadata["labels"], &[FOLLOWING]);
     json!({"labels": labels, "annotations": annotations, "annotations of pods": of_pods, "spec": spec})
 }
 

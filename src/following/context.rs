@@ -1,0 +1,140 @@
+//! What all followed rollouts share.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::args::{FollowingArgs, VerifyPods};
+use super::events::{Report, event};
+use super::look::look_at_pods;
+use super::metrics::FollowingMetrics;
+use super::pods::{Pushed, RestartOf, SeenImage, SeenPods};
+use crate::cluster::{ApiError, Cluster, WorkloadObject};
+use crate::index::Scope;
+use crate::rollout::Restarter;
+use crate::workload::WorkloadRef;
+
+/// The field manager of what following writes. Not that of the restarts, which decisions read.
+pub const FIELD_MANAGER: &str = "pushroll-following";
+
+/// What a follower follows, and how.
+#[derive(Debug)]
+pub struct FollowerConfig {
+    /// What people can set.
+    pub args: FollowingArgs,
+    /// Which workloads are restarted.
+    pub scope: Scope,
+    /// Whether they are watched.
+    pub is_watching: bool,
+    /// How often to look for labels where they are not.
+    pub idle_pause: Duration,
+    /// This replica's name, for Events.
+    pub instance: String,
+    /// Rollouts that are worked on at once.
+    pub at_once: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct FollowingContext {
+    pub(super) cluster: Cluster,
+    pub(super) restarter: Restarter,
+    pub(super) metrics: FollowingMetrics,
+    pub(super) args: FollowingArgs,
+    /// This replica's name.
+    pub(super) instance: String,
+    /// Rollouts that are worked on at once.
+    pub(super) at_once: Semaphore,
+    /// The last refusal of an Event and of a LIST of pods, which is logged once.
+    refused_event: Mutex<Option<String>>,
+    refused_pods: Mutex<Option<String>>,
+}
+
+/// What the pods of a restart show, or why nobody looked.
+pub(super) enum Pods {
+    Seen(SeenPods, Vec<SeenImage>),
+    NotSeen(String),
+}
+
+impl FollowingContext {
+    pub(super) fn new(
+        cluster: Cluster,
+        restarter: Restarter,
+        config: &FollowerConfig,
+        metrics: FollowingMetrics,
+    ) -> Self {
+        Self {
+            cluster,
+            restarter,
+            metrics,
+            args: config.args.clone(),
+            instance: config.instance.clone(),
+            at_once: Semaphore::new(config.at_once.max(1)),
+            refused_event: Mutex::default(),
+            refused_pods: Mutex::default(),
+        }
+    }
+
+    /// The API server's time.
+    pub(super) fn server_now(&self) -> Timestamp {
+        self.cluster.server_clock().at(self.cluster.clock().now())
+    }
+
+    /// Writes an Event. One that is refused is given up: the log says so once.
+    ///
+    /// # Errors
+    /// It may succeed later.
+    pub(super) async fn write_event(&self, workload: &WorkloadRef, uid: &str, report: &Report) -> Result<(), ApiError> {
+        let event = event(workload, uid, report, &self.instance, self.cluster.clock().now());
+        let refusal = match self.cluster.create_event(&event, FIELD_MANAGER).await {
+            Ok(_) => None,
+            // Also where the namespace is being deleted.
+            Err(error @ (ApiError::Forbidden(_) | ApiError::Denied(_) | ApiError::NotFound(_))) => {
+                Some(error.to_string())
+            }
+            Err(error) => return Err(error),
+        };
+        let mut known = self.refused_event.lock();
+        if let Some(refusal) = &refusal
+            && known.as_ref() != Some(refusal)
+        {
+            tracing::warn!(%workload, "an Event was not written: {refusal}");
+        }
+        *known = refusal;
+        Ok(())
+    }
+
+    /// Looks at the pods of a restart.
+    ///
+    /// # Errors
+    /// It may succeed later.
+    pub(super) async fn look_at_pods(
+        &self,
+        workload: &WorkloadRef,
+        object: &WorkloadObject,
+        restarted_at: &str,
+        pushed: impl IntoIterator<Item = Pushed>,
+    ) -> Result<Pods, ApiError> {
+        if self.args.verify_pods == VerifyPods::Off {
+            return Ok(Pods::NotSeen("--verify-pods is off".to_owned()));
+        }
+        let restart = RestartOf { workload, uid: &object.metadata.uid, restarted_at };
+        match look_at_pods(&self.cluster, restart, &object.spec.selector, pushed).await {
+            Ok((pods, images)) => Ok(Pods::Seen(pods, images)),
+            Err(error @ ApiError::Forbidden(_)) => {
+                let refusal = error.to_string();
+                let mut known = self.refused_pods.lock();
+                if known.as_ref() != Some(&refusal) {
+                    match self.args.verify_pods {
+                        VerifyPods::On => tracing::warn!("what the pods run is not checked: {refusal}"),
+                        _ => tracing::info!("what the pods run is not checked: {refusal}"),
+                    }
+                }
+                *known = Some(refusal.clone());
+                Ok(Pods::NotSeen(refusal))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! One rollout that is followed: what each look makes of it.
+
+use std::time::{Duration, Instant};
+
+use super::context::{FIELD_MANAGER, FollowingContext, Pods};
+use super::pods::Pushed;
+use super::reports::Reports;
+use crate::cluster::workload_object::FOLLOWING_LABEL;
+use crate::cluster::{ApiError, WorkloadObject, WorkloadStatus};
+use crate::ending::{Ending, Runs};
+use crate::image::ImageRef;
+use crate::notify::NOTIFY_ANNOTATION;
+use crate::rollout::progress::{Progress, progress};
+use crate::rollout::{OurRestart, RESTARTED_AT_ANNOTATION};
+use crate::workload::WorkloadRef;
+
+/// The pauses between two looks at the pods of a rollout: the first, and the longest.
+const PODS_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// The pauses after something could not be written: the first, and the longest.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// So often writes of an ending are tried: for about an hour.
+const RETRIES_MAX: u32 = 60;
+/// For so long a rollout that has failed may recover.
+const RECOVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One rollout that is followed.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) reports: Reports,
+    /// The object's resourceVersion at the last look.
+    pub(super) version: String,
+    /// When to look again, though nothing has changed.
+    pub(super) next: Instant,
+    /// The workload's annotation `pushroll.dev/notify`.
+    pub(super) notify: Option<String>,
+    status: WorkloadStatus,
+    /// When the status last changed.
+    moved_at: Instant,
+    next_pods: Instant,
+    pods_pause: Duration,
+    has_failed: bool,
+    /// A pod that is missing because its node does not report.
+    unready: Option<String>,
+    ending: Option<Ending>,
+    retries: u32,
+}
+
+impl Followed {
+    /// Begins to follow a restart of ours.
+    pub(super) fn new(workload: &WorkloadRef, object: &WorkloadObject, restart: OurRestart, now: Instant) -> Self {
+        Self {
+            reports: Reports::new(workload, &object.metadata.uid, restart),
+            version: String::new(),
+            next: now,
+            notify: object.metadata.annotations.get(NOTIFY_ANNOTATION).cloned(),
+            status: object.status.clone(),
+            moved_at: now,
+            next_pods: now + PODS_PAUSE.0,
+            pods_pause: PODS_PAUSE.0,
+            has_failed: false,
+            unready: None,
+            ending: None,
+            retries: 0,
+        }
+    }
+
+    /// `restartedAt` of the restart.
+    pub(super) fn restarted_at(&self) -> &str {
+        &self.reports.restart().restarted_at
+    }
+
+    /// The value of the label that belongs to the restart.
+    pub(super) fn label(&self) -> String {
+        OurRestart::label_value(self.restarted_at())
+    }
+
+    /// Whether the rollout has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Whether it has ended, and keeps its label until its notifications are delivered or given up.
+    pub(super) fn waits(&self) -> bool {
+        let has_label = !matches!(self.ending, None | Some(Ending::Superseded | Ending::Gone));
+        has_label && self.reports.are_written()
+    }
+
+    /// Whether its rollout has ended, and another restart has followed.
+    pub(super) fn is_over_for(&self, object: &WorkloadObject) -> bool {
+        self.has_ended() && self.reports.are_written() && !self.is_of(object)
+    }
+
+    fn is_of(&self, object: &WorkloadObject) -> bool {
+        let restarted_at = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
+        restarted_at.is_some_and(|at| at == self.restarted_at())
+    }
+
+    /// Looks once, and reports what there is to report. Returns whether the rollout is to be followed further.
+    /// `object` is `None` for a workload that does not exist any more. `is_notified`: the notifications of its ending
+    /// are delivered or given up.
+    pub(super) async fn turn(
+        &mut self,
+        context: &FollowingContext,
+        workload: &WorkloadRef,
+        object: Option<&WorkloadObject>,
+        is_notified: bool,
+    ) -> bool {
+        let now = Instant::now();
+        if let Some(object) = object {
+            self.version.clone_from(&object.metadata.resource_version);
+        }
+        if let Err(error) = self.look_and_report(context, workload, object, is_notified, now).await {
+            tracing::debug!(%workload, "following its rollout: {error}");
+            self.retries += 1;
+            self.next = now + RETRY_PAUSE.0.saturating_mul(1 << self.retries.min(10)).min(RETRY_PAUSE.1);
+            if self.retries > RETRIES_MAX && self.has_ended() {
+                tracing::warn!(%workload, "the end of its rollout could not be reported: {error}");
+                return false;
+            }
+            return true;
+        }
+        self.retries = 0;
+        if self.waits() && !is_notified {
+            self.next = now + RETRY_PAUSE.1;
+            return true;
+        }
+        !self.has_ended()
+    }
+
+    async fn look_and_report(
+        &mut self,
+        context: &FollowingContext,
+        workload: &WorkloadRef,
+        object: Option<&WorkloadObject>,
+        is_notified: bool,
+        now: Instant,
+    ) -> Result<(), ApiError> {
+        self.reports.write(context).await?;
+        if !self.has_ended() {
+            self.look(context, workload, object, now).await?;
+            self.reports.write(context).await?;
+        }
+        if self.has_ended() && (is_notified || !self.waits()) {
+            context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, &self.label())).await?;
+        }
+        Ok(())
+    }
+
+    async fn look(
+        &mut self,
+        context: &FollowingContext,
+        workload: &WorkloadRef,
+        object: Option<&WorkloadObject>,
+        now: Instant,
+    ) -> Result<(), ApiError> {
+        let Some(object) = object.filter(|object| object.metadata.uid == self.reports.uid()) else {
+            self.end(context, Ending::Gone, "it was deleted");
+            return Ok(());
+        };
+        if !self.is_of(object) {
+            self.end(context, Ending::Superseded, "it was restarted or changed again meanwhile");
+            return Ok(());
+        }
+        if object.status != self.status {
+            self.status.clone_from(&object.status);
+            self.moved_at = now;
+            self.pods_pause = PODS_PAUSE.0;
+        }
+        match progress(workload.kind, object) {
+            Progress::Ended(Ending::Complete, reason) => {
+                return self.complete(context, workload, object, &reason).await;
+            }
+            Progress::Ended(Ending::Failed, reason) => self.fail(context, &reason),
+            Progress::Ended(ending, reason) => self.end(context, ending, &reason),
+            Progress::Paused => self.moved_at = now,
+            Progress::UnderWay(missing) => self.under_way(context, workload, object, &missing, now).await?,
+        }
+        self.next = now + if self.has_failed { PODS_PAUSE.1 } else { self.pods_pause };
+        Ok(())
+    }
+
+    async fn under_way(
+        &mut self,
+        context: &FollowingContext,
+        workload: &WorkloadRef,
+        object: &WorkloadObject,
+        missing: &str,
+        now: Instant,
+    ) -> Result<(), ApiError> {
+        if !self.has_failed && now >= self.next_pods {
+            self.next_pods = now + self.pods_pause;
+            self.pods_pause = (self.pods_pause * 3 / 2).min(PODS_PAUSE.1);
+            if let Pods::Seen(pods, _) = context.look_at_pods(workload, object, self.restarted_at(), []).await? {
+                self.unready = pods.unready;
+                pods.failing.into_iter().for_each(|failing| self.fail(context, &failing));
+            }
+        }
+        let patience = if self.has_failed { RECOVERY_MAX } else { context.args.rollout_timeout };
+        if now.duration_since(self.moved_at) > patience {
+            let unready = self.unready.as_ref().map(|pod| format!("; {pod}")).unwrap_or_default();
+            let reason = format!("it has made no progress for {patience:?}: {missing}{unready}");
+            self.end(context, Ending::Unknown, &reason);
+        }
+        Ok(())
+    }
+
+    async fn complete(
+        &mut self,
+        context: &FollowingContext,
+        workload: &WorkloadRef,
+        object: &WorkloadObject,
+        reason: &str,
+    ) -> Result<(), ApiError> {
+        let pushes = &self.reports.restart().pushes;
+        let pushed = pushes.iter().map(|(image, push)| (image.parse::<ImageRef>(), push.digest.clone()));
+        let pushed = pushed.filter_map(|(image, digest)| Some(Pushed { image: image.ok()?, digest }));
+        let pods = context.look_at_pods(workload, object, self.restarted_at(), pushed).await?;
+        let template = &object.spec.template.spec;
+        let runs: Vec<(Runs, String)> = match &pods {
+            Pods::NotSeen(why) => vec![(Runs::NotChecked, why.clone()); pushes.len()],
+            Pods::Seen(_, images) => images.iter().map(|image| image.runs(image.is_only_a_volume(template))).collect(),
+        };
+        let with_sentence = |(runs, what): (Runs, String)| match runs {
+            Runs::PushedImage | Runs::OtherImage => (runs, what),
+            Runs::CannotTell => (runs, format!("{reason}; whether they run the pushed image is not known: {what}")),
+            Runs::NotChecked => (runs, format!("{reason}; which image they run was not checked: {what}")),
+        };
+        self.reports.ended_with(context, Ending::Complete, runs.into_iter().map(with_sentence).collect());
+        self.ending = Some(Ending::Complete);
+        Ok(())
+    }
+
+    /// It has failed, and may recover: it is followed further.
+    fn fail(&mut self, context: &FollowingContext, reason: &str) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            self.reports.ended(context, Ending::Failed, reason);
+        }
+    }
+
+    fn end(&mut self, context: &FollowingContext, ending: Ending, reason: &str) {
+        // A rollout that has failed and does not recover has ended as failed, which is reported.
+        if !(self.has_failed && ending == Ending::Unknown) {
+            self.reports.ended(context, ending, reason);
+        }
+        self.ending = Some(ending);
+    }
+}

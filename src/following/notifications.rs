@@ -1,0 +1,193 @@
+//! The notifications of each push: which are due, and when they are delivered or given up.
+//!
+//! The rollouts of a push are one group: one message for the first failure, one when all have ended. A workload keeps its
+//! label until its group is reported, so a replica that takes over sees the whole group again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
+
+use super::followed::Followed;
+use crate::ending::ReportedPush;
+use crate::notify::{FollowedRollout, Notifier, Outcome, Progress, chosen_sinks, push_messages};
+use crate::workload::WorkloadRef;
+
+/// So long after the last change of a group its summary waits: another delivery of the push may restart more workloads.
+const SETTLE: Duration = Duration::from_secs(5);
+/// For so long the summary waits for a failed rollout to recover.
+const RECOVERY: Duration = Duration::from_secs(2 * 60);
+/// A restart later than this after the publish time had to wait. It is reported with the restarts of the same minute.
+const PROMPT: SignedDuration = SignedDuration::from_mins(10);
+
+/// The groups whose reports are not finished.
+#[derive(Debug)]
+pub(super) struct Notifications {
+    notifier: Notifier,
+    names: Vec<String>,
+    groups: HashMap<GroupKey, Group>,
+    /// Messages on their way: the group of each, its id, and what became of it.
+    deliveries: FuturesUnordered<BoxFuture<'static, (GroupKey, String, Outcome)>>,
+}
+
+/// A push, and which of its restarts.
+type GroupKey = (ReportedPush, String);
+
+#[derive(Debug)]
+struct Group {
+    rollouts: BTreeMap<WorkloadRef, Member>,
+    changed_at: Instant,
+    sent: HashSet<String>,
+    /// Messages that are neither delivered nor given up.
+    open: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Member {
+    restarted_at: String,
+    to: Vec<String>,
+    progress: Progress,
+    failed_at: Option<Instant>,
+}
+
+impl Notifications {
+    pub(super) fn new(notifier: Notifier) -> Self {
+        let names = notifier.names().map(str::to_owned).collect();
+        Self { notifier, names, groups: HashMap::new(), deliveries: FuturesUnordered::new() }
+    }
+
+    /// Whether there is nobody to notify.
+    pub(super) fn is_off(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Forgets what another replica reports from now on.
+    pub(super) fn clear(&mut self) {
+        self.groups.clear();
+    }
+
+    /// Notes how far a rollout is.
+    pub(super) fn note(&mut self, workload: &WorkloadRef, followed: &Followed, now: Instant) {
+        if self.is_off() {
+            return;
+        }
+        for (push, progress) in followed.reports.progress(followed.has_ended()) {
+            let key = (push.clone(), group_of(&push, followed.restarted_at()));
+            let group = self.groups.entry(key).or_insert_with(|| Group {
+                rollouts: BTreeMap::new(),
+                changed_at: now,
+                sent: HashSet::new(),
+                open: HashSet::new(),
+            });
+            let known = group.rollouts.get(workload).filter(|known| known.restarted_at == followed.restarted_at());
+            if known.is_some_and(|known| known.progress == progress) {
+                continue;
+            }
+            let to = known
+                .map_or_else(|| chosen(workload, followed.notify.as_deref(), &self.names), |known| known.to.clone());
+            let failed_at = matches!(progress, Progress::MayRecover(_)).then_some(now);
+            let restarted_at = followed.restarted_at().to_owned();
+            group.rollouts.insert(workload.clone(), Member { restarted_at, to, progress, failed_at });
+            group.changed_at = now;
+        }
+    }
+
+    /// Sends the messages that are due, and forgets the groups that are reported.
+    pub(super) fn send(&mut self, now: Instant) {
+        for (key, group) in &mut self.groups {
+            let is_settled = now.duration_since(group.changed_at) >= SETTLE;
+            let rollouts: Vec<_> = group.rollouts.values().map(|member| member.rollout(is_settled, now)).collect();
+            let (push, name) = key;
+            for message in push_messages(push, name, &rollouts, |id| group.sent.contains(id)) {
+                let (key, id) = (key.clone(), message.id.clone());
+                group.sent.insert(id.clone());
+                group.open.insert(id.clone());
+                let delivery = self.notifier.send(&message);
+                self.deliveries.push(Box::pin(async move { (key, id, delivery.outcome().await) }));
+            }
+        }
+        self.groups.retain(|_, group| !group.is_reported(now));
+    }
+
+    /// Waits for the next message that is delivered or given up; for ever while there is none.
+    pub(super) async fn delivered(&mut self) {
+        match self.deliveries.next().await {
+            Some((key, id, outcome)) => {
+                if outcome != Outcome::Unfinished
+                    && let Some(group) = self.groups.get_mut(&key)
+                {
+                    group.open.remove(&id);
+                }
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether nothing of this restart is still to be reported.
+    pub(super) fn has_reported(&self, workload: &WorkloadRef, restarted_at: &str) -> bool {
+        let is_member =
+            |group: &Group| group.rollouts.get(workload).is_some_and(|one| one.restarted_at == restarted_at);
+        !self.groups.values().any(is_member)
+    }
+
+    /// When something is due by itself.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.groups.values().filter(|group| group.open.is_empty()).map(Group::due).min()
+    }
+}
+
+impl Group {
+    fn is_over(&self, now: Instant) -> bool {
+        self.rollouts.values().all(|member| member.is_over(now))
+    }
+
+    fn is_reported(&self, now: Instant) -> bool {
+        self.open.is_empty() && self.is_over(now) && now.duration_since(self.changed_at) >= SETTLE
+    }
+
+    /// When it is settled, or a failed rollout does not recover any more.
+    fn due(&self) -> Instant {
+        let recovery = self.rollouts.values().filter_map(|member| member.failed_at).map(|at| at + RECOVERY).max();
+        recovery.map_or(self.changed_at + SETTLE, |recovery| recovery.max(self.changed_at + SETTLE))
+    }
+}
+
+impl Member {
+    fn is_over(&self, now: Instant) -> bool {
+        match &self.progress {
+            Progress::UnderWay => false,
+            Progress::Over(_) => true,
+            Progress::MayRecover(_) => self.failed_at.is_some_and(|at| now.duration_since(at) >= RECOVERY),
+        }
+    }
+
+    /// As messages see it. Nothing is over for them before the group has settled.
+    fn rollout(&self, is_settled: bool, now: Instant) -> FollowedRollout {
+        let progress = match &self.progress {
+            Progress::MayRecover(ending) if is_settled && self.is_over(now) => Progress::Over(ending.clone()),
+            Progress::Over(ending) if !is_settled => Progress::MayRecover(ending.clone()),
+            progress => progress.clone(),
+        };
+        FollowedRollout { progress, to: self.to.clone() }
+    }
+}
+
+/// The sinks of a workload. An unknown name is said, and loses nothing.
+fn chosen(workload: &WorkloadRef, annotation: Option<&str>, names: &[String]) -> Vec<String> {
+    let chosen = chosen_sinks(annotation, names.iter().map(String::as_str));
+    if !chosen.unknown.is_empty() {
+        let unknown = chosen.unknown.join(", ");
+        tracing::warn!(%workload, "its annotation pushroll.dev/notify names no notification: {unknown}");
+    }
+    chosen.sinks
+}
+
+/// The same for the workloads that a push restarts together, at every replica.
+fn group_of(push: &ReportedPush, restarted_at: &str) -> String {
+    let at = restarted_at.parse::<Timestamp>().ok();
+    let is_prompt = at.zip(push.published).is_some_and(|(at, published)| at.duration_since(published) < PROMPT);
+    if is_prompt { String::new() } else { restarted_at.chars().take("2026-11-27T20:10".len()).collect() }
+}

@@ -1,0 +1,110 @@
+//! One turn at a workload: a look at its rollout, in line behind the restarts of pushes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::context::{FIELD_MANAGER, FollowingContext};
+use super::followed::Followed;
+use crate::cluster::workload_object::FOLLOWING_LABEL;
+use crate::cluster::{self, ApiError, WorkloadObject};
+use crate::rollout::waiting::Waiting;
+use crate::rollout::{OurRestart, RESTARTED_AT_ANNOTATION};
+use crate::workload::WorkloadRef;
+
+/// Longest time for one turn at a rollout. Its calls have time limits of their own.
+const LIMIT: Duration = Duration::from_secs(60);
+/// After a workload could not be looked at.
+const RETRY: Duration = Duration::from_secs(1);
+/// For so long a restart may be without its record, which another replica keeps beside the workload.
+const RECORD_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a turn at a workload has come to.
+#[derive(Debug)]
+pub(super) struct Turned {
+    pub(super) workload: WorkloadRef,
+    pub(super) followed: Option<Followed>,
+    /// Whether its rollout is to be followed further.
+    pub(super) goes_on: bool,
+}
+
+/// One turn at a workload, in line behind the restarts of pushes.
+pub(super) async fn turn(
+    context: Arc<FollowingContext>,
+    waiting: Arc<Waiting>,
+    workload: WorkloadRef,
+    followed: Option<Followed>,
+    object: Option<Arc<WorkloadObject>>,
+    is_notified: bool,
+) -> Turned {
+    // Neither semaphore is ever closed.
+    let _one = context.at_once.acquire().await;
+    let _behind_restarts = context.restarter.permit().await;
+    let object = match object {
+        Some(object) => Some(object),
+        None => match look(&context, &workload).await {
+            Ok(object) => object,
+            Err(error) => {
+                tracing::debug!(%workload, "looking at its rollout: {error}");
+                let mut followed = followed;
+                followed.iter_mut().for_each(|followed| followed.next = Instant::now() + RETRY);
+                return Turned { workload, followed, goes_on: true };
+            }
+        },
+    };
+    let is_over = |followed: &Followed| object.as_ref().is_some_and(|object| followed.is_over_for(object));
+    let followed = followed.filter(|followed| !is_over(followed));
+    let begun = match (followed, &object) {
+        (Some(followed), _) => Some(followed),
+        (None, Some(object)) => begin(&context, &waiting, &workload, object).await,
+        (None, None) => None,
+    };
+    let Some(mut followed) = begun else { return Turned { workload, followed: None, goes_on: false } };
+    let turn = followed.turn(&context, &workload, object.as_deref(), is_notified);
+    let goes_on = cluster::within(Instant::now() + LIMIT, turn).await.unwrap_or(true);
+    Turned { workload, followed: Some(followed), goes_on }
+}
+
+async fn look(context: &FollowingContext, workload: &WorkloadRef) -> Result<Option<Arc<WorkloadObject>>, ApiError> {
+    if let Some(watched) = context.cluster.watched().get(workload) {
+        return Ok(Some(watched));
+    }
+    match context.cluster.get_workload(workload).await {
+        Ok(object) => Ok(Some(Arc::new(object))),
+        Err(ApiError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins to follow the restart that a workload shows. A label that belongs to no such restart is removed.
+async fn begin(
+    context: &FollowingContext,
+    waiting: &Waiting,
+    workload: &WorkloadRef,
+    object: &WorkloadObject,
+) -> Option<Followed> {
+    let view = waiting.view();
+    let kept = view.get(workload).and_then(|of| of.kept.as_ref());
+    let ours = OurRestart::of(object, kept, context.cluster.clock().now());
+    let restarted_at = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
+    let label = object.following();
+    let is_labelled = label.is_none_or(|label| restarted_at.is_some_and(|at| OurRestart::label_value(at) == label));
+    match ours {
+        Some(ours) if is_labelled => return Some(Followed::new(workload, object, ours, Instant::now())),
+        // The record may be about to be kept beside the workload.
+        None if is_labelled && is_recent(restarted_at, context.server_now()) => return None,
+        _ => {}
+    }
+    let label = label?;
+    match context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, label)).await {
+        Ok(_) => tracing::info!(%workload, "its rollout is not followed: it was restarted or changed again"),
+        Err(error) => tracing::debug!(%workload, "the label {FOLLOWING_LABEL} was not removed: {error}"),
+    }
+    None
+}
+
+fn is_recent(restarted_at: Option<&String>, now: Timestamp) -> bool {
+    let restarted_at = restarted_at.and_then(|text| text.parse::<Timestamp>().ok());
+    restarted_at.is_some_and(|at| now.duration_since(at) < RECORD_PATIENCE)
+}

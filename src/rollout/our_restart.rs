@@ -1,0 +1,35 @@
+//! The restart that a pod template shows, if it is ours.
+
+use jiff::Timestamp;
+
+use super::decision::record_of;
+use super::record::RecordedPush;
+use super::restarted_at;
+use super::waiting::KeptRecord;
+use crate::cluster::WorkloadObject;
+
+/// A restart of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OurRestart {
+    /// The template's `restartedAt`.
+    pub restarted_at: String,
+    /// The pushes that it was for, each with its image's normalised reference.
+    pub pushes: Vec<(String, RecordedPush)>,
+}
+
+impl OurRestart {
+    /// The last restart of a workload, unless somebody else has made it. `kept` is its record where the pod template does
+    /// not keep it, `now` our clock.
+    pub fn of(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> Option<Self> {
+        let restarted_at = restarted_at::text(object)?;
+        let (record, _) = record_of(object, kept, now);
+        let pushes: Vec<_> = record.of_restart(restarted_at).collect();
+        (!pushes.is_empty()).then(|| Self { restarted_at: restarted_at.to_owned(), pushes })
+    }
+
+    /// The value of the label `pushroll.dev/following` for a restart: its `restartedAt`, without the colons that a
+    /// label's value may not have.
+    pub fn label_value(restarted_at: &str) -> String {
+        restarted_at.replace(':', ".")
+    }
+}
