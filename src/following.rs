@@ -61,5 +61,6 @@ pub fn follower(
     let (sender, restarted) = mpsc::channel(REPORTED_MAX);
     restarter.report_restarts_to(sender);
     let context = FollowingContext::new(cluster, restarter.clone(), &config, metrics);
-    Follower::new(context, config, waiting, lease, restarted, Notifications::new(notifier))
+    let notifications = Notifications::new(notifier, &config.args);
+    Follower::new(context, config, waiting, lease, restarted, notifications)
 }

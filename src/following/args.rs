@@ -21,6 +21,18 @@ pub struct FollowingArgs {
     /// Whether to look at the pods of a restart: which image they run, and whether one cannot start
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = VerifyPods::Auto, env = "PUSHROLL_VERIFY_PODS")]
     pub verify_pods: VerifyPods,
+    /// So long after the last change of its rollouts the summary of a push waits: another delivery of the push may restart
+    /// more workloads. Other values are for tests.
+    #[arg(skip = Self::SETTLE)]
+    pub settle: Duration,
+    /// For so long the summary waits for a failed rollout to recover. Other values are for tests.
+    #[arg(skip = Self::RECOVERY)]
+    pub recovery: Duration,
+}
+
+impl FollowingArgs {
+    const SETTLE: Duration = Duration::from_secs(5);
+    const RECOVERY: Duration = Duration::from_secs(2 * 60);
 }
 
 /// When the pods of a restart are looked at.
@@ -36,6 +48,11 @@ pub enum VerifyPods {
 
 impl Default for FollowingArgs {
     fn default() -> Self {
-        Self { rollout_timeout: Duration::from_secs(15 * 60), verify_pods: VerifyPods::Auto }
+        Self {
+            rollout_timeout: Duration::from_secs(15 * 60),
+            verify_pods: VerifyPods::Auto,
+            settle: Self::SETTLE,
+            recovery: Self::RECOVERY,
+        }
     }
 }

@@ -23,6 +23,17 @@ const RETRIES_MAX: u32 = 60;
 /// For so long a rollout that has failed may recover.
 const RECOVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How far the notifications of a rollout are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notified {
+    /// They do not know of it.
+    NotYet,
+    /// They know of it.
+    Begun,
+    /// Each is delivered or given up. There is no other.
+    Done,
+}
+
 /// One rollout that is followed.
 #[derive(Debug)]
 pub(super) struct Followed {
@@ -31,6 +42,7 @@ pub(super) struct Followed {
     pub(super) version: String,
     /// When to look again, though nothing has changed.
     pub(super) next: Instant,
+    pub(super) notified: Notified,
     /// The workload's annotation `pushroll.dev/notify`.
     pub(super) notify: Option<String>,
     status: WorkloadStatus,
@@ -52,6 +64,7 @@ impl Followed {
             reports: Reports::new(workload, &object.metadata.uid, restart),
             version: String::new(),
             next: now,
+            notified: Notified::NotYet,
             notify: object.metadata.annotations.get(NOTIFY_ANNOTATION).cloned(),
             status: object.status.clone(),
             moved_at: now,
@@ -96,20 +109,18 @@ impl Followed {
     }
 
     /// Looks once, and reports what there is to report. Returns whether the rollout is to be followed further.
-    /// `object` is `None` for a workload that does not exist any more. `is_notified`: the notifications of its ending
-    /// are delivered or given up.
+    /// `object` is `None` for a workload that does not exist any more.
     pub(super) async fn turn(
         &mut self,
         context: &FollowingContext,
         workload: &WorkloadRef,
         object: Option<&WorkloadObject>,
-        is_notified: bool,
     ) -> bool {
         let now = Instant::now();
         if let Some(object) = object {
             self.version.clone_from(&object.metadata.resource_version);
         }
-        if let Err(error) = self.look_and_report(context, workload, object, is_notified, now).await {
+        if let Err(error) = self.look_and_report(context, workload, object, now).await {
             tracing::debug!(%workload, "following its rollout: {error}");
             self.retries += 1;
             self.next = now + RETRY_PAUSE.0.saturating_mul(1 << self.retries.min(10)).min(RETRY_PAUSE.1);
@@ -120,7 +131,7 @@ impl Followed {
             return true;
         }
         self.retries = 0;
-        if self.waits() && !is_notified {
+        if self.waits() && self.notified != Notified::Done {
             self.next = now + RETRY_PAUSE.1;
             return true;
         }
@@ -132,7 +143,6 @@ impl Followed {
         context: &FollowingContext,
         workload: &WorkloadRef,
         object: Option<&WorkloadObject>,
-        is_notified: bool,
         now: Instant,
     ) -> Result<(), ApiError> {
         self.reports.write(context).await?;
@@ -140,7 +150,7 @@ impl Followed {
             self.look(context, workload, object, now).await?;
             self.reports.write(context).await?;
         }
-        if self.has_ended() && (is_notified || !self.waits()) {
+        if self.has_ended() && (self.notified == Notified::Done || !self.waits()) {
             context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, &self.label())).await?;
         }
         Ok(())

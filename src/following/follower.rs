@@ -13,7 +13,7 @@ use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{FollowerConfig, FollowingContext};
-use super::followed::Followed;
+use super::followed::{Followed, Notified};
 use super::notifications::Notifications;
 use super::turn::{Turned, turn};
 use crate::cluster::{LeaseHolder, WorkloadObject};
@@ -124,18 +124,15 @@ impl Follower {
         let looks = self.followed.values().map(|followed| followed.next);
         let lease = self.has_work.then_some(self.leads.0);
         // A moment later: what is due at the same time is done together.
-        looks.chain(lease).chain(self.notifications.next()).fold(poll, Instant::min).max(now + GATHER)
+        looks.chain(lease).chain(self.notifications.next(now)).fold(poll, Instant::min).max(now + GATHER)
     }
 
     fn turn_ended(&mut self, turned: Result<(task::Id, Turned), task::JoinError>) {
         match turned {
             Ok((id, Turned { workload, followed, goes_on })) => {
                 self.at_work.remove(&id);
-                let Some(followed) = followed else { return };
-                // What is just released has no group any more.
-                if goes_on || !followed.waits() {
-                    self.notifications.note(&workload, &followed, Instant::now());
-                }
+                let Some(mut followed) = followed else { return };
+                self.notifications.note(&workload, &mut followed, Instant::now());
                 if goes_on {
                     self.followed.insert(workload, followed);
                 } else {
@@ -154,7 +151,8 @@ impl Follower {
         let labelled = self.labelled().await;
         let is_listed = labelled.is_some();
         let mut labelled = labelled.unwrap_or_default();
-        self.has_work = !(labelled.is_empty() && self.followed.is_empty() && self.new.is_empty());
+        let has_rollouts = !(labelled.is_empty() && self.followed.is_empty() && self.new.is_empty());
+        self.has_work = has_rollouts || !self.notifications.is_empty();
         if !self.has_work {
             return;
         }
@@ -177,24 +175,29 @@ impl Follower {
                 objects.entry(workload).or_default();
             }
         }
-        self.notifications.send(now);
-        for (workload, followed) in &self.followed {
-            if followed.next <= now || self.is_released(workload, followed) {
+        self.notifications.send(now, &at_work);
+        for (workload, followed) in &mut self.followed {
+            let is_open = followed.notified == Notified::Begun;
+            if is_open && self.notifications.has_reported(workload, followed.restarted_at()) {
+                followed.notified = Notified::Done;
+                if followed.has_ended() {
+                    // Nothing but its label is left.
+                    followed.next = now;
+                }
+            }
+            if followed.next <= now {
                 objects.entry(workload.clone()).or_default();
             }
         }
         objects.retain(|workload, _| !at_work.contains(workload));
         for (workload, object) in objects {
             let followed = self.followed.get(&workload);
-            let is_released = followed.is_some_and(|followed| self.is_released(&workload, followed));
             if let (Some(followed), Some(object)) = (followed, &object)
                 && followed.next > now
-                && !is_released
                 && followed.version == object.metadata.resource_version
             {
                 continue;
             }
-            let is_notified = is_released || self.notifications.is_off();
             let followed = self.followed.remove(&workload);
             let turn = turn(
                 Arc::clone(&self.context),
@@ -202,7 +205,7 @@ impl Follower {
                 workload.clone(),
                 followed,
                 object,
-                is_notified,
+                self.notifications.is_off(),
             );
             let id = self.turns.spawn(turn).id();
             self.at_work.insert(id, workload);
@@ -212,11 +215,6 @@ impl Follower {
     fn forget_ended(&mut self, labelled: &[(WorkloadRef, Arc<WorkloadObject>)]) {
         let labelled: HashSet<&WorkloadRef> = labelled.iter().map(|(workload, _)| workload).collect();
         self.ended.retain(|workload, (_, at)| labelled.contains(workload) || at.elapsed() < SHOWN_AGAIN);
-    }
-
-    /// Whether nothing but the label is left of a rollout.
-    fn is_released(&self, workload: &WorkloadRef, followed: &Followed) -> bool {
-        followed.waits() && self.notifications.has_reported(workload, followed.restarted_at())
     }
 
     /// The workloads that have the label; `None` between two LISTs.

@@ -11,15 +11,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 
-use super::followed::Followed;
+use super::args::FollowingArgs;
+use super::followed::{Followed, Notified};
 use crate::ending::ReportedPush;
 use crate::notify::{FollowedRollout, Notifier, Outcome, Progress, chosen_sinks, push_messages};
 use crate::workload::WorkloadRef;
 
-/// So long after the last change of a group its summary waits: another delivery of the push may restart more workloads.
-const SETTLE: Duration = Duration::from_secs(5);
-/// For so long the summary waits for a failed rollout to recover.
-const RECOVERY: Duration = Duration::from_secs(2 * 60);
 /// A restart later than this after the publish time had to wait. It is reported with the restarts of the same minute.
 const PROMPT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -28,9 +25,19 @@ const PROMPT: SignedDuration = SignedDuration::from_mins(10);
 pub(super) struct Notifications {
     notifier: Notifier,
     names: Vec<String>,
+    pauses: Pauses,
     groups: HashMap<GroupKey, Group>,
     /// Messages on their way: the group of each, its id, and what became of it.
     deliveries: FuturesUnordered<BoxFuture<'static, (GroupKey, String, Outcome)>>,
+}
+
+/// How long a summary waits.
+#[derive(Debug, Clone, Copy)]
+struct Pauses {
+    /// After the last change of its group.
+    settle: Duration,
+    /// For a failed rollout to recover.
+    recovery: Duration,
 }
 
 /// A push, and which of its restarts.
@@ -54,14 +61,20 @@ struct Member {
 }
 
 impl Notifications {
-    pub(super) fn new(notifier: Notifier) -> Self {
+    pub(super) fn new(notifier: Notifier, args: &FollowingArgs) -> Self {
         let names = notifier.names().map(str::to_owned).collect();
-        Self { notifier, names, groups: HashMap::new(), deliveries: FuturesUnordered::new() }
+        let pauses = Pauses { settle: args.settle, recovery: args.recovery };
+        Self { notifier, names, pauses, groups: HashMap::new(), deliveries: FuturesUnordered::new() }
     }
 
     /// Whether there is nobody to notify.
     pub(super) fn is_off(&self) -> bool {
         self.names.is_empty()
+    }
+
+    /// Whether there is nothing to report.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
     }
 
     /// Forgets what another replica reports from now on.
@@ -70,12 +83,18 @@ impl Notifications {
     }
 
     /// Notes how far a rollout is.
-    pub(super) fn note(&mut self, workload: &WorkloadRef, followed: &Followed, now: Instant) {
-        if self.is_off() {
+    pub(super) fn note(&mut self, workload: &WorkloadRef, followed: &mut Followed, now: Instant) {
+        if followed.notified == Notified::Done {
             return;
         }
+        let is_new = followed.notified == Notified::NotYet;
+        followed.notified = Notified::Begun;
         for (push, progress) in followed.reports.progress(followed.has_ended()) {
             let key = (push.clone(), group_of(&push, followed.restarted_at()));
+            if !is_new && !self.groups.contains_key(&key) {
+                // It is reported.
+                continue;
+            }
             let group = self.groups.entry(key).or_insert_with(|| Group {
                 rollouts: BTreeMap::new(),
                 changed_at: now,
@@ -95,11 +114,13 @@ impl Notifications {
         }
     }
 
-    /// Sends the messages that are due, and forgets the groups that are reported.
-    pub(super) fn send(&mut self, now: Instant) {
+    /// Sends the messages that are due, and forgets the groups that are reported. A group with a workload that is
+    /// `at_work` stays: what that turn finds would begin the group anew.
+    pub(super) fn send(&mut self, now: Instant, at_work: &HashSet<WorkloadRef>) {
+        let pauses = self.pauses;
         for (key, group) in &mut self.groups {
-            let is_settled = now.duration_since(group.changed_at) >= SETTLE;
-            let rollouts: Vec<_> = group.rollouts.values().map(|member| member.rollout(is_settled, now)).collect();
+            let is_settled = now.duration_since(group.changed_at) >= pauses.settle;
+            let rollouts = group.rollouts.values().map(|member| member.rollout(is_settled, now, pauses)).collect::<Vec<_>>();
             let (push, name) = key;
             for message in push_messages(push, name, &rollouts, |id| group.sent.contains(id)) {
                 let (key, id) = (key.clone(), message.id.clone());
@@ -109,7 +130,8 @@ impl Notifications {
                 self.deliveries.push(Box::pin(async move { (key, id, delivery.outcome().await) }));
             }
         }
-        self.groups.retain(|_, group| !group.is_reported(now));
+        let is_at_work = |group: &Group| group.rollouts.keys().any(|workload| at_work.contains(workload));
+        self.groups.retain(|_, group| !group.is_reported(now, pauses) || is_at_work(group));
     }
 
     /// Waits for the next message that is delivered or given up; for ever while there is none.
@@ -133,41 +155,39 @@ impl Notifications {
         !self.groups.values().any(is_member)
     }
 
-    /// When something is due by itself.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.groups.values().filter(|group| group.open.is_empty()).map(Group::due).min()
+    /// When something is due by itself, after `now`.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+        let due = self.groups.values().flat_map(|group| group.due(self.pauses));
+        due.filter(|due| *due > now).min()
     }
 }
 
 impl Group {
-    fn is_over(&self, now: Instant) -> bool {
-        self.rollouts.values().all(|member| member.is_over(now))
+    fn is_reported(&self, now: Instant, pauses: Pauses) -> bool {
+        let is_over = self.rollouts.values().all(|member| member.is_over(now, pauses));
+        self.open.is_empty() && is_over && now.duration_since(self.changed_at) >= pauses.settle
     }
 
-    fn is_reported(&self, now: Instant) -> bool {
-        self.open.is_empty() && self.is_over(now) && now.duration_since(self.changed_at) >= SETTLE
-    }
-
-    /// When it is settled, or a failed rollout does not recover any more.
-    fn due(&self) -> Instant {
-        let recovery = self.rollouts.values().filter_map(|member| member.failed_at).map(|at| at + RECOVERY).max();
-        recovery.map_or(self.changed_at + SETTLE, |recovery| recovery.max(self.changed_at + SETTLE))
+    /// When it is settled, and when a failed rollout does not recover any more.
+    fn due(&self, pauses: Pauses) -> impl Iterator<Item = Instant> {
+        let recovery = self.rollouts.values().filter_map(move |member| Some(member.failed_at? + pauses.recovery));
+        recovery.chain([self.changed_at + pauses.settle])
     }
 }
 
 impl Member {
-    fn is_over(&self, now: Instant) -> bool {
+    fn is_over(&self, now: Instant, pauses: Pauses) -> bool {
         match &self.progress {
             Progress::UnderWay => false,
             Progress::Over(_) => true,
-            Progress::MayRecover(_) => self.failed_at.is_some_and(|at| now.duration_since(at) >= RECOVERY),
+            Progress::MayRecover(_) => self.failed_at.is_some_and(|at| now.duration_since(at) >= pauses.recovery),
         }
     }
 
     /// As messages see it. Nothing is over for them before the group has settled.
-    fn rollout(&self, is_settled: bool, now: Instant) -> FollowedRollout {
+    fn rollout(&self, is_settled: bool, now: Instant, pauses: Pauses) -> FollowedRollout {
         let progress = match &self.progress {
-            Progress::MayRecover(ending) if is_settled && self.is_over(now) => Progress::Over(ending.clone()),
+            Progress::MayRecover(ending) if is_settled && self.is_over(now, pauses) => Progress::Over(ending.clone()),
             Progress::Over(ending) if !is_settled => Progress::MayRecover(ending.clone()),
             progress => progress.clone(),
         };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::context::{FIELD_MANAGER, FollowingContext};
-use super::followed::Followed;
+use super::followed::{Followed, Notified};
 use crate::cluster::workload_object::FOLLOWING_LABEL;
 use crate::cluster::{self, ApiError, WorkloadObject};
 use crate::rollout::waiting::Waiting;
@@ -36,7 +36,7 @@ pub(super) async fn turn(
     workload: WorkloadRef,
     followed: Option<Followed>,
     object: Option<Arc<WorkloadObject>>,
-    is_notified: bool,
+    nobody_is_notified: bool,
 ) -> Turned {
     // Neither semaphore is ever closed.
     let _one = context.at_once.acquire().await;
@@ -61,7 +61,10 @@ pub(super) async fn turn(
         (None, None) => None,
     };
     let Some(mut followed) = begun else { return Turned { workload, followed: None, goes_on: false } };
-    let turn = followed.turn(&context, &workload, object.as_deref(), is_notified);
+    if nobody_is_notified {
+        followed.notified = Notified::Done;
+    }
+    let turn = followed.turn(&context, &workload, object.as_deref());
     let goes_on = cluster::within(Instant::now() + LIMIT, turn).await.unwrap_or(true);
     Turned { workload, followed: Some(followed), goes_on }
 }
