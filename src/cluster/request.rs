@@ -171,7 +171,9 @@ impl Cluster {
         let body = body.collect().await.map_err(|error| unreachable(&error))?.to_bytes();
         // A webhook may refuse with 429 or 503 and `Retry-After`. That is not the API server's wish for a pause.
         let is_refusal = labels.verb.is_write() && !head.status.is_success() && is_refused_by_admission(&body);
-        let pause = if is_refusal { None } else { self.gate.note_pause(head.status, &head.headers) };
+        // An API server may limit Events alone (its admission plugin EventRateLimit). Nothing else waits for them.
+        let is_of_all = labels.resource != Resource::Events;
+        let pause = if is_refusal || !is_of_all { None } else { self.gate.note_pause(head.status, &head.headers) };
         Ok(WholeAnswer { answer: Response::from_parts(head, body), first_after, pause })
     }
 

@@ -1,5 +1,6 @@
 //! What all followed rollouts share.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,9 +47,19 @@ pub(super) struct FollowingContext {
     pub(super) instance: String,
     /// Rollouts that are worked on at once.
     pub(super) at_once: Semaphore,
-    /// The last refusal of an Event and of a LIST of pods, which is logged once.
-    refused_event: Mutex<Option<String>>,
-    refused_pods: Mutex<Option<String>>,
+    refused_events: Refusals,
+    refused_pods: Refusals,
+}
+
+/// The last refusal in each namespace, which is logged once.
+#[derive(Debug, Default)]
+struct Refusals(Mutex<HashMap<Box<str>, String>>);
+
+impl Refusals {
+    /// Whether a refusal has not been logged.
+    fn is_new(&self, namespace: &str, refusal: &str) -> bool {
+        self.0.lock().insert(namespace.into(), refusal.to_owned()).is_none_or(|known| known != refusal)
+    }
 }
 
 /// What the pods of a restart show, or why nobody looked.
@@ -71,8 +82,8 @@ impl FollowingContext {
             args: config.args.clone(),
             instance: config.instance.clone(),
             at_once: Semaphore::new(config.at_once.max(1)),
-            refused_event: Mutex::default(),
-            refused_pods: Mutex::default(),
+            refused_events: Refusals::default(),
+            refused_pods: Refusals::default(),
         }
     }
 
@@ -81,28 +92,20 @@ impl FollowingContext {
         self.cluster.server_clock().at(self.cluster.clock().now())
     }
 
-    /// Writes an Event. One that is refused is given up: the log says so once.
+    /// Writes an Event. One that is refused is given up. The log says once what was refused.
     ///
     /// # Errors
     /// It may succeed later.
     pub(super) async fn write_event(&self, workload: &WorkloadRef, uid: &str, report: &Report) -> Result<(), ApiError> {
         let event = event(workload, uid, report, &self.instance, self.cluster.clock().now());
-        let refusal = match self.cluster.create_event(&event, FIELD_MANAGER).await {
-            Ok(_) => None,
-            // Also where the namespace is being deleted.
-            Err(error @ (ApiError::Forbidden(_) | ApiError::Denied(_) | ApiError::NotFound(_))) => {
-                Some(error.to_string())
-            }
-            Err(error) => return Err(error),
-        };
-        let mut known = self.refused_event.lock();
-        if let Some(refusal) = &refusal
-            && known.as_ref() != Some(refusal)
-        {
-            tracing::warn!(%workload, "an Event was not written: {refusal}");
+        let Err(error) = self.cluster.create_event(&event, FIELD_MANAGER).await else { return Ok(()) };
+        // Also where the namespace is being deleted.
+        let is_final = matches!(error, ApiError::Forbidden(_) | ApiError::Denied(_) | ApiError::NotFound(_));
+        let is_refusal = is_final || matches!(error, ApiError::TooBusy(_));
+        if is_refusal && self.refused_events.is_new(&workload.namespace, &error.to_string()) {
+            tracing::warn!(%workload, "an Event was not written: {error}");
         }
-        *known = refusal;
-        Ok(())
+        if is_final { Ok(()) } else { Err(error) }
     }
 
     /// Looks at the pods of a restart.
@@ -124,14 +127,12 @@ impl FollowingContext {
             Ok((pods, images)) => Ok(Pods::Seen(pods, images)),
             Err(error @ ApiError::Forbidden(_)) => {
                 let refusal = error.to_string();
-                let mut known = self.refused_pods.lock();
-                if known.as_ref() != Some(&refusal) {
+                if self.refused_pods.is_new(&workload.namespace, &refusal) {
                     match self.args.verify_pods {
                         VerifyPods::On => tracing::warn!("what the pods run is not checked: {refusal}"),
                         _ => tracing::info!("what the pods run is not checked: {refusal}"),
                     }
                 }
-                *known = Some(refusal.clone());
                 Ok(Pods::NotSeen(refusal))
             }
             Err(error) => Err(error),

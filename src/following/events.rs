@@ -14,6 +14,8 @@ use crate::workload::WorkloadRef;
 
 /// The API's limit on the size of a note (Kubernetes: `pkg/apis/core/validation/events.go`).
 const NOTE_BYTES_MAX: usize = 1024;
+/// The API's limit on the size of a reporting instance (in the same place).
+const INSTANCE_CHARACTERS: usize = 128;
 /// Characters of the workload's name that the name of an Event has. The API allows 253 in all.
 const NAME_CHARACTERS: usize = 200;
 
@@ -49,7 +51,7 @@ pub(super) fn event(workload: &WorkloadRef, uid: &str, report: &Report, instance
         metadata: ObjectMeta { name: Some(name), namespace, ..ObjectMeta::default() },
         event_time: Some(MicroTime(now)),
         reporting_controller: Some(FIELD_MANAGER.to_owned()),
-        reporting_instance: Some(instance.to_owned()),
+        reporting_instance: Some(instance.chars().take(INSTANCE_CHARACTERS).collect()),
         action: Some("Restart".to_owned()),
         reason: Some((*reason).to_owned()),
         regarding: Some(regarding),

@@ -6,7 +6,7 @@ use super::context::{FIELD_MANAGER, FollowingContext, Pods};
 use super::pods::Pushed;
 use super::reports::Reports;
 use crate::cluster::workload_object::FOLLOWING_LABEL;
-use crate::cluster::{ApiError, WorkloadObject, WorkloadStatus};
+use crate::cluster::{self, ApiError, WorkloadObject, WorkloadStatus};
 use crate::ending::{Ending, Runs};
 use crate::image::ImageRef;
 use crate::notify::NOTIFY_ANNOTATION;
@@ -20,6 +20,10 @@ const PODS_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// So often writes of an ending are tried: for about an hour.
 const RETRIES_MAX: u32 = 60;
+/// After so many looks at its pods that have failed, a complete rollout is reported without them.
+const PODS_RETRIES: u32 = 3;
+/// Longest time for one look. Its calls have time limits of their own.
+const LIMIT: Duration = Duration::from_secs(60);
 /// For so long a rollout that has failed may recover.
 const RECOVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -100,7 +104,7 @@ impl Followed {
 
     /// Whether its rollout has ended, and another restart has followed.
     pub(super) fn is_over_for(&self, object: &WorkloadObject) -> bool {
-        self.has_ended() && self.reports.are_written() && !self.is_of(object)
+        self.has_ended() && !self.is_of(object)
     }
 
     fn is_of(&self, object: &WorkloadObject) -> bool {
@@ -120,10 +124,17 @@ impl Followed {
         if let Some(object) = object {
             self.version.clone_from(&object.metadata.resource_version);
         }
-        if let Err(error) = self.look_and_report(context, workload, object, now).await {
+        let looked = cluster::within(now + LIMIT, self.look_and_report(context, workload, object, now)).await;
+        let error = match looked {
+            Ok(looked) => looked.err().map(|error| error.to_string()),
+            Err(out_of_time) => Some(out_of_time.to_string()),
+        };
+        if let Some(error) = error {
             tracing::debug!(%workload, "following its rollout: {error}");
             self.retries += 1;
-            self.next = now + RETRY_PAUSE.0.saturating_mul(1 << self.retries.min(10)).min(RETRY_PAUSE.1);
+            // Until it has ended, its pods are looked at as often as ever.
+            let longest = if self.has_ended() { RETRY_PAUSE.1 } else { PODS_PAUSE.1 };
+            self.next = Instant::now() + RETRY_PAUSE.0.saturating_mul(1 << self.retries.min(10)).min(longest);
             if self.retries > RETRIES_MAX && self.has_ended() {
                 tracing::warn!(%workload, "the end of its rollout could not be reported: {error}");
                 return false;
@@ -145,11 +156,10 @@ impl Followed {
         object: Option<&WorkloadObject>,
         now: Instant,
     ) -> Result<(), ApiError> {
+        // Events that cannot be written hold up nothing else.
+        let looked = if self.has_ended() { Ok(()) } else { self.look(context, workload, object, now).await };
         self.reports.write(context).await?;
-        if !self.has_ended() {
-            self.look(context, workload, object, now).await?;
-            self.reports.write(context).await?;
-        }
+        looked?;
         if self.has_ended() && (self.notified == Notified::Done || !self.waits()) {
             context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, &self.label())).await?;
         }
@@ -176,6 +186,7 @@ impl Followed {
             self.moved_at = now;
             self.pods_pause = PODS_PAUSE.0;
         }
+        let mut pause = PODS_PAUSE.1;
         match progress(workload.kind, object) {
             Progress::Ended(Ending::Complete, reason) => {
                 return self.complete(context, workload, object, &reason).await;
@@ -183,9 +194,12 @@ impl Followed {
             Progress::Ended(Ending::Failed, reason) => self.fail(context, &reason),
             Progress::Ended(ending, reason) => self.end(context, ending, &reason),
             Progress::Paused => self.moved_at = now,
-            Progress::UnderWay(missing) => self.under_way(context, workload, object, &missing, now).await?,
+            Progress::UnderWay(missing) => {
+                self.under_way(context, workload, object, &missing, now).await;
+                pause = if self.has_failed { PODS_PAUSE.1 } else { self.pods_pause };
+            }
         }
-        self.next = now + if self.has_failed { PODS_PAUSE.1 } else { self.pods_pause };
+        self.next = now + pause;
         Ok(())
     }
 
@@ -196,13 +210,17 @@ impl Followed {
         object: &WorkloadObject,
         missing: &str,
         now: Instant,
-    ) -> Result<(), ApiError> {
+    ) {
         if !self.has_failed && now >= self.next_pods {
             self.next_pods = now + self.pods_pause;
             self.pods_pause = (self.pods_pause * 3 / 2).min(PODS_PAUSE.1);
-            if let Pods::Seen(pods, _) = context.look_at_pods(workload, object, self.restarted_at(), []).await? {
-                self.unready = pods.unready;
-                pods.failing.into_iter().for_each(|failing| self.fail(context, &failing));
+            match context.look_at_pods(workload, object, self.restarted_at(), []).await {
+                Ok(Pods::Seen(pods, _)) => {
+                    self.unready = pods.unready;
+                    pods.failing.into_iter().for_each(|failing| self.fail(context, &failing));
+                }
+                Ok(Pods::NotSeen(_)) => {}
+                Err(error) => tracing::debug!(%workload, "looking at its pods: {error}"),
             }
         }
         let patience = if self.has_failed { RECOVERY_MAX } else { context.args.rollout_timeout };
@@ -211,7 +229,6 @@ impl Followed {
             let reason = format!("it has made no progress for {patience:?}: {missing}{unready}");
             self.end(context, Ending::Unknown, &reason);
         }
-        Ok(())
     }
 
     async fn complete(
@@ -224,7 +241,13 @@ impl Followed {
         let pushes = &self.reports.restart().pushes;
         let pushed = pushes.iter().map(|(image, push)| (image.parse::<ImageRef>(), push.digest.clone()));
         let pushed = pushed.filter_map(|(image, digest)| Some(Pushed { image: image.ok()?, digest }));
-        let pods = context.look_at_pods(workload, object, self.restarted_at(), pushed).await?;
+        let pods = match context.look_at_pods(workload, object, self.restarted_at(), pushed).await {
+            // Where the API server is away, nothing could be reported either.
+            Err(error) if self.retries >= PODS_RETRIES && !matches!(error, ApiError::Unreachable(_)) => {
+                Pods::NotSeen(error.to_string())
+            }
+            pods => pods?,
+        };
         let template = &object.spec.template.spec;
         let runs: Vec<(Runs, String)> = match &pods {
             Pods::NotSeen(why) => vec![(Runs::NotChecked, why.clone()); pushes.len()],

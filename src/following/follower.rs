@@ -104,7 +104,8 @@ impl Follower {
                     while let Ok(restarted) = self.restarted.try_recv() {
                         self.new.extend([restarted]);
                     }
-                    self.next_poll = Instant::now() + POLL_PAUSE.0;
+                    // Restarts that never cease must not put it off.
+                    self.next_poll = self.next_poll.min(Instant::now() + POLL_PAUSE.0);
                 }
                 Some(ended) = self.turns.join_next_with_id(), if !self.turns.is_empty() => self.turn_ended(ended),
                 () = self.notifications.delivered() => {}
@@ -129,14 +130,14 @@ impl Follower {
 
     fn turn_ended(&mut self, turned: Result<(task::Id, Turned), task::JoinError>) {
         match turned {
-            Ok((id, Turned { workload, followed, goes_on })) => {
+            Ok((id, Turned { workload, mut followed, ended })) => {
                 self.at_work.remove(&id);
-                let Some(mut followed) = followed else { return };
-                self.notifications.note(&workload, &mut followed, Instant::now());
-                if goes_on {
+                let now = Instant::now();
+                followed.iter_mut().for_each(|followed| self.notifications.note(&workload, followed, now));
+                if let Some(label) = ended {
+                    self.ended.insert(workload, (label, now));
+                } else if let Some(followed) = followed {
                     self.followed.insert(workload, followed);
-                } else {
-                    self.ended.insert(workload, (followed.label(), Instant::now()));
                 }
             }
             Err(error) => {

@@ -211,3 +211,6 @@ fn group_of(push: &ReportedPush, restarted_at: &str) -> String {
     let is_prompt = at.zip(push.published).is_some_and(|(at, published)| at.duration_since(published) < PROMPT);
     if is_prompt { String::new() } else { restarted_at.chars().take("2026-11-27T20:10".len()).collect() }
 }
+
+#[cfg(test)]
+mod tests;

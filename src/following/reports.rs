@@ -43,6 +43,14 @@ impl Reports {
         &self.restart
     }
 
+    /// The Events of an earlier restart of the same object that are still to be written come first.
+    pub(super) fn write_first(&mut self, mut earlier: Self) {
+        if earlier.uid == self.uid {
+            earlier.events.append(&mut self.events);
+            self.events = earlier.events;
+        }
+    }
+
     /// Whether each Event is written.
     pub(super) fn are_written(&self) -> bool {
         self.events.is_empty()

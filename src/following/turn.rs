@@ -8,13 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::context::{FIELD_MANAGER, FollowingContext};
 use super::followed::{Followed, Notified};
 use crate::cluster::workload_object::FOLLOWING_LABEL;
-use crate::cluster::{self, ApiError, WorkloadObject};
+use crate::cluster::{ApiError, WorkloadObject};
 use crate::rollout::waiting::Waiting;
 use crate::rollout::{OurRestart, RESTARTED_AT_ANNOTATION};
 use crate::workload::WorkloadRef;
 
-/// Longest time for one turn at a rollout. Its calls have time limits of their own.
-const LIMIT: Duration = Duration::from_secs(60);
 /// After a workload could not be looked at.
 const RETRY: Duration = Duration::from_secs(1);
 /// For so long a restart may be without its record, which another replica keeps beside the workload.
@@ -25,8 +23,8 @@ const RECORD_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 pub(super) struct Turned {
     pub(super) workload: WorkloadRef,
     pub(super) followed: Option<Followed>,
-    /// Whether its rollout is to be followed further.
-    pub(super) goes_on: bool,
+    /// The label of a rollout that is followed no further.
+    pub(super) ended: Option<String>,
 }
 
 /// One turn at a workload, in line behind the restarts of pushes.
@@ -49,24 +47,35 @@ pub(super) async fn turn(
                 tracing::debug!(%workload, "looking at its rollout: {error}");
                 let mut followed = followed;
                 followed.iter_mut().for_each(|followed| followed.next = Instant::now() + RETRY);
-                return Turned { workload, followed, goes_on: true };
+                return Turned { workload, followed, ended: None };
             }
         },
     };
     let is_over = |followed: &Followed| object.as_ref().is_some_and(|object| followed.is_over_for(object));
-    let followed = followed.filter(|followed| !is_over(followed));
-    let begun = match (followed, &object) {
-        (Some(followed), _) => Some(followed),
-        (None, Some(object)) => begin(&context, &waiting, &workload, object).await,
-        (None, None) => None,
+    let (over, followed) = match followed {
+        Some(followed) if is_over(&followed) => (Some(followed), None),
+        followed => (None, followed),
     };
-    let Some(mut followed) = begun else { return Turned { workload, followed: None, goes_on: false } };
+    let begun = match (followed, &object) {
+        (None, Some(object)) => begin(&context, &waiting, &workload, object).await,
+        (followed, _) => Ok(followed),
+    };
+    let over = over.filter(|over| !over.reports.are_written());
+    let mut followed = match (begun, over) {
+        (Ok(Some(mut followed)), over) => {
+            over.into_iter().for_each(|over| followed.reports.write_first(over.reports));
+            followed
+        }
+        (_, Some(over)) => over,
+        (Ok(None), None) => return Turned { workload, followed: None, ended: None },
+        (Err(label), None) => return Turned { workload, followed: None, ended: Some(label) },
+    };
     if nobody_is_notified {
         followed.notified = Notified::Done;
     }
-    let turn = followed.turn(&context, &workload, object.as_deref());
-    let goes_on = cluster::within(Instant::now() + LIMIT, turn).await.unwrap_or(true);
-    Turned { workload, followed: Some(followed), goes_on }
+    let goes_on = followed.turn(&context, &workload, object.as_deref()).await;
+    let ended = (!goes_on).then(|| followed.label());
+    Turned { workload, followed: Some(followed), ended }
 }
 
 async fn look(context: &FollowingContext, workload: &WorkloadRef) -> Result<Option<Arc<WorkloadObject>>, ApiError> {
@@ -80,13 +89,16 @@ async fn look(context: &FollowingContext, workload: &WorkloadRef) -> Result<Opti
     }
 }
 
-/// Begins to follow the restart that a workload shows. A label that belongs to no such restart is removed.
+/// Begins to follow the restart that a workload shows.
+///
+/// # Errors
+/// The label belongs to no such restart. It is removed, or may not be.
 async fn begin(
     context: &FollowingContext,
     waiting: &Waiting,
     workload: &WorkloadRef,
     object: &WorkloadObject,
-) -> Option<Followed> {
+) -> Result<Option<Followed>, String> {
     let view = waiting.view();
     let kept = view.get(workload).and_then(|of| of.kept.as_ref());
     let ours = OurRestart::of(object, kept, context.cluster.clock().now());
@@ -94,20 +106,26 @@ async fn begin(
     let label = object.following();
     let is_labelled = label.is_none_or(|label| restarted_at.is_some_and(|at| OurRestart::label_value(at) == label));
     match ours {
-        Some(ours) if is_labelled => return Some(Followed::new(workload, object, ours, Instant::now())),
+        Some(ours) if is_labelled => return Ok(Some(Followed::new(workload, object, ours, Instant::now()))),
         // The record may be about to be kept beside the workload.
-        None if is_labelled && is_recent(restarted_at, context.server_now()) => return None,
+        None if is_labelled && is_recent(restarted_at, context.server_now()) => return Ok(None),
         _ => {}
     }
-    let label = label?;
+    let Some(label) = label else { return Ok(None) };
     match context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, label)).await {
         Ok(_) => tracing::info!(%workload, "its rollout is not followed: it was restarted or changed again"),
-        Err(error) => tracing::debug!(%workload, "the label {FOLLOWING_LABEL} was not removed: {error}"),
+        Err(error @ (ApiError::Forbidden(_) | ApiError::Denied(_))) => {
+            tracing::warn!(%workload, "its label {FOLLOWING_LABEL} belongs to no restart and cannot be removed: {error}");
+        }
+        Err(error) => {
+            tracing::debug!(%workload, "the label {FOLLOWING_LABEL} was not removed: {error}");
+            return Ok(None);
+        }
     }
-    None
+    Err(label.to_owned())
 }
 
 fn is_recent(restarted_at: Option<&String>, now: Timestamp) -> bool {
     let restarted_at = restarted_at.and_then(|text| text.parse::<Timestamp>().ok());
-    restarted_at.is_some_and(|at| now.duration_since(at) < RECORD_PATIENCE)
+    restarted_at.is_some_and(|at| now.duration_since(at).abs() < RECORD_PATIENCE)
 }

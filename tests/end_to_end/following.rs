@@ -3,6 +3,7 @@
 mod endings;
 mod failures;
 mod notified;
+mod troubles;
 
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ pub fn tests(suite: &mut Suite) {
     endings::tests(suite);
     failures::tests(suite);
     notified::tests(suite);
+    troubles::tests(suite);
 }
 
 /// A cluster whose pods the test plays, and a service.
