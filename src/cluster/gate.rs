@@ -8,7 +8,8 @@
 //! watch is a request without an end and has none: it would never return it.
 //!
 //! A pause that the API server asks for (429, or 503 with `Retry-After`) is meant for all our calls, because its
-//! priority and fairness knows the service account and not the single call. So every call waits for its end.
+//! priority and fairness knows the service account and not the single call. So every call waits for its end. One that an
+//! Event is answered with is meant for Events alone: an API server may limit them apart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

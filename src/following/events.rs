@@ -84,7 +84,7 @@ mod tests {
                 note: "é".repeat(2000),
                 identity: identity.to_owned(),
             };
-            event(&workload, uid, &report, "pod-1", Timestamp::UNIX_EPOCH)
+            event(&workload, uid, &report, &"p".repeat(200), Timestamp::UNIX_EPOCH)
         };
         let name = |event: Event| event.metadata.name.unwrap();
         assert_eq!(name(of("web", "u", "7")), name(of("web", "u", "7")));
@@ -95,5 +95,6 @@ mod tests {
         let is_fine = |name: &String| name.len() <= 253 && !name.contains("-.");
         assert!(names.iter().all(is_fine), "{names:?}");
         assert!(of("web", "u", "7").note.unwrap().len() <= 1024);
+        assert!(of("web", "u", "7").reporting_instance.unwrap().len() <= 128);
     }
 }

@@ -120,7 +120,8 @@ impl Notifications {
         let pauses = self.pauses;
         for (key, group) in &mut self.groups {
             let is_settled = now.duration_since(group.changed_at) >= pauses.settle;
-            let rollouts = group.rollouts.values().map(|member| member.rollout(is_settled, now, pauses)).collect::<Vec<_>>();
+            let rollouts =
+                group.rollouts.values().map(|member| member.rollout(is_settled, now, pauses)).collect::<Vec<_>>();
             let (push, name) = key;
             for message in push_messages(push, name, &rollouts, |id| group.sent.contains(id)) {
                 let (key, id) = (key.clone(), message.id.clone());

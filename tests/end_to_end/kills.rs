@@ -3,6 +3,8 @@
 //! end no workload was rolled more often than its images were pushed: once for each push, or once for two pushes that
 //! came together.
 
+mod endings;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +36,7 @@ const KILL_EVERY: usize = 25;
 
 pub fn tests(suite: &mut Suite) {
     suite.on_both(replicas_killed_at_random_roll_each_workload_once_a_push);
+    endings::tests(suite);
 }
 
 /// What is shared by those who deliver and who kills.

@@ -26,7 +26,8 @@ fn a_rollout_under_way_wakes_nobody_when_it_is_settled() {
 
 fn under_way(now: Instant) -> Followed {
     let restarted_at = "2026-11-27T20:10:00Z";
-    let record = json!({"a.example/web:1": {"message_id": "7", "published": restarted_at, "restarted_at": restarted_at}});
+    let record =
+        json!({"a.example/web:1": {"message_id": "7", "published": restarted_at, "restarted_at": restarted_at}});
     let annotations = json!({RESTARTED_AT_ANNOTATION: restarted_at, "pushroll.dev/pushes": record.to_string()});
     let object = json!({
         "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "1"},
