@@ -224,14 +224,17 @@ async fn restarts_that_never_cease_are_followed_without_a_watch(ground: Ground) 
     let rule = lists.clone();
     let service = impatient(&ground, false, None).faults(move |request| rule.clone().rule(request));
     let stage = stage(&ground, service).await;
-    let web = stage.kubelet.deployment("web", &stage.image, 0);
-    stage.create(&web).await;
-    for byte in 2..30 {
-        stage.push(byte).await;
+    let images: Vec<String> = (0..30).map(|n| stage.ground.image(&format!("web-{n}"))).collect();
+    for (n, image) in images.iter().enumerate() {
+        stage.create(&stage.kubelet.deployment(&format!("web-{n}"), image, 0)).await;
+    }
+    for image in &images {
+        let answer = stage.service.push(&PushMessage::now(image, 2)).await.json();
+        assert_eq!(answer["outcome"], "restarted", "{answer}");
         if lists.count() > 0 {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("nobody has looked for the labels");
 }
