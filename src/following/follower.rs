@@ -161,6 +161,9 @@ impl Follower {
             self.followed.clear();
             self.notifications.clear();
             self.new.clear();
+            // What they find would be taken for notified of, if this replica leads again before they end.
+            self.turns = JoinSet::new();
+            self.at_work.clear();
             return;
         }
         let has_ended =

@@ -13,7 +13,7 @@ use tokio::sync::{RwLock, watch};
 use crate::support::chance::Chance;
 use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
-use crate::support::http::{get, try_send};
+use crate::support::http::try_send;
 use crate::support::kubelet::{Kubelet, Life};
 use crate::support::service::{Service, ServiceBuilder};
 use crate::support::sink::{Does, Sink};
@@ -23,6 +23,8 @@ use crate::support::wait::eventually;
 const REPLICAS: usize = 3;
 /// Without `PUSHROLL_ENDINGS`: two of each [`Fate`].
 const PUSHES: usize = 12;
+/// Longest wait for one thing, in units of at least 10 s: a takeover takes 15 s, and there may be several.
+const WAITS: usize = 20;
 /// For each kill there are so many pushes.
 const PUSHES_A_KILL: usize = 4;
 const FOLLOWING: &str = "pushroll.dev/following";
@@ -190,7 +192,7 @@ impl Scene {
 
     /// For a takeover it takes the time of a Lease, and there may be several.
     async fn wait(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-        for _ in 0..self.users.len() * 10 {
+        for _ in 0..WAITS {
             let mut looks = 0;
             let looked = eventually(what, async || {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -199,6 +201,13 @@ impl Scene {
             });
             if looked.await {
                 return;
+            }
+        }
+        let (replicas, dead) = (self.replicas.read().await, self.dead.read().await);
+        let name = format!("/{}", what.split(' ').next().unwrap());
+        for line in dead.iter().chain(replicas.iter()).flat_map(|replica| replica.log()) {
+            if line["workload"].as_str().is_some_and(|workload| workload.ends_with(&name)) {
+                eprintln!("{line}");
             }
         }
         panic!("{what}: never");
@@ -276,7 +285,10 @@ impl Scene {
         // Log and metrics say the same. Those of a replica that was killed nobody can read any more.
         for (replica, ending) in replicas.iter().flat_map(|replica| [(replica, "complete"), (replica, "failed")]) {
             eventually("log and metrics say the same", async || {
-                let metrics = get(&format!("{}/metrics", replica.internal)).await.text();
+                // One that is killed at the very end answers nothing.
+                let url = format!("{}/metrics", replica.internal);
+                let Ok(answer) = try_send(Method::GET, &url, &[], Vec::new()).await else { return Some(()) };
+                let metrics = answer.text();
                 let of_ending = metrics.lines().filter(|line| {
                     line.starts_with("pushroll_rollouts_total{") && line.contains(&format!("ending=\"{ending}\""))
                 });
