@@ -19,6 +19,7 @@ mod output;
 mod rebuild;
 mod replay;
 mod restart;
+mod rollouts;
 mod runtime;
 mod serve;
 mod shown_answer;
@@ -61,6 +62,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Restarts workloads now, as a person would: no push, no record
     Restart(restart::RestartArgs),
+    /// What became of the last push of each image of each workload, and what waits (exit 3: nothing)
+    Rollouts(rollouts::RolloutsArgs),
     /// Sends a recorded or hand-written event to a running service
     Replay(replay::ReplayArgs),
     /// Tries out the notifications of `serve`
@@ -134,6 +137,7 @@ impl Cli {
             Command::Check(args) => single()?.block_on(check::run(&global, args)),
             Command::Explain(args) => single()?.block_on(explain::run(&global, args)),
             Command::Restart(args) => single()?.block_on(restart::run(&global, args)),
+            Command::Rollouts(args) => single()?.block_on(rollouts::run(&global, args)),
             Command::Replay(args) => single()?.block_on(replay::run(&global, args)),
             Command::Notify(args) => single()?.block_on(notify::run(&global, args, Self::command())),
             Command::Store(args) => single()?.block_on(store::run(&global, args)),

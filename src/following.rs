@@ -9,6 +9,7 @@
 //!     events       pure: an Event with a name made from what it is about
 //!   notifications  which messages of a push are due, and what became of them
 //! wait         one rollout to its end, for a person
+//! standing     how a restart stands as of now, for whoever asks
 //! look         a LIST of the pods of a restart
 //!   pods         pure: what the pods of one restart show
 //! ```
@@ -25,6 +26,7 @@ mod metrics;
 mod notifications;
 mod pods;
 mod reports;
+mod standing;
 mod turn;
 mod wait;
 
@@ -32,6 +34,7 @@ pub use args::{FollowingArgs, VerifyPods};
 pub use context::{FIELD_MANAGER, FollowerConfig};
 pub use follower::Follower;
 pub use metrics::FollowingMetrics;
+pub use standing::Standing;
 pub use wait::{Rollout, wait};
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@
 //!     cache      mount, ConfigMap, scan: who runs the image, and is that proven?
 //!     rollout    GET, decide, PATCH: exactly once
 //!   following    follows rollouts to their end, and what their pods run
+//!   rollouts     what became of the last push of each image of each workload
 //!   check        is the cache there, valid, fresh, within limits, mounted, writable, true?  pure
 //!   ending       how a rollout has ended, and what its pods run                 pure
 //!   notify       messages about endings, to Slack and its like
@@ -41,6 +42,7 @@ pub mod following;
 mod http_client;
 pub mod notify;
 pub mod rollout;
+pub mod rollouts;
 pub mod server;
 pub mod telemetry;
 

@@ -63,7 +63,7 @@ pub use context::RestartConfig;
 pub use decision::by_hand::ByHand;
 pub use due::DueRestarts;
 pub use metrics::RolloutMetrics;
-pub use our_restart::OurRestart;
+pub use our_restart::{OurRestart, last_pushes};
 pub use policy::Policy;
 pub use push::{Push, PushOrder};
 pub use restart::{KnownBefore, Restarter};

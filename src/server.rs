@@ -34,6 +34,7 @@ mod probes;
 pub mod problem;
 mod push;
 mod query;
+mod rollouts;
 mod routes;
 mod status;
 

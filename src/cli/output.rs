@@ -10,7 +10,9 @@ use crate::cache::unseen::describe;
 use crate::check::Severity;
 use crate::delivery::answer::{Answer, Source};
 use crate::delivery::others::Other;
+use crate::ending::Ending;
 use crate::rollout::Action;
+use crate::rollouts::PushState;
 use crate::workload::WorkloadRef;
 
 /// `-o`
@@ -108,6 +110,19 @@ pub(super) fn style_severity(severity: Severity) -> String {
             Severity::Error => Red,
         },
         &severity.to_string(),
+    )
+}
+
+/// What became of a push, in its colour.
+pub(super) fn style_state(state: PushState) -> String {
+    coloured(
+        match state {
+            PushState::Ended(Ending::Complete) => Green,
+            PushState::UnderWay | PushState::Waits => Cyan,
+            PushState::Ended(Ending::Superseded | Ending::Unknown) => Yellow,
+            PushState::Ended(Ending::Failed | Ending::Gone) => Red,
+        },
+        state.as_str(),
     )
 }
 

@@ -128,7 +128,8 @@ async fn by_name(
     Ok((Answer::of_workloads(None, results, mode), cluster))
 }
 
-fn longest_wait(text: &str) -> Result<Duration, String> {
+/// The longest wait, as it is written.
+pub(super) fn longest_wait(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Some(wait) if wait > WAIT_MAX => Ok(WAIT_MAX),
         _ => positive_duration(text),

@@ -156,6 +156,11 @@ impl PodObject {
         self.is_deleted() || ["Succeeded", "Failed"].contains(&self.status.phase.as_str())
     }
 
+    /// Whether it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
+
     /// Whether it is not ready although each of its containers is. So it is where its node does not report any more.
     pub fn is_unready_though_it_runs(&self) -> bool {
         let statuses = &self.status.container_statuses;

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::context::{FIELD_MANAGER, FollowingContext, Pods};
-use super::pods::Pushed;
 use super::reports::Reports;
+use super::standing::{pushed, runs_of_complete};
 use crate::cluster::workload_object::FOLLOWING_LABEL;
 use crate::cluster::{self, ApiError, WorkloadObject, WorkloadStatus};
-use crate::ending::{Ending, Runs};
-use crate::image::ImageRef;
+use crate::ending::Ending;
 use crate::notify::NOTIFY_ANNOTATION;
 use crate::rollout::progress::{Progress, progress};
 use crate::rollout::{OurRestart, RESTARTED_AT_ANNOTATION};
@@ -239,26 +238,15 @@ impl Followed {
         reason: &str,
     ) -> Result<(), ApiError> {
         let pushes = &self.reports.restart().pushes;
-        let pushed = pushes.iter().map(|(image, push)| (image.parse::<ImageRef>(), push.digest.clone()));
-        let pushed = pushed.filter_map(|(image, digest)| Some(Pushed { image: image.ok()?, digest }));
-        let pods = match context.look_at_pods(workload, object, self.restarted_at(), pushed).await {
+        let pods = match context.look_at_pods(workload, object, self.restarted_at(), pushed(pushes)).await {
             // Where the API server is away, nothing could be reported either.
             Err(error) if self.retries >= PODS_RETRIES && !matches!(error, ApiError::Unreachable(_)) => {
                 Pods::NotSeen(error.to_string())
             }
             pods => pods?,
         };
-        let template = &object.spec.template.spec;
-        let runs: Vec<(Runs, String)> = match &pods {
-            Pods::NotSeen(why) => vec![(Runs::NotChecked, why.clone()); pushes.len()],
-            Pods::Seen(_, images) => images.iter().map(|image| image.runs(image.is_only_a_volume(template))).collect(),
-        };
-        let with_sentence = |(runs, what): (Runs, String)| match runs {
-            Runs::PushedImage | Runs::OtherImage => (runs, what),
-            Runs::CannotTell => (runs, format!("{reason}; whether they run the pushed image is not known: {what}")),
-            Runs::NotChecked => (runs, format!("{reason}; which image they run was not checked: {what}")),
-        };
-        self.reports.ended_with(context, Ending::Complete, runs.into_iter().map(with_sentence).collect());
+        let runs = runs_of_complete(reason, &pods, pushes.len(), &object.spec.template.spec);
+        self.reports.ended_with(context, Ending::Complete, runs);
         self.ending = Some(Ending::Complete);
         Ok(())
     }

@@ -51,6 +51,8 @@ pub(super) struct Pushed {
 #[derive(Debug, Default)]
 pub(super) struct SeenPods {
     pods: usize,
+    /// How many are ready.
+    pub(super) ready: usize,
     /// The first that cannot start: `ImagePullBackOff in pod web-1, container web: ...`.
     pub(super) failing: Option<String>,
     /// The first whose containers run while it is not ready: its node may not be.
@@ -94,6 +96,7 @@ impl SeenPods {
     /// Adds a pod of the restart.
     pub(super) fn add(&mut self, pod: &PodObject) {
         self.pods += 1;
+        self.ready += usize::from(pod.is_ready());
         let name = &pod.metadata.name;
         for (container, status) in pod.containers() {
             let Some(status) = status else { continue };

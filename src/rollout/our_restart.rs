@@ -3,10 +3,19 @@
 use jiff::Timestamp;
 
 use super::decision::record_of;
-use super::record::RecordedPush;
+use super::record::{Record, RecordedPush};
 use super::restarted_at;
 use super::waiting::KeptRecord;
 use crate::cluster::WorkloadObject;
+
+/// The last push of each image that a workload was restarted for; `None` where its record cannot be read. `kept` is its
+/// record beside the pod template, `now` our clock.
+pub fn last_pushes(object: &WorkloadObject, kept: Option<&KeptRecord>, now: Timestamp) -> Option<Record> {
+    let (record, is_readable) = record_of(object, kept, now);
+    let kept = kept.map(|kept| kept.record.clone().believed(now));
+    // A template that was put back has no trace of the restart.
+    is_readable.then(|| kept.iter().fold(record, Record::not_older_than))
+}
 
 /// A restart of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,14 @@ pub fn progress(kind: WorkloadKind, object: &WorkloadObject) -> Progress {
     }
 }
 
+/// How many pods a workload is to have.
+pub fn wanted_pods(kind: WorkloadKind, object: &WorkloadObject) -> i64 {
+    match kind {
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet => object.spec.replicas.unwrap_or(1),
+        WorkloadKind::DaemonSet => object.status.desired_number_scheduled,
+    }
+}
+
 fn deployment(object: &WorkloadObject) -> Progress {
     let status = &object.status;
     if let Some(message) = &status.progress_deadline_exceeded {

@@ -54,6 +54,11 @@ impl Record {
         self.0.get(tag_key)
     }
 
+    /// Each image, by its normalised reference, with its last push.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RecordedPush)> {
+        self.0.iter().map(|(image, recorded)| (image.as_str(), recorded))
+    }
+
     /// Whether we have written this `restartedAt`.
     pub fn is_of(&self, restarted_at: &str) -> bool {
         self.0.values().any(|recorded| recorded.restarted_at.as_deref() == Some(restarted_at))

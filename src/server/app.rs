@@ -11,6 +11,8 @@ use crate::cache::Resolver;
 use crate::clock::Clock;
 use crate::delivery::Deliveries;
 use crate::delivery::answer::Poison;
+use crate::following::VerifyPods;
+use crate::rollout::waiting::Waiting;
 
 /// The components of the service, as the handlers see them.
 #[derive(Debug)]
@@ -25,6 +27,9 @@ pub(super) struct App {
     pub(super) in_flight: InFlight,
     pub(super) poison: Poison,
     pub(super) clock: Clock,
+    /// What waits.
+    pub(super) waiting: Arc<Waiting>,
+    pub(super) verify_pods: VerifyPods,
     /// Set once, when the service is asked to end.
     pub(super) draining: Arc<AtomicBool>,
 }

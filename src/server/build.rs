@@ -49,7 +49,7 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         ..
     } = config;
     let concurrency = cluster.concurrency;
-    let clock_margin = policy.clock_margin;
+    let (clock_margin, verify_pods) = (policy.clock_margin, following.verify_pods);
 
     let mut registry = Registry::with_prefix("pushroll");
     let server_metrics = ServerMetrics::default();
@@ -104,10 +104,10 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         following_metrics,
     );
     let (poison, in_flight) = (delivery.poison, InFlight::new(&public, delivery.hold));
+    let waiting = Arc::clone(&store);
     let deliveries =
         Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter, Some(store), delivery_metrics);
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
-    // Nothing follows rollouts to their end yet, so nothing is sent.
     let app = App {
         deliveries,
         resolver,
@@ -117,6 +117,8 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         in_flight,
         poison,
         clock,
+        waiting,
+        verify_pods,
         draining: Arc::default(),
     };
     Service { app: Arc::new(app), due_restarts, follower, notifications, metrics: server_metrics }

@@ -40,12 +40,17 @@ pub(crate) struct LookupAnswer {
 
 impl ImageQuery {
     pub(super) fn image(&self) -> Result<ImageRef, Problem> {
-        let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail);
-        match &self.image {
-            None => Err(bad("name an image: ?image=REF".to_owned())),
-            Some(text) => text.parse().map_err(|error| bad(format!("image: {error}"))),
-        }
+        self.image_if_any()?.ok_or_else(|| bad_query("name an image: ?image=REF".to_owned()))
     }
+
+    pub(super) fn image_if_any(&self) -> Result<Option<ImageRef>, Problem> {
+        let parsed = self.image.as_ref().map(|text| text.parse());
+        parsed.transpose().map_err(|error| bad_query(format!("image: {error}")))
+    }
+}
+
+fn bad_query(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "Bad query", detail)
 }
 
 pub(super) async fn lookup(

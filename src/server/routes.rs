@@ -9,7 +9,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::app::App;
 use super::local_callers::{self, LocalCallers};
-use super::{admin, drain, lookup, openapi, probes, problem, push, status};
+use super::{admin, drain, lookup, openapi, probes, problem, push, rollouts, status};
 
 pub(super) fn public(app: &Arc<App>) -> Router {
     let router = Router::new().route("/v1/push", post(push::push));
@@ -23,6 +23,7 @@ pub(super) fn internal(app: &Arc<App>) -> Router {
         .route("/metrics", get(probes::metrics))
         .route("/v1/lookup", get(lookup::lookup))
         .route("/v1/status", get(status::status))
+        .route("/v1/rollouts", get(rollouts::from_memory))
         .route("/openapi.yaml", get(openapi::openapi));
     finish(router, app)
 }
@@ -31,6 +32,7 @@ pub(super) fn admin(app: &Arc<App>, callers: LocalCallers) -> Router {
     let router = Router::new()
         .route("/v1/push", post(admin::push))
         .route("/v1/explain", get(admin::explain))
+        .route("/v1/rollouts", get(rollouts::looked_at))
         .route("/v1/rebuild", post(admin::rebuild))
         .route("/v1/lookup", get(lookup::lookup))
         .route("/v1/status", get(status::status))

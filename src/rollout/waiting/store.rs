@@ -26,6 +26,8 @@ pub struct Waiting {
     read: tokio::sync::Mutex<Option<Instant>>,
     /// Why the ConfigMap may not be read. Then nothing may wait in it: nobody would find it.
     forbidden: Mutex<Option<String>>,
+    /// Why what is known may be outdated: the last read failed, or there was none.
+    unread: Mutex<Option<String>>,
 }
 
 /// The ConfigMap at one moment.
@@ -65,12 +67,18 @@ impl Waiting {
     /// Over this ConfigMap. No call is made; it need not exist.
     pub fn new(cluster: Cluster, namespace: &str, name: &str) -> Self {
         let store = ConfigMapStore::new(cluster, namespace, name);
-        Self { store, view: Mutex::default(), read: tokio::sync::Mutex::default(), forbidden: Mutex::default() }
+        let unread = Mutex::new(Some(format!("the ConfigMap {store} has not been read yet")));
+        Self { store, view: Mutex::default(), read: tokio::sync::Mutex::default(), forbidden: Mutex::default(), unread }
     }
 
     /// The ConfigMap as it was last read or written. No call.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.lock())
+    }
+
+    /// Why [`Self::view`] may be outdated; `None` where the last read succeeded.
+    pub fn unread(&self) -> Option<String> {
+        self.unread.lock().clone()
     }
 
     /// Reads the ConfigMap.
@@ -93,6 +101,7 @@ impl Waiting {
             let is_forbidden =
                 |error: &&StoreError| matches!(error, StoreError::Api { source: ApiError::Forbidden(_), .. });
             *self.forbidden.lock() = snapshot.as_ref().err().filter(is_forbidden).map(ToString::to_string);
+            *self.unread.lock() = snapshot.as_ref().err().map(ToString::to_string);
             self.replace(snapshot?.as_ref());
         }
         Ok(self.view())
