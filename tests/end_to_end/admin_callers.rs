@@ -29,12 +29,13 @@ const OF_PAGES: [Headers<'_>; 7] = [
     &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
 ];
 
-const PATHS: [(Method, &str); 7] = [
+const PATHS: [(Method, &str); 8] = [
     (Method::POST, "/v1/push"),
     (Method::POST, "/v1/rebuild"),
     (Method::GET, "/v1/explain?image=nginx"),
     (Method::GET, "/v1/lookup?image=nginx"),
     (Method::GET, "/v1/status"),
+    (Method::GET, "/v1/rollouts"),
     (Method::GET, "/openapi.yaml"),
     (Method::OPTIONS, "/v1/push"),
 ];

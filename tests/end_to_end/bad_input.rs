@@ -210,6 +210,12 @@ async fn bad_queries_are_problems(ground: Ground) {
             let problem = get(&url).await.problem(400);
             assert!(problem["detail"].as_str().unwrap().contains("image"), "{url}: {problem}");
         }
+        // Without an image it is of all.
+        if !["", "?"].contains(&query) {
+            for listener in [&service.internal, &service.admin] {
+                get(&format!("{listener}/v1/rollouts{query}")).await.problem(400);
+            }
+        }
     }
     works_as_ever(&ground, &service).await;
 }

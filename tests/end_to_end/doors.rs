@@ -48,7 +48,7 @@ async fn a_listener_on_any_address_takes_both_families(ground: Ground) {
 }
 
 /// Every path, its method, and whether public, internal and admin have it.
-const ENDPOINTS: [(&str, &str, [bool; 3]); 9] = [
+const ENDPOINTS: [(&str, &str, [bool; 3]); 10] = [
     ("/v1/push", "POST", [true, false, true]),
     ("/livez", "GET", [false, true, false]),
     ("/readyz", "GET", [false, true, false]),
@@ -56,6 +56,7 @@ const ENDPOINTS: [(&str, &str, [bool; 3]); 9] = [
     ("/v1/lookup", "GET", [false, true, true]),
     ("/v1/explain", "GET", [false, false, true]),
     ("/v1/status", "GET", [false, true, true]),
+    ("/v1/rollouts", "GET", [false, true, true]),
     ("/v1/rebuild", "POST", [false, false, true]),
     ("/openapi.yaml", "GET", [false, true, true]),
 ];

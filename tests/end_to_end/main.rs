@@ -67,6 +67,7 @@ mod promise;
 mod reapplied;
 mod restart;
 mod rolled;
+mod rollouts;
 mod shutdown;
 mod slow_writes;
 mod store;
@@ -126,6 +127,7 @@ fn main() -> ExitCode {
     admission::tests(&mut suite);
     admin_callers::tests(&mut suite);
     rolled::tests(&mut suite);
+    rollouts::tests(&mut suite);
     bad_input::tests(&mut suite);
     cli_check::tests(&mut suite);
     cli_explain::tests(&mut suite);

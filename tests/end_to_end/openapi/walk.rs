@@ -160,6 +160,7 @@ impl Walk {
                     "/v1/explain",
                     vec![format!("?image={image}"), String::new(), "?image=%3A".to_owned(), "?nope=x".to_owned()],
                 ),
+                ("/v1/rollouts", vec![String::new(), format!("?image={image}"), "?image=%3A".to_owned()]),
                 ("/v1/status", vec![String::new()]),
                 ("/metrics", vec![String::new()]),
                 ("/openapi.yaml", vec![String::new()]),
@@ -176,7 +177,9 @@ impl Walk {
             self.ask(&service, listener, (Method::GET, "/v1/push"), "").await;
         }
         self.ask(&service, "internal", (Method::POST, "/v1/push"), "").await;
-        for path in ["/v1/explain", "/v1/lookup", "/v1/status", "/openapi.yaml", "/v1/push", "/v1/rebuild"] {
+        for path in
+            ["/v1/explain", "/v1/lookup", "/v1/rollouts", "/v1/status", "/openapi.yaml", "/v1/push", "/v1/rebuild"]
+        {
             let method = if ["/v1/push", "/v1/rebuild"].contains(&path) { Method::POST } else { Method::GET };
             let page = [("origin", "https://evil.example")];
             let answer = self.ask_with(&service, "admin", (method, path), &page, "").await;
