@@ -9,7 +9,7 @@
 //! ```text
 //! config     every setting      build       the components, put together      app     what the handlers share
 //! lifecycle  the stages from the start to the end, and the tasks             drain   answers that close their connection
-//! routes     which paths each listener has; the handlers: push, admin, probes, lookup, status, openapi
+//! routes     which paths each listener has; the handlers: push, admin, probes, lookup, rollouts, status, openapi
 //! listener   sockets, connections and their limits
 //! pieces     a large answer, made while it is read
 //! auth       who may push       local_callers  who may call the admin listener
