@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::seen::{Found, Seen};
 use crate::cache::UnseenPart;
@@ -82,11 +82,9 @@ impl Look<'_> {
                 }
             }
         });
-        let looked: Vec<Result<(&Found, Option<Arc<WorkloadObject>>), ApiError>> =
-            looks.buffered(AT_ONCE).collect().await;
+        let looked: Vec<_> = looks.buffered(AT_ONCE).try_collect().await?;
         let mut deleted = BTreeSet::new();
-        for one in looked {
-            let (found, object) = one?;
+        for (found, object) in looked {
             if object.is_none() {
                 deleted.insert(found.workload.clone());
             }

@@ -157,7 +157,8 @@ async fn a_switch_of_the_environment_that_is_neither_is_wrong_usage() {
 async fn help_and_version_are_data() {
     let ran = run(&["--version"]).await;
     assert_eq!((ran.code, ran.stdout), (0, format!("pushroll {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["serve", "demo", "lookup", "rebuild", "check", "explain", "restart", "replay", "notify"] {
+    for command in ["serve", "demo", "lookup", "rebuild", "check", "explain", "restart", "rollouts", "replay", "notify"]
+    {
         let ran = run(&[command, "--help"]).await;
         assert!(
             ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&format!("Usage: pushroll {command}")),

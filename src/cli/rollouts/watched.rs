@@ -25,11 +25,7 @@ pub(super) async fn follow(look: Look<'_>, first: Seen, timeout: Duration) -> an
         screen.show(&pushes, error.as_ref())?;
         let next = Instant::now() + pause;
         tokio::time::sleep_until(next.min(deadline).into()).await;
-        let looked = match tokio::time::timeout_at(deadline.into(), look.again(&seen)).await {
-            Err(_) => None,
-            Ok(looked) => Some(looked),
-        };
-        let Some(looked) = looked else {
+        let Ok(looked) = tokio::time::timeout_at(deadline.into(), look.again(&seen)).await else {
             screen.clear()?;
             let last = error.map(|error: ApiError| format!(": {error}")).unwrap_or_default();
             anstream::eprintln!("not all rollouts have ended within {timeout:?}{last}");

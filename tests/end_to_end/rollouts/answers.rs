@@ -1,6 +1,8 @@
 //! `GET /v1/rollouts` of each listener.
 
 use super::*;
+use crate::support::fixtures::deployment;
+use crate::support::ground::ApiCall;
 use crate::support::http::get;
 
 pub fn tests(suite: &mut Suite) {
@@ -35,7 +37,7 @@ async fn every_replica_says_the_same(ground: Ground) {
     for service in [&stage.service, &other] {
         let calls = service.api_calls().len();
         let of_image = get(&format!("{}/v1/rollouts?image={image}", service.internal)).await.json();
-        let of_configmaps = |call: &&crate::support::ground::ApiCall| call.resource != "configmaps";
+        let of_configmaps = |call: &&ApiCall| call.resource != "configmaps";
         assert_eq!(service.api_calls()[calls..].iter().filter(of_configmaps).count(), 0, "but the timer of what waits");
         assert_eq!(of_image["rollouts"].as_array().unwrap().len(), 2, "{of_image}");
         assert_eq!(of_image["image"], image, "{of_image}");
@@ -73,8 +75,7 @@ async fn a_large_answer_is_whole(ground: Ground) {
         json!({"kubectl.kubernetes.io/restartedAt": at, "pushroll.dev/pushes": json!({image: push}).to_string()})
     };
     for number in 0..200 {
-        let mut web =
-            crate::support::fixtures::deployment(ground.namespace(), &format!("web-{number}"), &ground.image("web"));
+        let mut web = deployment(ground.namespace(), &format!("web-{number}"), &ground.image("web"));
         web["spec"]["template"]["metadata"]["annotations"] = record(number);
         ground.create(&web).await;
     }
