@@ -182,7 +182,10 @@ impl Followed {
         }
         if object.status != self.status {
             self.status.clone_from(&object.status);
-            self.moved_at = now;
+            // Pods that crash change the status again and again: no progress.
+            if !self.has_failed {
+                self.moved_at = now;
+            }
             self.pods_pause = PODS_PAUSE.0;
         }
         let mut pause = PODS_PAUSE.1;
@@ -211,7 +214,7 @@ impl Followed {
         now: Instant,
     ) {
         if !self.has_failed && now >= self.next_pods {
-            self.next_pods = now + self.pods_pause;
+            let began = Instant::now();
             self.pods_pause = (self.pods_pause * 3 / 2).min(PODS_PAUSE.1);
             match context.look_at_pods(workload, object, self.restarted_at(), []).await {
                 Ok(Pods::Seen(pods, _)) => {
@@ -221,6 +224,8 @@ impl Followed {
                 Ok(Pods::NotSeen(_)) => {}
                 Err(error) => tracing::debug!(%workload, "looking at its pods: {error}"),
             }
+            // Thousands of pods take a while: no more than a tenth of the time.
+            self.next_pods = Instant::now() + self.pods_pause.max(began.elapsed() * 10);
         }
         let patience = if self.has_failed { RECOVERY_MAX } else { context.args.rollout_timeout };
         if now.duration_since(self.moved_at) > patience {
