@@ -1,5 +1,5 @@
 //! What the pods of a workload say about a push: whether all were created after it, whether all run its digest, and
-//! whether any still runs its image. Pure; [`super::super::pod_look`] has the LIST.
+//! whether any still runs its image. Pure; `rollout::pod_look` has the LIST.
 //!
 //! Every pod that the selector finds counts, but finished and terminating ones and the ones whose controller is provably
 //! another one. An orphan may be adopted, and a ReplicaSet may belong to any Deployment, whatever its name is.
