@@ -218,8 +218,9 @@ async fn what_cannot_be_kept_comes_again(ground: Ground) {
     .await;
     let arguments = ["--namespaces", &stage.namespaces().join(","), "--unseen-grace", "0s"];
     let service = stage.ground.service().arguments(arguments).through(&proxy).start_ready().await;
+    let push = PushMessage::now(&stage.image, 1);
     for _ in 0..3 {
-        let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
+        let answer = service.push(&push).await;
         let detail = answer.json()["detail"].to_string();
         assert!(
             answer.status == 503 && detail.contains(&stage.unseen()) && detail.contains("cannot be kept"),
@@ -230,7 +231,7 @@ async fn what_cannot_be_kept_comes_again(ground: Ground) {
     let said = service.warned("cannot be seen: not permitted").await;
     assert_eq!(said, 1, "once for the change: {:?}", service.log());
     permission.set(true);
-    let answer = service.push(&PushMessage::now(&stage.image, 1)).await;
+    let answer = service.push(&push).await;
     assert_eq!((answer.status.as_u16(), stage.generations().await), (200, (2, 2)), "{}", answer.text());
 }
 

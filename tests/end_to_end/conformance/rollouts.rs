@@ -191,7 +191,6 @@ async fn a_rollout_runs_into_its_progress_deadline_and_recovers(ground: Ground) 
         let look = async || Some(conditions(&ground.get(&web).await)).filter(|found| found[1] == expected);
         eventually(expected, look).await
     };
-    progressing("Progressing True ReplicaSetUpdated").await;
     progressing("Progressing False ProgressDeadlineExceeded").await;
     kubelet.digest_lives(2, Life::Runs);
     progressing("Progressing True NewReplicaSetAvailable").await;

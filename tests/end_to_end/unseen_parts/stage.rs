@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::fixtures::deployment;
 use crate::support::ground::Ground;
@@ -58,7 +58,12 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) async fn of(ground: Ground) -> Self {
         let (gone, image) = (ground.another_namespace("gone").await, ground.image("web"));
-        let [here, there] = [ground.namespace(), &gone].map(|namespace| deployment(namespace, "web", &image));
+        let [here, there] = [ground.namespace(), &gone].map(|namespace| {
+            let mut workload = deployment(namespace, "web", &image);
+            // Pods that are younger than a push make it done.
+            workload["spec"]["replicas"] = json!(0);
+            workload
+        });
         for workload in [&here, &there] {
             ground.create(workload).await;
         }
