@@ -75,7 +75,7 @@ async fn events(ground: &Ground) -> Vec<Value> {
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", ground.namespace());
     let list = ground.request("GET", &path, None).await.unwrap();
     let events = list["items"].as_array().unwrap().iter();
-    events.filter(|event| event["reportingController"] == "pushroll").cloned().collect()
+    events.filter(|event| event["reason"] == "RestartDenied").cloned().collect()
 }
 
 /// From now on nobody may change the workload's pod template.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::support::fixtures::{PushMessage, deployment, digest, result_of, stateful_set};
+use crate::support::fixtures::{PushMessage, deployment, digest, result_of, stateful_set, without_pods};
 use crate::support::ground::Ground;
 use crate::support::http::{get, send};
 use crate::support::service::Service;
@@ -128,7 +128,7 @@ fn minutes_ago(image: &str, byte: u8, minutes: i64) -> PushMessage {
 
 async fn a_backlog_is_one_restart(ground: Ground) {
     let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
+    let web = without_pods(deployment(ground.namespace(), "web", &image));
     ground.create(&web).await;
     let services = [gathering(&ground, NEVER).await, gathering(&ground, NEVER).await];
     for service in &services {
@@ -153,7 +153,7 @@ async fn a_backlog_is_one_restart(ground: Ground) {
 
 async fn pushes_of_two_images_from_before_a_restart_share_it(ground: Ground) {
     let [web, side] = ["web", "side"].map(|name| ground.image(name));
-    let mut workload = deployment(ground.namespace(), "web", &web);
+    let mut workload = without_pods(deployment(ground.namespace(), "web", &web));
     let container = |name: &str, image: &str| json!({"name": name, "image": image, "imagePullPolicy": "Always"});
     workload["spec"]["template"]["spec"]["containers"] = json!([container("web", &web), container("side", &side)]);
     ground.create(&workload).await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::support::documents::{document, names, scanned_document};
-use crate::support::fixtures::{PushMessage, config_map, deployment, stateful_set};
+use crate::support::fixtures::{PushMessage, config_map, deployment, stateful_set, without_pods};
 use crate::support::ground::Ground;
 use crate::support::in_process::InProcess;
 use crate::support::service::Service;
@@ -233,12 +233,6 @@ async fn a_hit_on_a_proven_index_is_final(ground: Ground) {
     let calls: BTreeSet<_> = service.api_calls()[before..].iter().map(|call| call.verb.clone()).collect();
     // The push is older than `--clock-margin`, so the pods are listed as well.
     assert_eq!(calls, ["get", "list", "patch"].map(str::to_owned).into());
-}
-
-/// Pods that are younger than a push make it done.
-fn without_pods(mut workload: Value) -> Value {
-    workload["spec"]["replicas"] = json!(0);
-    workload
 }
 
 async fn a_document_of_narrower_scope_proves_nothing(ground: Ground) {

@@ -15,6 +15,12 @@ pub fn deployment(namespace: &str, name: &str, image: &str) -> Value {
     workload
 }
 
+/// A workload that has no pods: pods that are younger than a push make it done.
+pub fn without_pods(mut workload: Value) -> Value {
+    workload["spec"]["replicas"] = json!(0);
+    workload
+}
+
 pub fn stateful_set(namespace: &str, name: &str, image: &str) -> Value {
     let mut workload = workload("StatefulSet", namespace, name, image);
     workload["spec"]["serviceName"] = json!(name);

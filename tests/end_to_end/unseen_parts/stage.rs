@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::fixtures::deployment;
+use crate::support::fixtures::{deployment, without_pods};
 use crate::support::ground::Ground;
 use crate::support::in_process::InProcess;
 use crate::support::proxy::{ApiRequest, Passage};
@@ -58,12 +58,8 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) async fn of(ground: Ground) -> Self {
         let (gone, image) = (ground.another_namespace("gone").await, ground.image("web"));
-        let [here, there] = [ground.namespace(), &gone].map(|namespace| {
-            let mut workload = deployment(namespace, "web", &image);
-            // Pods that are younger than a push make it done.
-            workload["spec"]["replicas"] = json!(0);
-            workload
-        });
+        let [here, there] =
+            [ground.namespace(), &gone].map(|namespace| without_pods(deployment(namespace, "web", &image)));
         for workload in [&here, &there] {
             ground.create(workload).await;
         }
