@@ -9,7 +9,7 @@
 //!     events       pure: an Event with a name made from what it is about
 //!   notifications  which messages of a push are due, and what became of them
 //! wait         one rollout to its end, for a person
-//! standing     how a restart stands as of now, for whoever asks
+//! standing     how a restart stands as of now
 //! look         a LIST of the pods of a restart
 //!   pods         pure: what the pods of one restart show
 //! ```

@@ -2,7 +2,7 @@
 //! each replica and the command line say the same.
 //!
 //! ```text
-//! look        LISTs the workloads, and the pods of those where that tells more
+//! look        LISTs the workloads, and pods where that shows more
 //!   seen        pure: the workloads that have a push of ours, as they were seen
 //!     last_push   pure: one workload to its pushes
 //! ```

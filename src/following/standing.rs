@@ -1,4 +1,4 @@
-//! How a restart of ours stands as of now, for whoever asks.
+//! How a restart of ours stands as of now.
 
 use super::context::Pods;
 use super::look::look_at_pods;

@@ -85,7 +85,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     text.parse().ok().map(Duration::from_secs).or_else(until)
 }
 
-/// In words of our own, because those of the libraries may name the host.
+/// In words of our own, because the libraries' words may name the host.
 fn why_no_answer(error: &ExchangeError) -> String {
     match error {
         ExchangeError::NoAuthorities(_) => "no certificate authorities are installed on this machine".to_owned(),

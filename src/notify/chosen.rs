@@ -10,7 +10,7 @@ pub const NOTIFY_ANNOTATION: &str = "pushroll.dev/notify";
 /// The most of an unknown name that is repeated.
 const NAME_CHARACTERS: usize = 63;
 
-/// Whom to notify of a workload.
+/// The sinks to notify of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChosenSinks {
     /// The names of sinks.

@@ -1,6 +1,6 @@
 //! Messages in the formats of the sinks. Pure.
 //!
-//! For people: a title, how many rollouts ended in which way, ten workloads with their reasons, those first that somebody
+//! For people: a title, how many rollouts ended in which way, ten workloads with their reasons, first the ones that somebody
 //! should look at, and how many more there are. All text from the cluster is data: it is escaped, in one line, and cut.
 
 mod cloudevents;

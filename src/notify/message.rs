@@ -27,7 +27,7 @@ pub struct Message {
     pub to: String,
     /// The push.
     pub push: ReportedPush,
-    /// The rollouts that have ended, those that somebody should look at first.
+    /// The rollouts that have ended, first the ones that somebody should look at.
     pub workloads: Vec<WorkloadEnding>,
     /// Rollouts that have not ended.
     pub under_way: usize,

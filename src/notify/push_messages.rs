@@ -39,11 +39,11 @@ impl Progress {
     }
 }
 
-/// The messages that are due, at most one for each sink, without those whose id `is_sent` knows. To be called whenever one
+/// The messages that are due, at most one for each sink, without the ones whose id `is_sent` knows. To be called whenever one
 /// of the rollouts has changed.
 ///
 /// `rollouts` are all of the push that began together, and `group` is the same for them at every replica and another for
-/// those that began later, after a wait: each group has a summary of its own, with an id of its own.
+/// the ones that began later, after a wait: each group has a summary of its own, with an id of its own.
 pub fn push_messages(
     push: &ReportedPush,
     group: &str,
@@ -172,7 +172,7 @@ mod tests {
         assert_ne!(id(&one, over(1), "a"), id(&one, over(1), "b"));
         assert_ne!(id(&one, over(1), "a"), id(&push("2"), over(1), "a"));
         let later = push_messages(&one, "later", &[rollout(over(1), &["a"])], |_| false).remove(0);
-        assert_ne!(id(&one, over(1), "a"), later.id, "those that had to wait have a summary of their own");
+        assert_ne!(id(&one, over(1), "a"), later.id, "rollouts that had to wait have a summary of their own");
         // What an earlier version sent is the same message.
         assert_eq!(id(&one, over(1), "a"), "1bb5c3a38bae6e16ea895d8def3f0ded");
         let by_hand = ReportedPush { message_id: None, ..one.clone() };

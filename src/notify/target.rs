@@ -10,7 +10,7 @@ use http::uri::Scheme;
 /// More than any URL has; a file may be anything.
 const URL_BYTES: u64 = 8 * 1024;
 
-/// A URL that is never shown: whoever knows the URL of a webhook may post to it.
+/// A URL that is never shown: anybody with the URL of a webhook may post to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(Uri);
 

@@ -1,6 +1,6 @@
 //! Text from outside (a cluster, the answer of a sink), made fit for one line of a message. Pure.
 
-/// In one line, without control characters and without those that change the direction of what follows.
+/// In one line, without control characters and without characters that change the direction of the text.
 pub(super) fn one_line(text: &str) -> String {
     let is_hidden = |c: char| {
         c.is_control()

@@ -130,7 +130,7 @@ async fn each_push_is_shown_as_it_ended(ground: Ground) {
     sorted.sort_unstable();
     let expected =
         ["get configmaps", "list daemonsets", "list deployments", "list pods", "list pods", "list statefulsets"];
-    assert_eq!(sorted, expected, "pods of those that have not completed");
+    assert_eq!(sorted, expected, "pods of rollouts that have not completed");
 
     let ran = stage.rollouts(&[good_image, "-o", "json"]).await;
     let answer = ran.json();

@@ -47,7 +47,7 @@ fn value(kind: SinkKind, message: &Message) -> Value {
     serde_json::from_slice(&body(kind, message, "//pushroll/prod").bytes).unwrap()
 }
 
-/// All strings in a value, those of keys left out.
+/// All strings in a value, without its keys.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],

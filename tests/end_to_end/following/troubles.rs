@@ -23,7 +23,7 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(a_paused_workload_is_seldom_looked_at_without_a_watch);
 }
 
-/// A rule that refuses what `is_meant` says, while it is told to, and counts it.
+/// A rule that refuses what `is_meant` says, while it is switched on, and counts it.
 #[derive(Clone)]
 struct Refusing {
     refuses: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! Three replicas that are killed at random while the rollouts of pushes end in every way. Whoever dies: each `complete`
+//! Three replicas that are killed at random while the rollouts of pushes end in every way. Whichever dies: each `complete`
 //! and each `failed` has exactly one Event, at least one notification, and some replica has counted it.
 //!
 //! `PUSHROLL_ENDINGS=100` is a longer run.
@@ -282,7 +282,7 @@ impl Scene {
                 assert!(counted.any(|id| id == one.message.id), "{what}: {ending} was counted");
             }
         }
-        // Log and metrics say the same. Those of a replica that was killed nobody can read any more.
+        // Log and metrics say the same. The metrics of a replica that was killed cannot be read any more.
         for (replica, ending) in replicas.iter().flat_map(|replica| [(replica, "complete"), (replica, "failed")]) {
             eventually("log and metrics say the same", async || {
                 // One that is killed at the very end answers nothing.

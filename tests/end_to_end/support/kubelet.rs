@@ -117,7 +117,7 @@ impl Kubelet {
         self.wish(|wishes| wishes.registry.refuse(image, reason, message));
     }
 
-    // --- What becomes of containers. At any time, and of those that exist already, too. ---
+    // --- What becomes of containers. At any time, also of containers that exist already. ---
 
     /// Of all containers with [`digest`]`(byte)`.
     pub fn digest_lives(&self, byte: u8, life: Life) {

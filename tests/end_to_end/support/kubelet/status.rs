@@ -12,7 +12,7 @@ use super::{Life, Wishes};
 #[derive(Default)]
 pub struct Nodes {
     images: BTreeMap<String, String>,
-    /// Those that were there when [`Self::has_new_images`] was asked last.
+    /// The images that were there when [`Self::has_new_images`] was asked last.
     images_before: BTreeMap<String, String>,
     /// By the pod's UID, the container's name and how often it was restarted.
     pulled: BTreeMap<(String, String, i64), String>,
