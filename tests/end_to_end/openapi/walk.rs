@@ -121,7 +121,8 @@ impl Walk {
         let push = PushMessage::now(&image, 1);
         self.push(&service, &push.body(), 200, "restarted").await;
         self.push(&service, &push.body(), 200, "current").await;
-        self.push(&service, &push.payload().to_string(), 200, "current").await;
+        // Without metadata it is a new push.
+        self.push(&service, &push.payload().to_string(), 200, "restarted").await;
         self.push(&service, &PushMessage::now(&self.ground.image("nobody"), 1).body(), 200, "not_in_use").await;
         self.push(&service, r#"{"action": "DELETE", "tag": "a.example/b:1"}"#, 200, "ignored").await;
         let counted = push.body().replacen('{', r#"{"deliveryAttempt": 5, "#, 1);

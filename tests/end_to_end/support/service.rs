@@ -263,9 +263,15 @@ impl Service {
         eventually(what, async || Some(self.status().await).filter(&condition)).await
     }
 
-    /// What it has asked the API server for so far, but for [`Self::calls_of_following`].
+    /// What it has asked the API server for so far, but for [`Self::calls_of_following`], and for looks at workloads of
+    /// other tests: on the shared control plane it may follow their rollouts as well.
     pub fn api_calls(&self) -> Vec<super::ground::ApiCall> {
-        self.ground.api_calls(&self.user).into_iter().filter(|call| !is_of_following(call)).collect()
+        let is_of_another_test = |call: &super::ground::ApiCall| {
+            let is_ours = |namespace: &String| namespace.starts_with(self.ground.namespace());
+            call.verb == "get" && call.uri.starts_with("/apis/apps/") && !call.namespace.as_ref().is_some_and(is_ours)
+        };
+        let calls = self.ground.api_calls(&self.user).into_iter();
+        calls.filter(|call| !is_of_following(call) && !is_of_another_test(call)).collect()
     }
 
     /// What it has asked for to follow rollouts. Nothing waits for these calls.
