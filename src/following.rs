@@ -63,7 +63,8 @@ pub fn follower(
 ) -> Follower {
     let (sender, restarted) = mpsc::channel(REPORTED_MAX);
     restarter.report_restarts_to(sender);
-    let context = FollowingContext::new(cluster, restarter.clone(), &config, metrics);
+    let context =
+        FollowingContext::new(cluster, restarter.clone(), waiting.following_label().clone(), &config, metrics);
     let notifications = Notifications::new(notifier, &config.args);
     Follower::new(context, config, waiting, lease, restarted, notifications)
 }

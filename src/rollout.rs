@@ -17,6 +17,7 @@
 //!     cooldown        when we may restart the workload again
 //!   pod_look        the LIST of the pods that the decision asks for
 //!   patches         the write
+//!   following_label the value of the label that the write sets
 //!   our_restart     the restart that a pod template shows
 //!   events          the Kubernetes Event of a refusal
 //! waiting         what still has to be done, in a ConfigMap of our own
@@ -36,6 +37,7 @@ pub mod decision;
 mod due;
 mod events;
 mod field_owners;
+mod following_label;
 mod listings;
 mod looks;
 mod metrics;
@@ -62,6 +64,7 @@ pub use code::{Action, Code};
 pub use context::RestartConfig;
 pub use decision::by_hand::ByHand;
 pub use due::DueRestarts;
+pub use following_label::FollowingLabel;
 pub use metrics::RolloutMetrics;
 pub use our_restart::{OurRestart, last_pushes};
 pub use policy::Policy;

@@ -14,7 +14,7 @@ use super::metrics::FollowingMetrics;
 use super::pods::{Pushed, RestartOf, SeenImage, SeenPods};
 use crate::cluster::{ApiError, Cluster, WorkloadObject};
 use crate::index::Scope;
-use crate::rollout::Restarter;
+use crate::rollout::{FollowingLabel, Restarter};
 use crate::workload::WorkloadRef;
 
 /// The field manager of what following writes. Not that of the restarts, which decisions read.
@@ -41,6 +41,8 @@ pub struct FollowerConfig {
 pub(super) struct FollowingContext {
     pub(super) cluster: Cluster,
     pub(super) restarter: Restarter,
+    /// The label of the restarts that this installation follows.
+    pub(super) label: FollowingLabel,
     pub(super) metrics: FollowingMetrics,
     pub(super) args: FollowingArgs,
     /// This replica's name.
@@ -72,12 +74,14 @@ impl FollowingContext {
     pub(super) fn new(
         cluster: Cluster,
         restarter: Restarter,
+        label: FollowingLabel,
         config: &FollowerConfig,
         metrics: FollowingMetrics,
     ) -> Self {
         Self {
             cluster,
             restarter,
+            label,
             metrics,
             args: config.args.clone(),
             instance: config.instance.clone(),

@@ -10,7 +10,7 @@ use crate::cluster::{self, ApiError, WorkloadObject, WorkloadStatus};
 use crate::ending::Ending;
 use crate::notify::NOTIFY_ANNOTATION;
 use crate::rollout::progress::{Progress, progress};
-use crate::rollout::{OurRestart, RESTARTED_AT_ANNOTATION};
+use crate::rollout::{FollowingLabel, OurRestart, RESTARTED_AT_ANNOTATION};
 use crate::workload::WorkloadRef;
 
 /// The pauses between two looks at the pods of a rollout: the first, and the longest.
@@ -86,8 +86,8 @@ impl Followed {
     }
 
     /// The value of the label that belongs to the restart.
-    pub(super) fn label(&self) -> String {
-        OurRestart::label_value(self.restarted_at())
+    pub(super) fn label(&self, label: &FollowingLabel) -> String {
+        label.value(self.restarted_at())
     }
 
     /// Whether the rollout has ended.
@@ -160,7 +160,8 @@ impl Followed {
         self.reports.write(context).await?;
         looked?;
         if self.has_ended() && (self.notified == Notified::Done || !self.waits()) {
-            context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, &self.label())).await?;
+            let label = self.label(&context.label);
+            context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, &label)).await?;
         }
         Ok(())
     }

@@ -221,11 +221,17 @@ impl Follower {
         self.ended.retain(|workload, (_, at)| labelled.contains(workload) || at.elapsed() < SHOWN_AGAIN);
     }
 
-    /// The workloads that have the label; `None` between two LISTs.
+    /// Whether the label of a workload is of this installation.
+    fn is_ours(&self, object: &WorkloadObject) -> bool {
+        object.following().is_some_and(|label| self.context.label.is_ours(label))
+    }
+
+    /// The workloads that have the label of this installation; `None` between two LISTs.
     async fn labelled(&mut self) -> Option<Vec<(WorkloadRef, Arc<WorkloadObject>)>> {
         let (cluster, now) = (self.context.cluster.clone(), Instant::now());
         if self.is_watching {
-            let followed = cluster.watched().followed();
+            let mut followed = cluster.watched().followed();
+            followed.retain(|(_, object)| self.is_ours(object));
             self.forget_ended(&followed);
             return Some(followed);
         }
@@ -242,7 +248,8 @@ impl Follower {
         for part in self.scope.parts() {
             match cluster.list_followed(part.kind, part.namespace.as_deref()).await {
                 Ok(listed) => {
-                    labelled.extend(listed.into_iter().map(|(workload, object)| (workload, Arc::new(object))))
+                    let listed = listed.into_iter().filter(|(_, object)| self.is_ours(object));
+                    labelled.extend(listed.map(|(workload, object)| (workload, Arc::new(object))));
                 }
                 Err(failed) => error = Some(failed.to_string()),
             }

@@ -74,7 +74,7 @@ pub(super) async fn turn(
         followed.notified = Notified::Done;
     }
     let goes_on = followed.turn(&context, &workload, object.as_deref()).await;
-    let ended = (!goes_on).then(|| followed.label());
+    let ended = (!goes_on).then(|| followed.label(&context.label));
     Turned { workload, followed: Some(followed), ended }
 }
 
@@ -104,14 +104,14 @@ async fn begin(
     let ours = OurRestart::of(object, kept, context.cluster.clock().now());
     let restarted_at = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION);
     let label = object.following();
-    let is_labelled = label.is_none_or(|label| restarted_at.is_some_and(|at| OurRestart::label_value(at) == label));
+    let is_labelled = label.is_none_or(|label| restarted_at.is_some_and(|at| context.label.value(at) == label));
     match ours {
         Some(ours) if is_labelled => return Ok(Some(Followed::new(workload, object, ours, Instant::now()))),
         // The record may be about to be kept beside the workload.
         None if is_labelled && is_recent(restarted_at, context.server_now()) => return Ok(None),
         _ => {}
     }
-    let Some(label) = label else { return Ok(None) };
+    let Some(label) = label.filter(|label| context.label.is_ours(label)) else { return Ok(None) };
     match context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, label)).await {
         Ok(_) => tracing::info!(%workload, "its rollout is not followed: it was restarted or changed again"),
         Err(error @ (ApiError::Forbidden(_) | ApiError::Denied(_))) => {

@@ -23,9 +23,9 @@ use super::one_result::{OneResult, failure_code};
 use super::pod_look::look_at_pods;
 use super::record::RECORD_ANNOTATION;
 use super::turns::Turn;
-use super::waiting::{Changes, KeptRecord, View, WaitingPush, Why};
+use super::waiting::{Changes, KeptRecord, View, Waiting, WaitingPush, Why};
 use super::workload_result::{Warning, WorkloadResult};
-use super::{OurRestart, Push, patches, restarted_at};
+use super::{Push, patches, restarted_at};
 use crate::cluster::{ApiError, WorkloadObject};
 use crate::workload::WorkloadRef;
 
@@ -213,7 +213,8 @@ impl OneRestart<'_> {
         view: &View,
     ) -> Result<OneResult, ApiError> {
         let RestartContext { cluster, metrics, .. } = self.context;
-        let patch = patches::restart(object, &restart);
+        let label = self.context.waiting.as_deref().map(Waiting::following_label);
+        let patch = patches::restart(object, &restart, label);
         let stored = cluster.patch_workload(self.workload, self.cause.field_manager(), &patch).await?;
         let annotations = &stored.spec.template.metadata.annotations;
         if *annotations == object.spec.template.metadata.annotations {
@@ -225,9 +226,9 @@ impl OneRestart<'_> {
         let Cause::Push(push) = self.cause else {
             return Ok(WorkloadResult { restarted_at, ..restart.result(self.workload) }.into());
         };
-        if let Some(restarted) = self.context.restarted.get() {
+        if let (Some(restarted), Some(label)) = (self.context.restarted.get(), label) {
             // The label on the workload shows it as well.
-            let label = OurRestart::label_value(restarted_at.as_deref().unwrap_or_default());
+            let label = label.value(restarted_at.as_deref().unwrap_or_default());
             let _ = restarted.try_send((self.workload.clone(), label));
         }
         let since = cluster.clock().now().duration_since(push.time()).as_secs_f64();

@@ -35,10 +35,4 @@ impl OurRestart {
         let pushes: Vec<_> = record.of_restart(restarted_at).collect();
         (!pushes.is_empty()).then(|| Self { restarted_at: restarted_at.to_owned(), pushes })
     }
-
-    /// The value of the label `pushroll.dev/following` for a restart: its `restartedAt`, without the colons that a
-    /// label's value may not have.
-    pub fn label_value(restarted_at: &str) -> String {
-        restarted_at.replace(':', ".")
-    }
 }

@@ -15,12 +15,14 @@ use super::entry::{KeptRecord, PUSH, RECORD, WaitingPush};
 use super::unseen::{UNSEEN, UnseenPush};
 use crate::cluster::{ApiError, Cluster};
 use crate::configmap_store::{ConfigMapStore, Snapshot, StoreError, Values};
+use crate::rollout::FollowingLabel;
 use crate::workload::{WorkloadRef, is_namespace_name, is_object_name};
 
 /// What waits, in its ConfigMap.
 #[derive(Debug)]
 pub struct Waiting {
     store: ConfigMapStore,
+    following_label: FollowingLabel,
     view: Mutex<Arc<View>>,
     /// When the last read began, whether or not it succeeded. Held while one is under way, so that callers share it.
     read: tokio::sync::Mutex<Option<Instant>>,
@@ -68,7 +70,19 @@ impl Waiting {
     pub fn new(cluster: Cluster, namespace: &str, name: &str) -> Self {
         let store = ConfigMapStore::new(cluster, namespace, name);
         let unread = Mutex::new(Some(format!("the ConfigMap {store} has not been read yet")));
-        Self { store, view: Mutex::default(), read: tokio::sync::Mutex::default(), forbidden: Mutex::default(), unread }
+        Self {
+            store,
+            following_label: FollowingLabel::new(namespace, name),
+            view: Mutex::default(),
+            read: tokio::sync::Mutex::default(),
+            forbidden: Mutex::default(),
+            unread,
+        }
+    }
+
+    /// The label of what this installation follows: all its replicas share the ConfigMap.
+    pub fn following_label(&self) -> &FollowingLabel {
+        &self.following_label
     }
 
     /// The ConfigMap as it was last read or written. No call.

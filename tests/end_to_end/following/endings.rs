@@ -13,6 +13,26 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(an_unequal_image_id_proves_nothing);
     suite.on_both(a_replica_that_takes_over_reports_what_is_left);
     suite.on_both(following_under_a_watch_lists_pods_and_writes_what_it_reports);
+    suite.on_both(each_pushroll_follows_its_own_restarts);
+}
+
+/// Of two in one cluster, each with a waiting ConfigMap of its own.
+async fn each_pushroll_follows_its_own_restarts(ground: Ground) {
+    let stage = Stage::set(ground, true).await;
+    let namespaces = ["--namespaces", stage.ground.namespace(), "--deferred-poll", "100ms"];
+    let other = stage.ground.service().arguments(namespaces).arguments(["--watch", "--waiting-configmap", "other"]);
+    let other = other.start_ready().await;
+    let web = stage.kubelet.deployment("web", &stage.image, 1);
+    stage.create(&web).await;
+    stage.push(2).await;
+    stage.followed_to_its_end(&web).await;
+    stage.kubelet.push(&stage.image, 3);
+    assert_eq!(other.push(&PushMessage::now(&stage.image, 3)).await.status, 200);
+    stage.followed_to_its_end(&web).await;
+    for service in [&stage.service, &other] {
+        let ending = r#"pushroll_rollouts_total{kind="Deployment",ending="complete"}"#;
+        assert_eq!(service.metric(ending).await, 1.0);
+    }
 }
 
 async fn following_under_a_watch_lists_pods_and_writes_what_it_reports(ground: Ground) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use pushroll::rollout::FollowingLabel;
 
 use super::*;
 use crate::support::in_process::InProcess;
@@ -172,7 +173,7 @@ async fn events_that_are_rate_limited_hold_up_nothing(ground: Ground) {
     assert_eq!(sent(&sink).len(), 2);
 }
 
-/// Set by hand on a workload that was never restarted.
+/// Of our installation, set by hand on a workload that was never restarted.
 async fn a_foreign_label_that_may_not_be_removed_is_tried_once(ground: Ground) {
     let refusing = Refusing::new(403, |request| is_removal_of_a_label(request) && request.uri.contains("/foreign?"));
     let rule = refusing.clone();
@@ -182,7 +183,8 @@ async fn a_foreign_label_that_may_not_be_removed_is_tried_once(ground: Ground) {
     let web = stage.kubelet.deployment("web", &stage.image, 0);
     stage.create(&foreign).await;
     stage.create(&web).await;
-    stage.ground.patch(&foreign, "somebody", json!({"metadata": {"labels": {FOLLOWING: "7"}}})).await;
+    let label = FollowingLabel::new(stage.ground.namespace(), "pushroll-waiting").value("2026-11-27T12:00:00Z");
+    stage.ground.patch(&foreign, "somebody", json!({"metadata": {"labels": {FOLLOWING: label}}})).await;
     eventually("it is refused", async || (refusing.count() == 1).then_some(())).await;
     // Whatever else is followed, and whatever changes.
     for byte in [2, 3] {
