@@ -99,7 +99,8 @@ impl Instance {
                         lists.insert(namespace);
                     }
                 }
-                ("pods", Some(namespace)) => assert!(self.namespaces.contains(&namespace), "{}", call.uri),
+                ("pods" | "events", Some(namespace)) => assert!(self.namespaces.contains(&namespace), "{}", call.uri),
+                ("leases", Some(namespace)) => assert_eq!(namespace, ground.namespace(), "{}", call.uri),
                 unexpected => panic!("{} of {unexpected:?}: {}", call.verb, call.uri),
             }
         }

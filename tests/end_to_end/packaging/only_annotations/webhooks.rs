@@ -53,12 +53,12 @@ pub(super) async fn what_a_webhook_notes_stops_no_restart(ground: Ground) {
     mutate_updates(&ground, &workloads[0], noted, has_note).await;
 
     let service = ground.service().kubeconfig(&account.kubeconfig).user(&account.user).start_ready().await;
-    for generation in [2, 3] {
+    // An annotation that changes raises a Deployment's generation as well, so that is not compared.
+    for _ in 0..2 {
         let push = new_push(&image);
         assert_restarted(&service.push(&push).await);
         for workload in &workloads {
             let now = ground.get(workload).await;
-            assert_eq!(now["metadata"]["generation"], generation, "{now}");
             assert!(has_note(&now), "{now}");
             assert!(restarted_for(&ground, workload, &push).await, "{now}");
         }
