@@ -211,6 +211,11 @@ impl TemplateImage<'_> {
 }
 
 impl<S: AsRef<str>> PodSpec<S> {
+    /// Whether it follows the tag of the image that has this normalised reference.
+    pub fn follows(&self, tag_key: &str) -> bool {
+        self.images().any(|own| own.image.parse::<ImageRef>().is_ok_and(|own| own.tag_key() == Some(tag_key)))
+    }
+
     /// Every image that its pods pull.
     pub fn images(&self) -> impl Iterator<Item = TemplateImage<'_>> {
         let containers = self.containers.iter().chain(&self.init_containers);

@@ -13,7 +13,7 @@ mod tests;
 mod warnings;
 
 pub(super) use done::record_may_be_kept;
-pub use pods::{PodsSeen, Question};
+pub use pods::{PodsNotSeen, PodsSeen, Question};
 pub(super) use warnings::RECORD_REMOVED;
 
 use std::sync::Arc;
@@ -92,7 +92,7 @@ pub struct Known<'a> {
     /// Whether the object is as it is now. Only then its status counts.
     pub is_fresh: bool,
     /// What its pods show, or why they could not be looked at; `None` before a look.
-    pub pods: Option<Result<&'a PodsSeen, &'a str>>,
+    pub pods: Option<Result<&'a PodsSeen, &'a PodsNotSeen>>,
 }
 
 /// Pushes come in bursts. A restart so soon after another waits a little for more of them.
@@ -164,7 +164,9 @@ pub fn decide(
             None => None,
         },
         Some(Ok(pods)) => pods.is_done(push, by_other.as_ref(), clocks),
-        Some(Err(_)) => by_other.as_ref().map(RestartByOther::leave),
+        // Where they can never be listed, the restart by somebody else is believed.
+        Some(Err(PodsNotSeen::NotPermitted(_))) => by_other.as_ref().map(RestartByOther::leave),
+        Some(Err(PodsNotSeen::Failed(_))) => None,
     };
     if let Some(leave) = left {
         return Decision::Leave(leave);
@@ -233,8 +235,7 @@ pub(super) fn record_of(object: &WorkloadObject, kept: Option<&KeptRecord>, now:
 }
 
 fn runs(object: &WorkloadObject, tag_key: &str) -> bool {
-    let mut images = object.spec.template.spec.images();
-    images.any(|image| parse(image.image).is_some_and(|image| image.tag_key() == Some(tag_key)))
+    object.spec.template.spec.follows(tag_key)
 }
 
 /// The images by which a workload follows a tag.

@@ -17,7 +17,7 @@ use super::cause::Cause;
 use super::code::{Action, Code};
 use super::context::RestartContext;
 use super::decision::pods::PodLook;
-use super::decision::{Decision, Known, PodsSeen, RECORD_REMOVED, Restart, record_may_be_kept};
+use super::decision::{Decision, Known, PodsNotSeen, PodsSeen, RECORD_REMOVED, Restart, record_may_be_kept};
 use super::mode::Mode;
 use super::one_result::{OneResult, failure_code};
 use super::pod_look::look_at_pods;
@@ -141,8 +141,8 @@ impl OneRestart<'_> {
         seen: Instant,
     ) -> Result<Step, ApiError> {
         let others = turn.map(Turn::others).unwrap_or_default();
-        let decide = |view: &View, pods: Option<&Result<PodsSeen, String>>| {
-            let pods = pods.map(|pods| pods.as_ref().map_err(String::as_str));
+        let decide = |view: &View, pods: Option<&Result<PodsSeen, PodsNotSeen>>| {
+            let pods = pods.map(Result::as_ref);
             let known = Known { pods, is_fresh, ..Known::of(&others, view.get(self.workload)) };
             self.cause.decide(self.workload, object, known, self.context)
         };

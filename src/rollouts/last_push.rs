@@ -6,10 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cluster::WorkloadObject;
-use crate::cluster::workload_object::PodSpec;
 use crate::ending::{Ending, ReportedPush, Runs};
 use crate::following::Standing;
-use crate::image::ImageRef;
 use crate::rollout::progress::wanted_pods;
 use crate::rollout::record::{Record, RecordedPush};
 use crate::rollout::waiting::{OfWorkload, WaitingPush, Why};
@@ -106,7 +104,7 @@ impl PushState {
         matches!(self, Self::Ended(_))
     }
 
-    /// Whether the workload runs this push or something later.
+    /// Whether nothing is left to do for the push: its rollout is complete, or the workload has moved on.
     pub fn is_done(self) -> bool {
         matches!(self, Self::Ended(Ending::Complete | Ending::Superseded))
     }
@@ -133,7 +131,7 @@ impl SeenWorkload<'_> {
         let waiting = self.newest_waiting(&record).into_iter().filter(|(image, _)| is_asked_for(image));
         let mut pushes: Vec<_> = restarted.chain(waiting.map(|(image, waits)| self.waits(image, waits))).collect();
         pushes.sort_by(|a, b| b.pushed().cmp(&a.pushed()).then_with(|| a.push.image.cmp(&b.push.image)));
-        let may_hide_one = |object: &WorkloadObject| image.is_none_or(|image| runs(&object.spec.template.spec, image));
+        let may_hide_one = |object: &WorkloadObject| image.is_none_or(|image| object.spec.template.spec.follows(image));
         (is_readable || !self.object.is_some_and(may_hide_one)).then_some(pushes)
     }
 
@@ -143,11 +141,14 @@ impl SeenWorkload<'_> {
         let standing = self.standing.cloned().unwrap_or_else(|| Standing::of(self.workload.kind, object));
         let superseded = PushState::Ended(Ending::Superseded);
         let (mut runs_image, mut pods) = (None, None);
-        let (state, reason) = if !runs(&object.spec.template.spec, image) {
+        let (state, reason) = if !object.spec.template.spec.follows(image) {
             (superseded, "it does not run the image any more".to_owned())
         } else if !is_last {
             let again = restarted_at.map(|at| format!(" at {at}")).unwrap_or_default();
-            (superseded, format!("it was restarted or changed again{again}: {}", standing.reason))
+            (
+                superseded,
+                format!("it was restarted again{again}, or its pod template was put back; now: {}", standing.reason),
+            )
         } else {
             pods = standing.ready.map(|ready| PodsReady { ready, wanted: wanted_pods(self.workload.kind, object) });
             let state = standing.ending.map_or(PushState::UnderWay, PushState::Ended);
@@ -212,8 +213,4 @@ impl SeenWorkload<'_> {
             waits: Some(Waits { why: waiting.why, since: push.since, due: waiting.due }),
         }
     }
-}
-
-fn runs(template: &PodSpec, image: &str) -> bool {
-    image.parse::<ImageRef>().is_ok_and(|image| template.images().any(|of_pods| of_pods.follows(&image)))
 }

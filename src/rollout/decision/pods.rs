@@ -1,8 +1,8 @@
 //! What the pods of a workload say about a push: whether all were created after it, whether all run its digest, and
 //! whether any still runs its image. Pure; `rollout::pod_look` has the LIST.
 //!
-//! Every pod that the selector finds counts, but finished and terminating ones and the ones whose controller is provably
-//! another one. An orphan may be adopted, and a ReplicaSet may belong to any Deployment, whatever its name is.
+//! Every pod that the selector finds counts, except finished and terminating pods, and pods that provably have another
+//! controller. An orphan may be adopted, and a ReplicaSet may belong to any Deployment, whatever its name is.
 
 use std::ops::ControlFlow;
 
@@ -37,6 +37,17 @@ pub struct PodsSeen {
     names_image: bool,
     /// Whether a container that names the image runs another digest, or may do so.
     may_run_other: bool,
+}
+
+/// Why the pods were not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PodsNotSeen {
+    /// They may never be: RBAC forbids it, or the workload's selector would find the pods of others.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// The LIST has failed this time.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A look at the pods of a workload, for a push.
@@ -120,7 +131,7 @@ fn may_be_after(oldest: Timestamp, push: &Push, clocks: Clocks<'_>) -> bool {
     is_after_push(oldest, push, clocks) || RestartByOther::is_later(oldest, push, clocks)
 }
 
-/// A controller adopts orphans alone, so a pod with another controller is none of ours. A former workload of the same name
+/// A controller adopts only orphans, so a pod with another controller is none of ours. A former workload of the same name
 /// may have left pods, and only the API server knows to which Deployment a ReplicaSet belongs: such pods count.
 fn is_of_another(controller: Option<&Controller>, workload: &WorkloadRef, object: &WorkloadObject) -> bool {
     controller.is_some_and(|controller| match workload.kind {

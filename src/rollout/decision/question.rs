@@ -33,6 +33,6 @@ pub(super) fn worth_asking(
     {
         return Some(Question::IsDone);
     }
-    // As a pod that is created now would be.
+    // A pod that is created now would be younger than the push; older pods may be, too.
     is_after_push(clocks.server_now(), push, clocks).then_some(Question::AreYounger)
 }

@@ -1,7 +1,7 @@
 //! A pod template that does not name the image any more. That is final when no pod runs the image: until then an undo would
 //! keep the old pods.
 
-use super::pods::PodsSeen;
+use super::pods::{PodsNotSeen, PodsSeen};
 use super::warnings::PODS_NOT_SEEN;
 use crate::cluster::WorkloadObject;
 use crate::ending::Ending;
@@ -19,8 +19,14 @@ pub(super) enum OldPods {
 }
 
 /// What is known of the old pods of a workload.
-pub(super) fn old_pods(kind: WorkloadKind, object: &WorkloadObject, pods: Option<Result<&PodsSeen, &str>>) -> OldPods {
-    let Some(missing) = unfinished(kind, object) else { return OldPods::Gone };
+pub(super) fn old_pods(
+    kind: WorkloadKind,
+    object: &WorkloadObject,
+    pods: Option<Result<&PodsSeen, &PodsNotSeen>>,
+) -> OldPods {
+    let Some(missing) = unfinished(kind, object).or_else(|| kept_by_partition(kind, object)) else {
+        return OldPods::Gone;
+    };
     let seen = match pods {
         None => return OldPods::NotSeen,
         Some(Ok(pods)) if !pods.run_image() => return OldPods::Gone,
@@ -28,9 +34,16 @@ pub(super) fn old_pods(kind: WorkloadKind, object: &WorkloadObject, pods: Option
         Some(Err(error)) => format!("; {PODS_NOT_SEEN}: {error}"),
     };
     OldPods::MayComeBack(format!(
-        "but the rollout away from it is not complete ({missing}), and an undo would keep its old pods; it is looked at \
-         again until then{seen}"
+        "but old pods may still run it ({missing}), and `kubectl rollout undo` would keep them: the push waits until no pod \
+         runs the image{seen}"
     ))
+}
+
+/// A partition keeps old pods, though the rollout counts as complete.
+fn kept_by_partition(kind: WorkloadKind, object: &WorkloadObject) -> Option<String> {
+    let status = &object.status;
+    let is_kept = kind == WorkloadKind::StatefulSet && status.update_revision != status.current_revision;
+    is_kept.then(|| "its partition keeps old pods".to_owned())
 }
 
 /// What is missing until the rollout is complete, by the status of a fresh object; `None` where none is under way.

@@ -13,6 +13,10 @@ use crate::workload::WorkloadKind;
 
 const IMAGE: &str = "registry.example/web:1";
 
+fn not_permitted() -> PodsNotSeen {
+    PodsNotSeen::NotPermitted("not permitted".to_owned())
+}
+
 fn web() -> WorkloadRef {
     WorkloadRef::new("n", WorkloadKind::Deployment, "web")
 }
@@ -83,7 +87,7 @@ fn decided_under(object: &WorkloadObject, push: &Push, policy: &Policy, server_a
     server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
     let clocks = Clocks { now, server: &server, margin: Duration::from_secs(10) };
     // As without the permission to list pods.
-    let known = Known { pods: Some(Err("not permitted")), ..Known::default() };
+    let known = Known { pods: Some(Err(&not_permitted())), ..Known::default() };
     match decide(&web(), object, push, known, policy, clocks) {
         Decision::Restart(restart) => (restart.code, restart.reason),
         Decision::Wait(wait) => (wait.code, wait.reason),
@@ -160,7 +164,7 @@ fn a_template_that_was_put_back_does_not_take_the_record_back() {
     let server = ServerClock::unknown();
     let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
     let decided = |push: &Push| {
-        let known = Known { kept: Some(&kept), pods: Some(Err("not permitted")), ..Known::default() };
+        let known = Known { kept: Some(&kept), pods: Some(Err(&not_permitted())), ..Known::default() };
         decide(&web(), &put_back, push, known, &Policy::everything(), clocks)
     };
     let left = |push: &Push| match decided(push) {
@@ -192,7 +196,7 @@ fn one_restart_is_for_every_push_that_has_come() {
         of("registry.example/elsewhere:1", 200, "5"),
     ];
     let others = others.map(Arc::new);
-    let known = Known { others: &others, pods: Some(Err("not permitted")), ..Known::default() };
+    let known = Known { others: &others, pods: Some(Err(&not_permitted())), ..Known::default() };
     let server = ServerClock::unknown();
     let clocks = Clocks { now: at(1000), server: &server, margin: Duration::from_secs(10) };
     let decision = decide(&web(), &both, &push(100, "1", "aa"), known, &Policy::everything(), clocks);

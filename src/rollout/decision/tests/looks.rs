@@ -24,6 +24,17 @@ fn pod(created: i64, byte: &str, change: impl FnOnce(&mut Value)) -> PodObject {
     serde_json::from_value(value).unwrap()
 }
 
+fn server() -> ServerClock {
+    let (server, now) = (ServerClock::unknown(), at(1000));
+    let date = now.to_zoned(jiff::tz::TimeZone::UTC);
+    server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
+    server
+}
+
+fn clocks(server: &ServerClock) -> Clocks<'_> {
+    Clocks { now: at(1000), server, margin: Duration::from_secs(10) }
+}
+
 struct Asked<'a> {
     workload: WorkloadRef,
     object: &'a WorkloadObject,
@@ -33,11 +44,8 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// The question, the number of pods looked at, and the decision after that.
     fn of(&self, pods: &[PodObject]) -> (Option<Question>, usize, Code) {
-        let server = ServerClock::unknown();
-        let now = at(1000);
-        let date = now.to_zoned(jiff::tz::TimeZone::UTC);
-        server.observe(&jiff::fmt::rfc2822::to_string(&date).unwrap(), now, now);
-        let clocks = Clocks { now, server: &server, margin: Duration::from_secs(10) };
+        let server = server();
+        let clocks = clocks(&server);
         let decide =
             |known: Known<'_>| decide(&self.workload, self.object, self.push, known, &Policy::everything(), clocks);
         let code = |decision| match decision {
@@ -224,6 +232,25 @@ fn a_restart_by_someone_else_is_a_reason_to_look() {
 }
 
 #[test]
+fn a_restart_by_someone_else_is_believed_only_where_pods_may_never_be_listed() {
+    let web = object(|v| {
+        v["spec"]["template"]["metadata"]["annotations"] = json!({RESTARTED_AT_ANNOTATION: at(600).to_string()});
+        v["metadata"]["managedFields"] = json!([managed("kubectl-rollout", 600, &[RESTARTED_AT_ANNOTATION], &[])]);
+    });
+    let the_push = push(500, "2", "aa");
+    let with = |not_seen: &PodsNotSeen| {
+        let known = Known { pods: Some(Err(not_seen)), is_fresh: true, ..Known::default() };
+        match decide(&super::web(), &web, &the_push, known, &Policy::everything(), clocks(&server())) {
+            Decision::Leave(leave) => leave.code,
+            Decision::Restart(restart) => restart.code,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(with(&not_permitted()), Code::RestartedByOther);
+    assert_eq!(with(&PodsNotSeen::Failed("500".to_owned())), Code::RunsImage);
+}
+
+#[test]
 fn an_image_that_has_changed_is_rolled_away_from_while_a_pod_runs_it() {
     let the_push = push(995, "2", "aa");
     let moved_on = |status: Value| {
@@ -242,6 +269,19 @@ fn an_image_that_has_changed_is_rolled_away_from_while_a_pod_runs_it() {
     assert_eq!(asked(&rolling, &the_push, &[new.clone(), old.clone(), old]), (look, 2, Code::RollingAway));
     assert_eq!(asked(&rolling, &the_push, &[new]), (look, 1, Code::ImageChanged), "an undo would make new pods");
     assert_eq!(code(&rolling, &the_push), Code::RollingAway, "they cannot be looked at");
+    // A canary: its partition keeps the old pods, though the rollout counts as complete.
+    let canary = object(|v| {
+        v["spec"]["replicas"] = json!(3);
+        v["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/web:2");
+        v["spec"]["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}});
+        v["status"] = json!({
+            "readyReplicas": 3, "updatedReplicas": 1, "currentRevision": "web-1", "updateRevision": "web-2"});
+    });
+    let owner = json!([{"kind": "StatefulSet", "name": "web", "uid": "u", "controller": true}]);
+    let old = pod(400, "aa", |v| v["metadata"]["ownerReferences"] = owner);
+    let workload = WorkloadRef::new("n", WorkloadKind::StatefulSet, "web");
+    let asked = Asked { workload, object: &canary, push: &the_push };
+    assert_eq!(asked.of(&[old]), (look, 1, Code::RollingAway));
     let on_delete = object(|v| {
         v["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.example/web:2");
         v["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
