@@ -1,5 +1,7 @@
 //! An excerpt of a sink's answer without the URL: web servers like to repeat it in their error pages. Pure.
 
+use percent_encoding::percent_decode_str;
+
 use super::target::SecretUrl;
 use super::text::{one_line, shortened};
 
@@ -17,6 +19,9 @@ pub(super) fn excerpt_without(url: &SecretUrl, body: &[u8]) -> String {
     let of_query = uri.query().unwrap_or_default().split(['&', '=', ';']);
     let parts = uri.path().split('/').chain(of_query).chain(uri.authority().map(|a| a.as_str())).chain(uri.host());
     let mut secrets: Vec<String> = whole.into_iter().chain(parts.map(str::to_owned)).collect();
+    let decoded: Vec<_> =
+        secrets.iter().map(|secret| percent_decode_str(secret).decode_utf8_lossy().into_owned()).collect();
+    secrets.extend(decoded);
     secrets.retain(|secret| secret.len() >= SECRET_BYTES);
     // A longer one may contain a shorter one.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -58,6 +63,9 @@ mod tests {
             let lower = excerpt.to_lowercase();
             assert!(!lower.contains("s3cret") && !lower.contains("hooks") && !lower.contains("t0abcde"), "{excerpt}");
         }
+        let encoded = SecretUrl::parse("https://h.example.com/v1/spaces/A?token=s3cret-abc%3D").unwrap();
+        let excerpt = excerpt_without(&encoded, b"no token s3cret-abc= here");
+        assert_eq!(excerpt, "no token *** here");
         assert_eq!(excerpt_without(&url, b"no_service"), "no_service");
         assert_eq!(excerpt_without(&url, b"<html>\n\x00\xff</html>"), "<html> \u{fffd}</html>");
         assert!(excerpt_without(&url, &[b'x'; 4096]).len() <= EXCERPT_BYTES);

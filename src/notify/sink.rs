@@ -21,7 +21,7 @@ pub enum SinkKind {
 /// Where notifications are sent, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sink {
-    /// By which annotations, metrics and the log name it.
+    /// Its name in annotations, metrics and the log.
     pub name: String,
     /// Its format.
     pub kind: SinkKind,
@@ -34,12 +34,14 @@ pub struct Sink {
 pub enum SinkError {
     /// It has another form.
     #[error(
-        "expected NAME=KIND:TARGET, such as chat=slack:/etc/pushroll/chat/url; several are separated by commas alone, so \
-         write a comma of a URL as %2C"
+        "expected NAME=KIND:TARGET, such as chat=slack:/etc/pushroll/chat/url; separate several with commas, without \
+         spaces, and write a comma of a URL as %2C"
     )]
     Form,
     /// The name is none.
-    #[error("a NAME has at most 63 lower-case letters, digits and -, as in NAME=KIND:TARGET")]
+    #[error(
+        "a NAME has at most 63 lower-case letters, digits and -, and begins and ends with a letter or digit, as in NAME=KIND:TARGET"
+    )]
     Name,
     /// The kind is none.
     #[error("{name} has a KIND that does not exist: expected one of cloudevents, slack, googlechat, teams")]
@@ -89,8 +91,11 @@ impl FromStr for Sink {
             Err("name a URL, or a file that holds one")
         } else if target.contains("://") {
             SecretUrl::parse(target).map(Target::Url)
-        } else {
+        } else if target.starts_with(['/', '.']) {
             Ok(Target::File(target.into()))
+        } else {
+            // It may be a URL without its scheme, which must not be shown as the path of a file.
+            Err("expected a URL that begins with https:// or http://, or the path of a file that begins with / or .")
         };
         match target {
             Ok(target) => Ok(Self { name, kind, target }),
@@ -124,6 +129,8 @@ mod tests {
             "chat=slack:https://",
             "chat=slack:https://u:s3cret@h/",
             "-a=slack:/f",
+            "chat=slack:h.example.com/s3cret",
+            "chat=slack:https:/h.example.com/s3cret",
         ] {
             let error = text.parse::<Sink>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{text}: {error}");
@@ -131,7 +138,7 @@ mod tests {
         let sink: Sink = "team-1=teams:https://h/s3cret?sig=a=b:c".parse().unwrap();
         assert_eq!((sink.name.as_str(), sink.kind), ("team-1", SinkKind::Teams));
         assert!(!format!("{sink:?}").contains("s3cret"));
-        let sink: Sink = "a=cloudevents:etc/url".parse().unwrap();
-        assert_eq!(sink.target, Target::File("etc/url".into()));
+        let sink: Sink = "a=cloudevents:./etc/url".parse().unwrap();
+        assert_eq!(sink.target, Target::File("./etc/url".into()));
     }
 }
