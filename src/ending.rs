@@ -15,7 +15,7 @@ pub enum Ending {
     /// Its progress deadline is over, or a new pod cannot pull, cannot start, or crashes again and again. It may still
     /// recover.
     Failed,
-    /// The workload was restarted or changed again meanwhile.
+    /// The workload was restarted again, its pod template was put back, or it names another image now.
     Superseded,
     /// The workload was deleted.
     Gone,

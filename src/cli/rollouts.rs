@@ -24,8 +24,8 @@ use crate::rollouts::{LastPush, Look, Rollouts};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit 0: every rollout is complete, or superseded by a later restart. Exit 1: another has failed, is \
-    under way or waits, or something could not be seen. Exit 3: no workload has a push."
+    after_help = "Exit 0: every rollout is complete, or superseded by a later restart. Exit 1: a rollout has failed, is \
+    gone, unknown or under way, a push waits, or something could not be seen. Exit 3: no workload has a push."
 )]
 pub(super) struct RolloutsArgs {
     /// Only pushes of this image, such as nginx:1.27; also says what the pods run [default: all images]

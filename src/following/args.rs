@@ -9,7 +9,7 @@ use crate::arguments::{positive_duration, written_duration};
 /// How rollouts are followed.
 #[derive(Debug, Clone, Args)]
 pub struct FollowingArgs {
-    /// Without progress for longer, it is unknown how a rollout ends
+    /// A rollout that makes no progress for longer ends as `unknown`
     #[arg(
         long,
         value_name = "DURATION",
@@ -38,9 +38,9 @@ impl FollowingArgs {
 /// When the pods of a restart are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VerifyPods {
-    /// Where we may list them
+    /// If we may list them
     Auto,
-    /// Always: the log warns where we may not list them
+    /// The same, and the log warns where we may not list them
     On,
     /// Never
     Off,

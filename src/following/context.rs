@@ -12,13 +12,16 @@ use super::events::{Report, event};
 use super::look::look_at_pods;
 use super::metrics::FollowingMetrics;
 use super::pods::{Pushed, RestartOf, SeenImage, SeenPods};
-use crate::cluster::{ApiError, Cluster, WorkloadObject};
+use crate::cluster::{self, ApiError, Cluster, WorkloadObject};
 use crate::index::Scope;
 use crate::rollout::{FollowingLabel, Restarter};
 use crate::workload::WorkloadRef;
 
 /// The field manager of what following writes. Not that of the restarts, which decisions read.
 pub const FIELD_MANAGER: &str = "pushroll-following";
+
+/// Longest time for one look at a rollout. Its calls have time limits of their own.
+pub(super) const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// What a follower follows, and how.
 #[derive(Debug)]
@@ -127,7 +130,9 @@ impl FollowingContext {
             return Ok(Pods::NotSeen("--verify-pods is off".to_owned()));
         }
         let restart = RestartOf { workload, uid: &object.metadata.uid, restarted_at };
-        match look_at_pods(&self.cluster, restart, &object.spec.selector, pushed).await {
+        let look = look_at_pods(&self.cluster, restart, &object.spec.selector, pushed);
+        // The rest of the time is for what else there is to report.
+        match cluster::within_half_of_the_time(look).await.unwrap_or(Err(ApiError::TimedOut(LOOK_MAX))) {
             Ok((pods, images)) => Ok(Pods::Seen(pods, images)),
             Err(error @ ApiError::Forbidden(_)) => {
                 let refusal = error.to_string();

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::{FIELD_MANAGER, FollowingContext, Pods};
+use jiff::Timestamp;
+
+use super::context::{FIELD_MANAGER, FollowingContext, LOOK_MAX, Pods};
 use super::reports::Reports;
 use super::standing::{pushed, runs_of_complete};
 use crate::cluster::workload_object::FOLLOWING_LABEL;
@@ -21,9 +23,7 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 const RETRIES_MAX: u32 = 60;
 /// After so many looks at its pods that have failed, a complete rollout is reported without them.
 const PODS_RETRIES: u32 = 3;
-/// Longest time for one look. Its calls have time limits of their own.
-const LIMIT: Duration = Duration::from_secs(60);
-/// For so long a rollout that has failed may recover.
+/// For so long after its restart a rollout that fails may recover.
 const RECOVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far the notifications of a rollout are.
@@ -53,7 +53,10 @@ pub(super) struct Followed {
     moved_at: Instant,
     next_pods: Instant,
     pods_pause: Duration,
+    /// Whether `failed` was reported. The rollout may recover.
     has_failed: bool,
+    /// Whether it could not go on at the last look.
+    is_failing: bool,
     /// A pod that is missing because its node does not report.
     unready: Option<String>,
     ending: Option<Ending>,
@@ -74,6 +77,7 @@ impl Followed {
             next_pods: now + PODS_PAUSE.0,
             pods_pause: PODS_PAUSE.0,
             has_failed: false,
+            is_failing: false,
             unready: None,
             ending: None,
             retries: 0,
@@ -93,6 +97,11 @@ impl Followed {
     /// Whether the rollout has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.ending.is_some()
+    }
+
+    /// Whether it could not go on at the last look.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing
     }
 
     /// Whether it has ended, and keeps its label until its notifications are delivered or given up.
@@ -123,7 +132,7 @@ impl Followed {
         if let Some(object) = object {
             self.version.clone_from(&object.metadata.resource_version);
         }
-        let looked = cluster::within(now + LIMIT, self.look_and_report(context, workload, object, now)).await;
+        let looked = cluster::within(now + LOOK_MAX, self.look_and_report(context, workload, object, now)).await;
         let error = match looked {
             Ok(looked) => looked.err().map(|error| error.to_string()),
             Err(out_of_time) => Some(out_of_time.to_string()),
@@ -178,13 +187,18 @@ impl Followed {
             return Ok(());
         };
         if !self.is_of(object) {
-            self.end(context, Ending::Superseded, "it was restarted or changed again meanwhile");
+            self.end(context, Ending::Superseded, "it was restarted again, or its pod template was put back");
+            return Ok(());
+        }
+        let template = &object.spec.template.spec;
+        if !self.reports.restart().pushes.iter().any(|(image, _)| template.follows(image)) {
+            self.end(context, Ending::Superseded, "its pod template names another image now");
             return Ok(());
         }
         if object.status != self.status {
             self.status.clone_from(&object.status);
             // Pods that crash change the status again and again: no progress.
-            if !self.has_failed {
+            if !self.is_failing {
                 self.moved_at = now;
             }
             self.pods_pause = PODS_PAUSE.0;
@@ -202,6 +216,9 @@ impl Followed {
                 pause = if self.has_failed { PODS_PAUSE.1 } else { self.pods_pause };
             }
         }
+        if self.is_failing && self.age(context) > RECOVERY_MAX {
+            self.end(context, Ending::Unknown, "it has not recovered");
+        }
         self.next = now + pause;
         Ok(())
     }
@@ -214,22 +231,26 @@ impl Followed {
         missing: &str,
         now: Instant,
     ) {
-        if !self.has_failed && now >= self.next_pods {
+        if now >= self.next_pods {
             let began = Instant::now();
-            self.pods_pause = (self.pods_pause * 3 / 2).min(PODS_PAUSE.1);
+            self.pods_pause = if self.has_failed { PODS_PAUSE.1 } else { (self.pods_pause * 3 / 2).min(PODS_PAUSE.1) };
             match context.look_at_pods(workload, object, self.restarted_at(), []).await {
                 Ok(Pods::Seen(pods, _)) => {
                     self.unready = pods.unready;
-                    pods.failing.into_iter().for_each(|failing| self.fail(context, &failing));
+                    match pods.failing {
+                        Some(failing) => self.fail(context, &failing),
+                        None => self.goes_on(now),
+                    }
                 }
-                Ok(Pods::NotSeen(_)) => {}
+                // The workload alone says that it goes on.
+                Ok(Pods::NotSeen(_)) => self.goes_on(now),
                 Err(error) => tracing::debug!(%workload, "looking at its pods: {error}"),
             }
             // Thousands of pods take a while: no more than a tenth of the time.
             self.next_pods = Instant::now() + self.pods_pause.max(began.elapsed() * 10);
         }
-        let patience = if self.has_failed { RECOVERY_MAX } else { context.args.rollout_timeout };
-        if now.duration_since(self.moved_at) > patience {
+        let patience = context.args.rollout_timeout;
+        if !self.is_failing && now.duration_since(self.moved_at) > patience {
             let unready = self.unready.as_ref().map(|pod| format!("; {pod}")).unwrap_or_default();
             let reason = format!("it has made no progress for {patience:?}: {missing}{unready}");
             self.end(context, Ending::Unknown, &reason);
@@ -259,9 +280,24 @@ impl Followed {
 
     /// It has failed, and may recover: it is followed further.
     fn fail(&mut self, context: &FollowingContext, reason: &str) {
+        self.is_failing = true;
         if !std::mem::replace(&mut self.has_failed, true) {
             self.reports.ended(context, Ending::Failed, reason);
         }
+    }
+
+    /// Nothing keeps it from going on, at least not any more.
+    fn goes_on(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.is_failing, false) {
+            self.moved_at = now;
+        }
+    }
+
+    /// How long ago the restart was.
+    fn age(&self, context: &FollowingContext) -> Duration {
+        let restarted_at = self.restarted_at().parse::<Timestamp>().ok();
+        let age = restarted_at.map(|at| context.server_now().duration_since(at));
+        age.and_then(|age| age.try_into().ok()).unwrap_or_default()
     }
 
     fn end(&mut self, context: &FollowingContext, ending: Ending, reason: &str) {

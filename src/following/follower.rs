@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::context::{FollowerConfig, FollowingContext};
 use super::followed::{Followed, Notified};
 use super::notifications::Notifications;
-use super::turn::{Turned, turn};
+use super::turn::{Seen, Turned, turn};
 use crate::cluster::{LeaseHolder, WorkloadObject};
-use crate::index::Scope;
+use crate::index::{Part, Scope};
 use crate::rollout::waiting::Waiting;
 use crate::workload::WorkloadRef;
 
@@ -171,12 +171,12 @@ impl Follower {
         labelled.retain(|(workload, object)| object.following().is_none_or(|label| !has_ended(workload, label)));
         self.new.retain(|workload, label| !has_ended(workload, label));
         let (now, at_work) = (Instant::now(), self.at_work.values().cloned().collect::<HashSet<_>>());
-        let mut objects: HashMap<WorkloadRef, Option<Arc<WorkloadObject>>> =
-            labelled.into_iter().map(|(workload, object)| (workload, Some(object))).collect();
+        let mut seen: HashMap<WorkloadRef, Seen> =
+            labelled.into_iter().map(|(workload, object)| (workload, Seen::Object(object))).collect();
         // Between two LISTs it is not known whether they have the label, and a LIST is cheaper than a GET of each.
         if is_listed {
-            for (workload, _) in self.new.drain() {
-                objects.entry(workload).or_default();
+            for (workload, label) in self.new.drain() {
+                seen.entry(workload).or_insert(Seen::Label(Some(label)));
             }
         }
         self.notifications.send(now, &at_work);
@@ -190,13 +190,13 @@ impl Follower {
                 }
             }
             if followed.next <= now {
-                objects.entry(workload.clone()).or_default();
+                seen.entry(workload.clone()).or_insert(Seen::Label(None));
             }
         }
-        objects.retain(|workload, _| !at_work.contains(workload));
-        for (workload, object) in objects {
+        seen.retain(|workload, _| !at_work.contains(workload));
+        for (workload, seen) in seen {
             let followed = self.followed.get(&workload);
-            if let (Some(followed), Some(object)) = (followed, &object)
+            if let (Some(followed), Seen::Object(object)) = (followed, &seen)
                 && followed.next > now
                 && followed.version == object.metadata.resource_version
             {
@@ -208,7 +208,7 @@ impl Follower {
                 Arc::clone(&self.waiting),
                 workload.clone(),
                 followed,
-                object,
+                seen,
                 self.notifications.is_off(),
             );
             let id = self.turns.spawn(turn).id();
@@ -216,9 +216,13 @@ impl Follower {
         }
     }
 
-    fn forget_ended(&mut self, labelled: &[(WorkloadRef, Arc<WorkloadObject>)]) {
+    /// `unlisted` are parts whose labels are not known.
+    fn forget_ended(&mut self, labelled: &[(WorkloadRef, Arc<WorkloadObject>)], unlisted: &[Part]) {
         let labelled: HashSet<&WorkloadRef> = labelled.iter().map(|(workload, _)| workload).collect();
-        self.ended.retain(|workload, (_, at)| labelled.contains(workload) || at.elapsed() < SHOWN_AGAIN);
+        let is_unlisted = |workload: &WorkloadRef| unlisted.iter().any(|part| part.has(workload));
+        self.ended.retain(|workload, (_, at)| {
+            labelled.contains(workload) || is_unlisted(workload) || at.elapsed() < SHOWN_AGAIN
+        });
     }
 
     /// Whether the label of a workload is of this installation.
@@ -232,7 +236,7 @@ impl Follower {
         if self.is_watching {
             let mut followed = cluster.watched().followed();
             followed.retain(|(_, object)| self.is_ours(object));
-            self.forget_ended(&followed);
+            self.forget_ended(&followed, &[]);
             return Some(followed);
         }
         if let (until, false) = self.leads
@@ -243,7 +247,7 @@ impl Follower {
         if now < self.next_poll {
             return None;
         }
-        let mut labelled = Vec::new();
+        let (mut labelled, mut unlisted) = (Vec::new(), Vec::new());
         let mut error = None;
         for part in self.scope.parts() {
             match cluster.list_followed(part.kind, part.namespace.as_deref()).await {
@@ -251,7 +255,10 @@ impl Follower {
                     let listed = listed.into_iter().filter(|(_, object)| self.is_ours(object));
                     labelled.extend(listed.map(|(workload, object)| (workload, Arc::new(object))));
                 }
-                Err(failed) => error = Some(failed.to_string()),
+                Err(failed) => {
+                    error = Some(failed.to_string());
+                    unlisted.push(part);
+                }
             }
         }
         if let Some(error) = &error
@@ -259,13 +266,15 @@ impl Follower {
         {
             tracing::warn!("the workloads whose rollouts are to be followed cannot all be listed: {error}");
         }
-        if error.is_none() {
-            self.forget_ended(&labelled);
-        }
+        self.forget_ended(&labelled, &unlisted);
         self.logged_error = error;
-        let has_moved = labelled.iter().any(|(workload, object)| {
-            self.followed.get(workload).is_none_or(|followed| followed.version != object.metadata.resource_version)
-        });
+        let has_ended = |workload: &WorkloadRef, object: &WorkloadObject| {
+            self.ended.get(workload).is_some_and(|(label, _)| object.following() == Some(label))
+        };
+        let has_moved =
+            labelled.iter().filter(|(workload, object)| !has_ended(workload, object)).any(|(workload, object)| {
+                self.followed.get(workload).is_none_or(|followed| followed.version != object.metadata.resource_version)
+            });
         self.poll_pause =
             if has_moved { POLL_PAUSE.0 } else { (self.poll_pause * 3 / 2).min(POLL_PAUSE.1.min(self.idle_pause)) };
         self.next_poll = now + if labelled.is_empty() { self.idle_pause } else { self.poll_pause };

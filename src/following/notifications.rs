@@ -14,11 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::args::FollowingArgs;
 use super::followed::{Followed, Notified};
 use crate::ending::ReportedPush;
-use crate::notify::{FollowedRollout, Notifier, Outcome, Progress, chosen_sinks, push_messages};
+use crate::notify::{FollowedRollout, Notifier, Outcome, Progress, What, chosen_sinks, push_messages};
 use crate::workload::WorkloadRef;
 
 /// A restart later than this after the publish time had to wait. It is reported with the restarts of the same minute.
 const PROMPT: SignedDuration = SignedDuration::from_mins(10);
+
+/// For so long after its summary another rollout may join a group.
+const JOINED_AGAIN: Duration = Duration::from_secs(15 * 60);
 
 /// The groups whose reports are not finished.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Notifications {
     names: Vec<String>,
     pauses: Pauses,
     groups: HashMap<GroupKey, Group>,
+    /// The groups whose summary was sent, and when. A rollout that joins the push later begins another group.
+    summed_up: HashMap<GroupKey, Instant>,
     /// Messages on their way: the group of each, its id, and what became of it.
     deliveries: FuturesUnordered<BoxFuture<'static, (GroupKey, String, Outcome)>>,
 }
@@ -64,7 +69,14 @@ impl Notifications {
     pub(super) fn new(notifier: Notifier, args: &FollowingArgs) -> Self {
         let names = notifier.names().map(str::to_owned).collect();
         let pauses = Pauses { settle: args.settle, recovery: args.recovery };
-        Self { notifier, names, pauses, groups: HashMap::new(), deliveries: FuturesUnordered::new() }
+        Self {
+            notifier,
+            names,
+            pauses,
+            groups: HashMap::new(),
+            summed_up: HashMap::new(),
+            deliveries: FuturesUnordered::new(),
+        }
     }
 
     /// Whether there is nobody to notify.
@@ -90,28 +102,50 @@ impl Notifications {
         let is_new = followed.notified == Notified::NotYet;
         followed.notified = Notified::Begun;
         for (push, progress) in followed.reports.progress(followed.has_ended()) {
-            let key = (push.clone(), group_of(&push, followed.restarted_at()));
-            if !is_new && !self.groups.contains_key(&key) {
+            let restarted_at = followed.restarted_at();
+            let key = match self.group_with(&push, workload, restarted_at) {
+                Some(key) => key,
                 // It is reported.
-                continue;
-            }
+                None if !is_new => continue,
+                None => self.group_to_join(push, restarted_at),
+            };
             let group = self.groups.entry(key).or_insert_with(|| Group {
                 rollouts: BTreeMap::new(),
                 changed_at: now,
                 sent: HashSet::new(),
                 open: HashSet::new(),
             });
-            let known = group.rollouts.get(workload).filter(|known| known.restarted_at == followed.restarted_at());
-            if known.is_some_and(|known| known.progress == progress) {
-                continue;
-            }
+            let known = group.rollouts.get_mut(workload).filter(|known| known.restarted_at == restarted_at);
+            let is_failing = followed.is_failing() && matches!(progress, Progress::MayRecover(_));
+            let failed_at = is_failing.then(|| known.as_ref().and_then(|known| known.failed_at).unwrap_or(now));
+            let known = match known {
+                Some(known) if known.progress == progress => {
+                    known.failed_at = failed_at;
+                    continue;
+                }
+                known => known,
+            };
             let to = known
                 .map_or_else(|| chosen(workload, followed.notify.as_deref(), &self.names), |known| known.to.clone());
-            let failed_at = matches!(progress, Progress::MayRecover(_)).then_some(now);
-            let restarted_at = followed.restarted_at().to_owned();
+            let restarted_at = restarted_at.to_owned();
             group.rollouts.insert(workload.clone(), Member { restarted_at, to, progress, failed_at });
             group.changed_at = now;
         }
+    }
+
+    /// The group that a rollout of the push is in.
+    fn group_with(&self, push: &ReportedPush, workload: &WorkloadRef, restarted_at: &str) -> Option<GroupKey> {
+        let is_member =
+            |group: &Group| group.rollouts.get(workload).is_some_and(|one| one.restarted_at == restarted_at);
+        let mut groups = self.groups.iter().filter(|((of, _), group)| of == push && is_member(group));
+        groups.next().map(|(key, _)| key.clone())
+    }
+
+    /// The group that a rollout of the push joins. A summary that was sent, and its id, are not about it.
+    fn group_to_join(&self, push: ReportedPush, restarted_at: &str) -> GroupKey {
+        let group = group_of(&push, restarted_at);
+        let key = (push, group);
+        if self.summed_up.contains_key(&key) { (key.0, restarted_at.to_owned()) } else { key }
     }
 
     /// Sends the messages that are due, and forgets the groups that are reported. A group with a workload that is
@@ -125,6 +159,9 @@ impl Notifications {
             let (push, name) = key;
             for message in push_messages(push, name, &rollouts, |id| group.sent.contains(id)) {
                 let (key, id) = (key.clone(), message.id.clone());
+                if message.what == What::Ended {
+                    self.summed_up.insert(key.clone(), now);
+                }
                 group.sent.insert(id.clone());
                 group.open.insert(id.clone());
                 let delivery = self.notifier.send(&message);
@@ -132,6 +169,7 @@ impl Notifications {
             }
         }
         let is_at_work = |group: &Group| group.rollouts.keys().any(|workload| at_work.contains(workload));
+        self.summed_up.retain(|key, at| self.groups.contains_key(key) || now.duration_since(*at) < JOINED_AGAIN);
         self.groups.retain(|_, group| !group.is_reported(now, pauses) || is_at_work(group));
     }
 
@@ -196,12 +234,12 @@ impl Member {
     }
 }
 
-/// The sinks of a workload. An unknown name is said, and loses nothing.
+/// The sinks of a workload. The log names unknown ones.
 fn chosen(workload: &WorkloadRef, annotation: Option<&str>, names: &[String]) -> Vec<String> {
     let chosen = chosen_sinks(annotation, names.iter().map(String::as_str));
     if !chosen.unknown.is_empty() {
-        let unknown = chosen.unknown.join(", ");
-        tracing::warn!(%workload, "its annotation pushroll.dev/notify names no notification: {unknown}");
+        let (unknown, sinks) = (chosen.unknown.join(", "), chosen.sinks.join(", "));
+        tracing::warn!(%workload, "its annotation pushroll.dev/notify names sinks that --notify does not have: {unknown}; notified: {sinks}");
     }
     chosen.sinks
 }

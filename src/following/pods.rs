@@ -134,8 +134,8 @@ fn cannot_start(status: &ContainerStatus) -> Option<(String, String)> {
 
 fn last_crash(status: &ContainerStatus) -> String {
     let last = status.last_state.terminated.as_ref().or(status.state.terminated.as_ref());
-    let ended = last.map(|last| format!(", it ended with exit code {} ({})", last.exit_code, last.reason));
-    format!("{}, started again {} times", ended.unwrap_or_default(), status.restart_count)
+    let ended = last.map(|last| format!(": exit code {} ({})", last.exit_code, last.reason));
+    format!("{}, {} restarts", ended.unwrap_or_default(), status.restart_count)
 }
 
 impl SeenImage {
@@ -153,7 +153,7 @@ impl SeenImage {
         };
         let is_equal = if own.is_empty() {
             // Admission may have written the reference anew: to a mirror, or to a digest.
-            pod.containers().any(|(_, status)| runs_it(status))
+            pod.containers().any(|(container, status)| runs_it(status) || self.is_pinned_by(container))
         } else {
             own.iter().all(|(_, status)| runs_it(*status))
         };
@@ -176,6 +176,12 @@ impl SeenImage {
         container.image.parse::<ImageRef>().is_ok_and(|image| {
             image.digest().is_none() && image.tag_key().is_some() && image.tag_key() == self.pushed.image.tag_key()
         })
+    }
+
+    /// Whether a container names the pushed digest, and so runs nothing else.
+    fn is_pinned_by(&self, container: &PodContainer) -> bool {
+        let named = container.image.parse::<ImageRef>().ok();
+        self.pushed.digest.is_some() && named.as_ref().and_then(ImageRef::digest) == self.pushed.digest.as_ref()
     }
 
     /// Whether a pod template names the image in a volume alone.

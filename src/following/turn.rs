@@ -27,21 +27,30 @@ pub(super) struct Turned {
     pub(super) ended: Option<String>,
 }
 
+/// What is known of a workload before a turn.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// The workload, listed or watched.
+    Object(Arc<WorkloadObject>),
+    /// The label that this process has just written, if any.
+    Label(Option<String>),
+}
+
 /// One turn at a workload, in line behind the restarts of pushes.
 pub(super) async fn turn(
     context: Arc<FollowingContext>,
     waiting: Arc<Waiting>,
     workload: WorkloadRef,
     followed: Option<Followed>,
-    object: Option<Arc<WorkloadObject>>,
+    seen: Seen,
     nobody_is_notified: bool,
 ) -> Turned {
     // Neither semaphore is ever closed.
     let _one = context.at_once.acquire().await;
     let _behind_restarts = context.restarter.permit().await;
-    let object = match object {
-        Some(object) => Some(object),
-        None => match look(&context, &workload).await {
+    let object = match seen {
+        Seen::Object(object) => Some(object),
+        Seen::Label(label) => match look(&context, &workload, label.as_deref()).await {
             Ok(object) => object,
             Err(error) => {
                 tracing::debug!(%workload, "looking at its rollout: {error}");
@@ -78,8 +87,14 @@ pub(super) async fn turn(
     Turned { workload, followed: Some(followed), ended }
 }
 
-async fn look(context: &FollowingContext, workload: &WorkloadRef) -> Result<Option<Arc<WorkloadObject>>, ApiError> {
-    if let Some(watched) = context.cluster.watched().get(workload) {
+async fn look(
+    context: &FollowingContext,
+    workload: &WorkloadRef,
+    label: Option<&str>,
+) -> Result<Option<Arc<WorkloadObject>>, ApiError> {
+    let watched = context.cluster.watched().get(workload);
+    // The watch may not have delivered the restart yet.
+    if let Some(watched) = watched.filter(|watched| label.is_none() || watched.following() == label) {
         return Ok(Some(watched));
     }
     match context.cluster.get_workload(workload).await {
@@ -113,7 +128,11 @@ async fn begin(
     }
     let Some(label) = label.filter(|label| context.label.is_ours(label)) else { return Ok(None) };
     match context.cluster.remove_label(workload, FIELD_MANAGER, (FOLLOWING_LABEL, label)).await {
-        Ok(_) => tracing::info!(%workload, "its rollout is not followed: it was restarted or changed again"),
+        Ok(_) => tracing::info!(
+            %workload,
+            "the label {FOLLOWING_LABEL} belongs to no recorded restart and was removed: the workload was restarted or \
+             changed again, or its record is gone"
+        ),
         Err(error @ (ApiError::Forbidden(_) | ApiError::Denied(_))) => {
             tracing::warn!(%workload, "its label {FOLLOWING_LABEL} belongs to no restart and cannot be removed: {error}");
         }

@@ -85,7 +85,7 @@ impl Look<'_> {
         let object = self.cluster.get_workload(self.workload).await?;
         let restarted_at = object.spec.template.metadata.annotations.get(RESTARTED_AT_ANNOTATION).map(String::as_str);
         if self.restarted_at.is_some() && restarted_at != self.restarted_at {
-            let reason = "it was restarted or changed again meanwhile";
+            let reason = "it was restarted again, or its pod template was put back";
             return Ok(Progress::Ended(Ending::Superseded, reason.to_owned()));
         }
         let progress = progress(self.workload.kind, &object);

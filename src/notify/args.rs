@@ -82,9 +82,7 @@ impl FromArgMatches for NotifyArgs {
         let Flags { notify: sinks, notify_source: source } = Flags::from_arg_matches(matches)?;
         let mut names = BTreeSet::new();
         match sinks.iter().find(|sink| !names.insert(&sink.name)) {
-            Some(twice) => {
-                Err(wrong_usage(&format!("two notifications are called {}: name each differently", twice.name)))
-            }
+            Some(twice) => Err(wrong_usage(&format!("two sinks are called {}: name each differently", twice.name))),
             None => Ok(Self { sinks, source }),
         }
     }

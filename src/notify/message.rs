@@ -19,7 +19,7 @@ pub enum What {
 /// A message to a sink. It is sent at least once; the same message has the same id, whichever replica sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What doubles are known by.
+    /// The same for every copy of the message.
     pub id: String,
     /// What it reports.
     pub what: What,

@@ -91,7 +91,13 @@ impl Notifier {
             Err(TrySendError::Full(QueuedMessage { id, what, image, outcome, .. })) => {
                 self.metrics.count(to, Counted::Overflow);
                 let what = what.as_str();
-                tracing::warn!(notification = to, id, what, image, "notification given up: {WAITING} wait already");
+                tracing::warn!(
+                    notification = to,
+                    id,
+                    what,
+                    image,
+                    "given up: {WAITING} messages already wait for this sink"
+                );
                 let _ = outcome.send(Outcome::GivenUp);
             }
         }

@@ -1,8 +1,7 @@
 //! Which messages a push makes of the endings that are known so far. Pure.
 //!
 //! For each sink there are two at most: the first failure at once, and a summary when all have ended. A rollout that has
-//! failed may recover, so the summary waits until it is clear that it does not. What has failed by the time of the summary
-//! stands in it; then no other message is needed.
+//! failed may recover, so the summary waits until it is clear that it does not.
 
 use std::collections::BTreeSet;
 

@@ -73,7 +73,7 @@ impl Queue {
                 tracing::info!(
                     notification = name,
                     waiting = self.messages.len() + 1,
-                    "ended before all was delivered"
+                    "stopped with messages that are not delivered: the replica that follows next sends them"
                 );
                 break;
             };

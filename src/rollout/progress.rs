@@ -26,7 +26,7 @@ pub fn progress(kind: WorkloadKind, object: &WorkloadObject) -> Progress {
         return Progress::Ended(Ending::Gone, "it is being deleted".to_owned());
     }
     if object.spec.update_strategy.as_ref().is_some_and(|strategy| strategy.kind == "OnDelete") {
-        let reason = "its update strategy is OnDelete: its pods are replaced as they are deleted";
+        let reason = "its update strategy is OnDelete: a pod is replaced only when somebody deletes it";
         return Progress::Ended(Ending::Unknown, reason.to_owned());
     }
     if object.spec.paused {
@@ -84,7 +84,9 @@ fn stateful_set(object: &WorkloadObject) -> Progress {
         return under_way(format!("{} of {to_update} pods are new", status.updated_replicas));
     }
     if partition > 0 {
-        return complete(format!("{to_update} pods are new; its partition keeps those below ordinal {partition}"));
+        return complete(format!(
+            "{to_update} pods are new; its partition keeps the pods below ordinal {partition} as they are"
+        ));
     }
     if status.update_revision != status.current_revision {
         return under_way(format!("{} of {wanted} pods are at its new revision", status.updated_replicas));

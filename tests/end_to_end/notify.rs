@@ -217,11 +217,8 @@ async fn an_unknown_notification_is_wrong_usage() {
         (vec!["notify", "test", "chat"], "PUSHROLL_NOTIFY"),
         (vec!["notify", "test"], "NAME"),
         (vec!["notify"], "test"),
-        (
-            vec!["notify", "test", "chat", "--notify", "chat=slack:/f,chat=teams:/g"],
-            "two notifications are called chat",
-        ),
-        (vec!["serve", "--notify", "chat=slack:/f", "--notify", "chat=slack:/f"], "two notifications are called chat"),
+        (vec!["notify", "test", "chat", "--notify", "chat=slack:/f,chat=teams:/g"], "two sinks are called chat"),
+        (vec!["serve", "--notify", "chat=slack:/f", "--notify", "chat=slack:/f"], "two sinks are called chat"),
     ] {
         let ran = run(&arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");

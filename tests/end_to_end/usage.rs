@@ -131,7 +131,7 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--notify", "chat=slack:https://"), "one URL such as"),
         (serve("--notify", "chat=slack:ftp://host/path"), "begins with https://"),
         (serve("--notify", "chat=slack:https://user:password@host/"), "not supported"),
-        (serve("--notify", "chat=slack:/f,chat=teams:/g"), "two notifications are called chat"),
+        (serve("--notify", "chat=slack:/f,chat=teams:/g"), "two sinks are called chat"),
         (serve("--notify-source", ""), "//pushroll/prod-eu"),
         (serve("--notify-source", "prod eu"), "no spaces"),
     ] {

@@ -78,8 +78,7 @@ fn a_pod_that_cannot_start_is_named_with_its_container_and_reason() {
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
             "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}});
     });
-    let expected =
-        "CrashLoopBackOff in pod web-1, container web, it ended with exit code 1 (Error), started again 4 times";
+    let expected = "CrashLoopBackOff in pod web-1, container web: exit code 1 (Error), 4 restarts";
     assert_eq!(crashed.unwrap(), expected);
     let between_crashes = failing(|pod| {
         pod["status"]["containerStatuses"][0] = json!({"name": "web", "restartCount": 3, "ready": false,
@@ -133,6 +132,7 @@ fn another_reference_is_another_image_unless_its_digest_is_the_pushed_one() {
     };
     let pinned = format!("registry.example/web@{}", digest('a'));
     assert_eq!(runs(&[image(&pinned, 'a')]).0, Runs::PushedImage);
+    assert_eq!(runs(&[image(&pinned, 'b')]).0, Runs::PushedImage, "a node may know it by another digest");
     assert_eq!(runs(&[image("mirror.example/web:1", 'a')]).0, Runs::PushedImage);
     let (found, sentence) = runs(&[pod(|_| {}), image("registry.example/web:0", 'b')]);
     assert_eq!(found, Runs::OtherImage);

@@ -36,7 +36,7 @@ impl Counts {
     fn sentence(self) -> String {
         let named = [
             (self.failed, "failed"),
-            (self.unknown, "of unknown end"),
+            (self.unknown, "unknown"),
             (self.gone, "gone"),
             (self.superseded, "superseded"),
             (self.complete, "complete"),
@@ -56,10 +56,11 @@ pub(super) fn title(message: &Message) -> &'static str {
         What::Test => "Test of pushroll's notifications",
         What::Failed => "Rollout failed",
         What::Ended if counts.failed > 0 => "Push ended with failures",
-        What::Ended if counts.unknown > 0 => "Push ended, not everywhere for certain",
+        What::Ended if counts.unknown > 0 => "Push ended, some rollouts unknown",
         What::Ended if message.workloads.iter().any(|ended| ended.runs == Runs::OtherImage) => {
             "Push ended, another image runs"
         }
+        What::Ended if counts.complete == 0 => "Push ended: superseded or gone",
         What::Ended => "Push rolled out",
     }
 }

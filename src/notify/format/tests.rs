@@ -263,7 +263,7 @@ fn the_title_says_how_it_ended() {
         shown::title(&message(what, workloads, 0))
     };
     assert_eq!(title(What::Ended, &[Ending::Complete, Ending::Gone, Ending::Superseded]), "Push rolled out");
-    assert_eq!(title(What::Ended, &[Ending::Complete, Ending::Unknown]), "Push ended, not everywhere for certain");
+    assert_eq!(title(What::Ended, &[Ending::Complete, Ending::Unknown]), "Push ended, some rollouts unknown");
     assert_eq!(title(What::Ended, &[Ending::Unknown, Ending::Failed]), "Push ended with failures");
     assert_eq!(title(What::Failed, &[Ending::Failed]), "Rollout failed");
     let other = WorkloadEnding { runs: Runs::OtherImage, ..ended(1, Ending::Complete, "") };

@@ -50,7 +50,7 @@ async fn a_pod_that_cannot_start_is_named(ground: Ground) {
             "no secret",
         ),
         (Life::CannotStart { reason: "RunContainerError".into(), message: "no such file".into() }, "no such file"),
-        (Life::CrashLoop { restarts: 4 }, "started again 4 times"),
+        (Life::CrashLoop { restarts: 4 }, "4 restarts"),
     ];
     for (n, (life, says)) in lives.into_iter().enumerate() {
         let byte = u8::try_from(n).unwrap() + 2;

@@ -73,7 +73,7 @@ fn is_list_by_label(request: &ApiRequest) -> bool {
 }
 
 /// Whose summaries come soon.
-fn impatient(ground: &Ground, is_watching: bool, sink: Option<&Sink>) -> InProcess {
+pub(super) fn impatient(ground: &Ground, is_watching: bool, sink: Option<&Sink>) -> InProcess {
     let sinks = sink.map(|sink| format!("all=cloudevents:{}", sink.url).parse().unwrap());
     ground.service_in_process().configure(|config| {
         config.cache.watch = is_watching;
@@ -84,7 +84,7 @@ fn impatient(ground: &Ground, is_watching: bool, sink: Option<&Sink>) -> InProce
     })
 }
 
-async fn stage(ground: &Ground, service: InProcess) -> Stage {
+pub(super) async fn stage(ground: &Ground, service: InProcess) -> Stage {
     let kubelet = ground.kubelet().await;
     let image = ground.image("web");
     kubelet.push(&image, 1);
