@@ -17,7 +17,7 @@ pub const SERVICE_ACCOUNT: &str = "system:serviceaccount:pushroll:pushroll";
 
 /// The users `test-0`, `test-1`, ...: each may do everything, and each test
 /// takes one of its own, so that the audit log tells the tests' calls apart.
-pub(super) const TEST_USERS: usize = 1000;
+pub(super) const TEST_USERS: usize = 4000;
 
 /// The users `limited-0`, `limited-1`, ...: each may do what a test allows.
 pub(super) const LIMITED_USERS: usize = 10;
