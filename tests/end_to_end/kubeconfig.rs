@@ -129,33 +129,31 @@ async fn missing_files_of_a_list_are_skipped(ground: Ground) {
 }
 
 async fn a_proxy_is_used_but_where_no_proxy_says_otherwise(ground: Ground) {
-    // Another address than the API server's, which is 127.0.0.1.
-    let listener = TcpListener::bind(("127.0.0.2", 0)).unwrap();
-    let bare = format!("someone:{SECRET}@{}", listener.local_addr().unwrap());
-    let proxy = format!("http://{bare}");
-    let tunnels = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&tunnels);
-    std::thread::spawn(move || serve_tunnels(&listener, &counted));
     let plain = changed(&ground, "plain.kubeconfig", |_| {});
-    let of_kubeconfig = changed(&ground, "proxy.kubeconfig", |kubeconfig| {
-        kubeconfig["clusters"][0]["cluster"]["proxy-url"] = json!(proxy);
-    });
     let nobody = format!("http://someone:{SECRET}@127.0.0.2:9");
-    for (kubeconfig, environment, is_used) in [
-        (&plain, both(&proxy), true),
-        (&plain, both(&bare), true),
-        (&plain, with(&proxy, "127.0.0.2,localhost"), true),
-        (&plain, with(&proxy, "127.0.0.1"), false),
-        (&plain, with(&nobody, "*"), false),
-        (&plain, with(&nobody, "localhost,127.0.0.0/8"), false),
-        (&of_kubeconfig, vec![], true),
-        (&of_kubeconfig, vec![("NO_PROXY", "*")], true),
-        (&of_kubeconfig, both(&nobody), true),
+    for (is_of_kubeconfig, environment, is_used) in [
+        (false, both("PROXY"), true),
+        (false, both("BARE"), true),
+        (false, with("PROXY", "127.0.0.2,localhost"), true),
+        (false, with("PROXY", "127.0.0.1"), false),
+        (false, with(&nobody, "*"), false),
+        (false, with(&nobody, "localhost,127.0.0.0/8"), false),
+        (true, vec![], true),
+        (true, vec![("NO_PROXY", "*")], true),
+        (true, both(&nobody), true),
     ] {
-        let before = tunnels.load(Ordering::SeqCst);
+        // One for each: a program that has ended may still have a connection on its way.
+        let proxy = Proxy::start();
+        let of_kubeconfig = changed(&ground, "proxy.kubeconfig", |kubeconfig| {
+            kubeconfig["clusters"][0]["cluster"]["proxy-url"] = json!(proxy.url);
+        });
+        let kubeconfig = if is_of_kubeconfig { &of_kubeconfig } else { &plain };
+        let value = |value: &str| value.replace("PROXY", &proxy.url).replace("BARE", &proxy.bare);
+        let environment: Vec<_> = environment.iter().map(|(name, text)| (*name, value(text))).collect();
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let ran = rebuild(kubeconfig, &environment).await;
         assert_eq!(ran.code, 0, "{environment:?}: {}", ran.stderr);
-        assert_eq!(tunnels.load(Ordering::SeqCst) > before, is_used, "{environment:?}");
+        assert_eq!(proxy.tunnels.load(Ordering::SeqCst) > 0, is_used, "{environment:?}");
     }
     for scheme in ["http:", "socks5:", "socks5h:", "https:", "nothing:"] {
         let ran = rebuild(&plain, &both(&nobody.replace("http:", scheme))).await;
@@ -176,6 +174,26 @@ fn with<'a>(url: &'a str, exceptions: &'a str) -> Vec<(&'a str, &'a str)> {
 }
 
 /// A proxy that knows CONNECT alone.
+/// A proxy that counts its tunnels.
+struct Proxy {
+    url: String,
+    /// Without its scheme.
+    bare: String,
+    tunnels: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start() -> Self {
+        // Another address than the API server's, which is 127.0.0.1.
+        let listener = TcpListener::bind(("127.0.0.2", 0)).unwrap();
+        let bare = format!("someone:{SECRET}@{}", listener.local_addr().unwrap());
+        let proxy = Self { url: format!("http://{bare}"), bare, tunnels: Arc::default() };
+        let tunnels = Arc::clone(&proxy.tunnels);
+        std::thread::spawn(move || serve_tunnels(&listener, &tunnels));
+        proxy
+    }
+}
+
 fn serve_tunnels(listener: &TcpListener, tunnels: &Arc<AtomicUsize>) {
     for client in listener.incoming().map_while(Result::ok) {
         let tunnels = Arc::clone(tunnels);
