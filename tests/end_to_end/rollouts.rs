@@ -186,7 +186,10 @@ async fn a_later_restart_supersedes_a_push(ground: Ground) {
     stage.kubelet.rolled_out(&web).await;
     let push = stage.in_state("web", "superseded", &[&image]).await;
     let reason = text(&push, "reason");
-    assert!(reason.contains("at 2036-11-20T09:16:40Z: 2 of 2 pods are new"), "{push}");
+    assert!(
+        reason.contains("at 2036-11-20T09:16:40Z, or its pod template was put back; now: 2 of 2 pods are new"),
+        "{push}"
+    );
     assert!(push["runs"].is_null() && push["digest"] == digest(2), "{push}");
     assert_eq!(stage.rollouts(&[]).await.code, 0, "a later restart is no failure");
 
