@@ -102,7 +102,7 @@ async fn restart_does_not_wait_for_what_cannot_come(ground: Ground) {
     }
     let ran = ran.unwrap();
     let answer = ran.json();
-    for (name, why) in [("paused", "rolls on resume"), ("on-delete", "as they are deleted")] {
+    for (name, why) in [("paused", "rolls on resume"), ("on-delete", "only when somebody deletes it")] {
         let (how, reason) = ending(&answer, name);
         assert!(how == "unknown" && reason.contains(why), "{answer}");
     }
