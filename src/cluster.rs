@@ -7,9 +7,10 @@
 //! retry            a write again, after another writer was faster
 //! gate             a limited number of calls at once, and none while the API server asks for a pause
 //! call_deadline    the deadline of a task's calls, and what the task waits for
-//! workloads        GET and PATCH of one workload; workload_object, workload_status: its decoded form
+//! workloads        GET and PATCH of one workload; workload_object, workload_status, managed_fields, annotations:
+//!                  its decoded form
 //! workload_lists   LIST of a kind; pages: a LIST, page by page; other_lists: of kinds that are never restarted
-//! watch            list and watch of a kind; pulse: its signs of life; watched: its objects
+//! watch            list and watch of a kind; pulse: its signs of life; watched, watched_object: its objects, encoded
 //! config_maps      GET, create, PATCH, LIST and delete of ConfigMaps
 //! config_map_users     which ConfigMaps the objects of a namespace name
 //! config_map_volumes   which ConfigMaps a workload mounts, and a PATCH of that
@@ -23,6 +24,7 @@
 //! It must not know what an index, a push or a restart is.
 
 pub mod access;
+mod annotations;
 mod args;
 mod call_deadline;
 mod config_map_users;
@@ -34,6 +36,7 @@ mod error;
 mod events;
 mod gate;
 mod leases;
+mod managed_fields;
 mod metrics;
 mod other_lists;
 mod pages;
@@ -44,6 +47,7 @@ mod retry;
 mod slow_write;
 mod watch;
 mod watched;
+mod watched_object;
 mod workload_lists;
 pub mod workload_object;
 mod workload_status;
@@ -65,5 +69,6 @@ pub use request::Cluster;
 pub use retry::{Attempts, retry_on_conflict};
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
+pub use watched_object::WatchedObject;
 pub use workload_object::WorkloadObject;
 pub use workload_status::WorkloadStatus;

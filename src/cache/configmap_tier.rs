@@ -157,7 +157,7 @@ mod tests {
         let (tier, current) = tier(&scope);
         assert!(tier.read().await.unwrap().is_none());
         assert!(current.tiers().configmap.error.is_some(), "there is none");
-        let (images, none) = (Images::from([("web".into(), Default::default())]), Images::new());
+        let (images, none) = (Images::from_iter([("web", [])]), Images::default());
         let as_of = "2026-11-20T10:00:00Z".parse().ok();
         let seen = |images| Seen { images, as_of, scope: &scope, unseen: Vec::new() };
         assert_eq!(tier.write_back(&seen(&images), None).await, Ok(Written::Changed));
@@ -174,7 +174,7 @@ mod tests {
         let (tier, _) = tier(&scope);
         let images = |image: &str, namespace: &str| {
             let web = WorkloadRef::new(namespace, WorkloadKind::Deployment, "web");
-            Images::from([(image.into(), [web].into())])
+            Images::from_iter([(image, [web])])
         };
         let (old, new, ours) = (images("old", "b"), images("new", "b"), images("ours", "a"));
         let seen = |images, minute: u32, unseen| {
@@ -189,6 +189,6 @@ mod tests {
         let written = tier.read().await.unwrap().and_then(|object| tier.config_map().stored(&object)).unwrap();
         let head = written.clone().decode().unwrap().head;
         assert_eq!(head.part(&b).flatten(), "2026-11-20T10:01:00Z".parse().ok());
-        assert_eq!(written.images().unwrap().keys().map(|image| &**image).collect::<Vec<_>>(), ["new", "ours"]);
+        assert_eq!(written.images().unwrap().iter().map(|(image, _)| image).collect::<Vec<_>>(), ["new", "ours"]);
     }
 }

@@ -232,7 +232,8 @@ impl Versions {
 impl CacheConfigMap {
     /// Whether `version` is what its name says.
     fn is_version_of(&self, version: &ConfigMapObject, images: &Images) -> bool {
-        version.immutable && self.stored(version).and_then(Stored::images).as_ref() == Some(images)
+        let compare = |stored: Stored| stored.compare(images).is_ok_and(|compared| compared.is_same);
+        version.immutable && self.stored(version).is_some_and(compare)
     }
 
     /// Whether `name` is that of this cache or of one of its versions.

@@ -11,7 +11,7 @@ use crate::cluster::{ApiError, Cluster};
 use crate::index::document::stored::Stored;
 use crate::index::document::{Head, Images};
 use crate::index::{Part, Scope};
-use crate::workload::WorkloadKind;
+use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// What a scan has found, and when it began.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub struct ScanError {
 /// What of one kind was listed.
 #[derive(Default)]
 struct Listed {
-    images: Images,
+    runs: Vec<(Box<str>, WorkloadRef)>,
     forbidden: Vec<(Part, ApiError)>,
 }
 
@@ -73,9 +73,7 @@ pub async fn scan(cluster: &Cluster, scope: &Scope, clock_margin: Duration) -> R
     let [deployments, stateful_sets, daemon_sets] = WorkloadKind::ALL.map(|kind| list(cluster, kind, scope));
     let (mut all, stateful_sets, daemon_sets) = tokio::try_join!(deployments, stateful_sets, daemon_sets)?;
     for listed in [stateful_sets, daemon_sets] {
-        for (image, workloads) in listed.images {
-            all.images.entry(image).or_default().extend(workloads);
-        }
+        all.runs.extend(listed.runs);
         all.forbidden.extend(listed.forbidden);
     }
     let reason = |(part, error): &(Part, ApiError)| ForbiddenPart { part: part.clone(), reason: error.to_string() };
@@ -86,13 +84,14 @@ pub async fn scan(cluster: &Cluster, scope: &Scope, clock_margin: Duration) -> R
         let namespace = part.namespace.map(String::from);
         return Err(ScanError { kind: part.kind, namespace, source, forbidden });
     }
-    Ok(Scan { images: all.images, as_of, began, forbidden })
+    let images = all.runs.into_iter().map(|(image, workload)| (image, [workload])).collect();
+    Ok(Scan { images, as_of, began, forbidden })
 }
 
 async fn list(cluster: &Cluster, kind: WorkloadKind, scope: &Scope) -> Result<Listed, ScanError> {
     let mut all = Listed::default();
     for namespace in scope.namespaces() {
-        let mut found: Vec<(Box<str>, crate::workload::WorkloadRef)> = Vec::new();
+        let mut found: Vec<(Box<str>, WorkloadRef)> = Vec::new();
         let listed = cluster.list_images(kind, namespace, |item| match item {
             None => found.clear(),
             Some((image, workload)) => found.push((image.into(), workload)),
@@ -108,9 +107,7 @@ async fn list(cluster: &Cluster, kind: WorkloadKind, scope: &Scope) -> Result<Li
                 return Err(ScanError { kind, namespace, source, forbidden: Vec::new() });
             }
         }
-        for (image, workload) in found {
-            all.images.entry(image).or_default().insert(workload);
-        }
+        all.runs.extend(found);
     }
     Ok(all)
 }
@@ -135,10 +132,8 @@ impl<'a> Seen<'a> {
             return (Head::whole(self.as_of, self.scope.clone()), Cow::Borrowed(self.images));
         }
         let (kept, times) = stored().unwrap_or_else(|| Stored::Plain(Vec::new())).of_parts(&self.unseen);
-        let mut images = self.images.clone();
-        for (image, workloads) in kept {
-            images.entry(image).or_default().extend(workloads);
-        }
+        let both = self.images.iter().chain(kept.iter());
+        let images = both.map(|(image, workloads)| (image, workloads.iter().cloned())).collect();
         (Head::partial(self.as_of, self.scope, &times), Cow::Owned(images))
     }
 }

@@ -34,9 +34,10 @@ use source::Source;
 use super::current::CurrentIndex;
 use super::loaded_index::Tier;
 use super::watch_life::WatchLife;
-use crate::cluster::{ApiError, Cluster, Pulse, WatchEvent, WatchedWorkloads};
+use crate::cluster::{ApiError, Cluster, Pulse, WatchEvent, WatchedObject, WatchedWorkloads, WorkloadObject};
 use crate::index::Part;
 use crate::index::document::{self, Images};
+use crate::workload::WorkloadRef;
 
 /// The pause after each new index is four times as long as the index took, so that this takes a fifth of a processor; but
 /// it is never longer than this.
@@ -164,7 +165,8 @@ impl Watch {
         let WatchConfig { request, keep_labels, .. } = self.config;
         let margin = self.current.clock_margin();
         let mut events = self.cluster.watch_workloads(*kind, namespace, pulse, request, margin, keep_labels);
-        let (mut listed, mut interrupted, mut is_listed) = (Vec::new(), None, false);
+        let mut listed: Vec<(WorkloadRef, WatchedObject)> = Vec::new();
+        let (mut interrupted, mut is_listed) = (None, false);
         let broken = |error, is_listed| Broken { error, is_listed };
         loop {
             let event = tokio::select! {
@@ -181,7 +183,13 @@ impl Watch {
                 event = events.next() => event,
             };
             match event {
-                Some(Ok(WatchEvent::Listed(workload, object))) => {
+                Some(Ok(WatchEvent::Listed(mut workload, object))) => {
+                    // A LIST is in the order of the namespaces: their names are shared.
+                    if let Some((last, _)) = listed.last()
+                        && last.namespace == workload.namespace
+                    {
+                        workload.namespace = Arc::clone(&last.namespace);
+                    }
                     listed.push((workload, object));
                 }
                 Some(Ok(WatchEvent::ListDone)) => {
@@ -270,15 +278,11 @@ impl Watch {
     }
 }
 
+/// They are made at each change, so they take few pieces of memory.
 fn images_of(workloads: &WatchedWorkloads) -> Images {
-    let mut images = Images::new();
-    for (workload, object) in workloads.all() {
-        for image in object.spec.template.spec.images() {
-            match images.get_mut(image.image) {
-                Some(workloads) => drop(workloads.insert(workload.clone())),
-                None => drop(images.insert(image.image.into(), [workload.clone()].into())),
-            }
-        }
-    }
-    images
+    let of_workload = |(workload, object): (WorkloadRef, Arc<WorkloadObject>)| {
+        let images: Vec<_> = object.spec.template.spec.images().map(|image| image.image.to_owned()).collect();
+        images.into_iter().map(move |image| (image, [workload.clone()]))
+    };
+    workloads.all().flat_map(of_workload).collect()
 }

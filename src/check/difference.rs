@@ -92,7 +92,7 @@ impl Names {
 
 fn by_workload(images: &Images) -> BTreeMap<&WorkloadRef, BTreeSet<&str>> {
     let mut workloads: BTreeMap<&WorkloadRef, BTreeSet<&str>> = BTreeMap::new();
-    for (image, run) in images {
+    for (image, run) in images.iter() {
         for workload in run {
             workloads.entry(workload).or_default().insert(image);
         }

@@ -11,12 +11,10 @@ fn access(verb: &'static str) -> Access {
 }
 
 fn images(runs: &[(&str, &str, &str)]) -> Images {
-    let mut images = Images::new();
-    for (image, namespace, name) in runs {
-        let workload = WorkloadRef::new(*namespace, WorkloadKind::Deployment, *name);
-        images.entry((*image).into()).or_default().insert(workload);
-    }
-    images
+    let runs = runs
+        .iter()
+        .map(|(image, namespace, name)| (*image, [WorkloadRef::new(*namespace, WorkloadKind::Deployment, *name)]));
+    runs.collect()
 }
 
 #[test]

@@ -21,6 +21,7 @@ use kube::Api;
 use kube::client::Body;
 use kube::core::DynamicResourceScope;
 use kube::runtime::watcher::{self, watcher};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
@@ -28,6 +29,7 @@ use super::gate::WaitLimits;
 use super::metrics::{RequestLabels, Verb};
 use super::pulse::Pulse;
 use super::request::{BoxError, CALL_LIMIT, Cluster, LIST_LIMIT, WholeAnswer, date};
+use super::watched_object::WatchedObject;
 use super::workload_object::WorkloadObject;
 use crate::clock::parse_date;
 use crate::error_chain::causes;
@@ -40,11 +42,11 @@ const CATCH_UP_SECONDS: u32 = 2;
 #[derive(Debug)]
 pub enum WatchEvent {
     /// An object of the LIST.
-    Listed(WorkloadRef, Arc<WorkloadObject>),
+    Listed(WorkloadRef, WatchedObject),
     /// The LIST is whole.
     ListDone,
     /// An object is new or has changed.
-    Applied(WorkloadRef, Arc<WorkloadObject>),
+    Applied(WorkloadRef, WatchedObject),
     /// An object is gone.
     Deleted(WorkloadRef),
     /// A request failed or broke off. The watch continues where it was and has lost nothing, if it is not too late.
@@ -54,11 +56,14 @@ pub enum WatchEvent {
 /// Events, until the first error. After it the watch must be started again.
 pub type WatchEvents = BoxStream<'static, Result<WatchEvent, ApiError>>;
 
-/// An object in the form that kube's watcher needs: it reads the resourceVersion.
+/// An object in the form that kube's watcher needs: it reads the resourceVersion. It is encoded as soon as it is read, for
+/// a page has hundreds. Without `KEEP_LABELS` only our own labels are kept.
 #[derive(Debug, Clone)]
-struct Watched {
+struct Watched<const KEEP_LABELS: bool> {
     metadata: ObjectMeta,
-    object: Arc<WorkloadObject>,
+    namespace: Arc<str>,
+    name: Arc<str>,
+    object: WatchedObject,
 }
 
 impl Cluster {
@@ -74,10 +79,25 @@ impl Cluster {
         margin: Duration,
         keep_labels: bool,
     ) -> WatchEvents {
+        if keep_labels {
+            self.watch_objects::<true>(kind, namespace, pulse, request, margin)
+        } else {
+            self.watch_objects::<false>(kind, namespace, pulse, request, margin)
+        }
+    }
+
+    fn watch_objects<const KEEP_LABELS: bool>(
+        &self,
+        kind: WorkloadKind,
+        namespace: Option<&str>,
+        pulse: &Arc<Pulse>,
+        request: Duration,
+        margin: Duration,
+    ) -> WatchEvents {
         pulse.begin();
         let seconds = u32::try_from(request.as_secs()).unwrap_or(u32::MAX).max(1);
         let client = self.client_with_pulse(kind, Arc::clone(pulse), seconds.min(CATCH_UP_SECONDS), margin);
-        let api: Api<Watched> = match namespace {
+        let api: Api<Watched<KEEP_LABELS>> = match namespace {
             None => Api::all_with(client, &kind),
             Some(namespace) => Api::namespaced_with(client, namespace, &kind),
         };
@@ -86,11 +106,11 @@ impl Cluster {
             match event {
                 Ok(watcher::Event::Init) => None,
                 Ok(watcher::Event::InitApply(watched)) => {
-                    Some(Ok(WatchEvent::Listed(watched.workload(kind), watched.slim(keep_labels))))
+                    Some(Ok(WatchEvent::Listed(watched.workload(kind), watched.object)))
                 }
                 Ok(watcher::Event::InitDone) => Some(Ok(WatchEvent::ListDone)),
                 Ok(watcher::Event::Apply(watched)) => {
-                    Some(Ok(WatchEvent::Applied(watched.workload(kind), watched.slim(keep_labels))))
+                    Some(Ok(WatchEvent::Applied(watched.workload(kind), watched.object)))
                 }
                 Ok(watcher::Event::Delete(watched)) => Some(Ok(WatchEvent::Deleted(watched.workload(kind)))),
                 Err(error) => {
@@ -233,34 +253,29 @@ fn api_error(error: watcher::Error) -> ApiError {
 
 // === impl Watched ===
 
-impl Watched {
+impl<const KEEP_LABELS: bool> Watched<KEEP_LABELS> {
     fn workload(&self, kind: WorkloadKind) -> WorkloadRef {
-        WorkloadRef::new(self.object.metadata.namespace.as_str(), kind, self.object.metadata.name.as_str())
+        WorkloadRef::new(Arc::clone(&self.namespace), kind, Arc::clone(&self.name))
     }
+}
 
-    /// Drops what need not be kept: a watch keeps thousands of objects.
-    fn slim(mut self, keep_labels: bool) -> Arc<WorkloadObject> {
-        if !keep_labels && let Some(object) = Arc::get_mut(&mut self.object) {
+impl<'de, const KEEP_LABELS: bool> Deserialize<'de> for Watched<KEEP_LABELS> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = WorkloadObject::deserialize(deserializer)?;
+        if !KEEP_LABELS {
             object.metadata.labels.retain(|key, _| key.starts_with("pushroll.dev/"));
         }
-        self.object
+        let resource_version = Some(object.metadata.resource_version.clone());
+        Ok(Self {
+            metadata: ObjectMeta { resource_version, ..ObjectMeta::default() },
+            namespace: object.metadata.namespace.as_str().into(),
+            name: object.metadata.name.as_str().into(),
+            object: WatchedObject::new(&object).map_err(D::Error::custom)?,
+        })
     }
 }
 
-impl<'de> Deserialize<'de> for Watched {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = WorkloadObject::deserialize(deserializer)?;
-        let metadata = ObjectMeta {
-            name: Some(object.metadata.name.clone()),
-            namespace: Some(object.metadata.namespace.clone()),
-            resource_version: Some(object.metadata.resource_version.clone()),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, object: Arc::new(object) })
-    }
-}
-
-impl kube::Resource for Watched {
+impl<const KEEP_LABELS: bool> kube::Resource for Watched<KEEP_LABELS> {
     type DynamicType = WorkloadKind;
     type Scope = DynamicResourceScope;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use super::watched_object::WatchedObject;
 use super::workload_object::WorkloadObject;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
-type Objects = HashMap<WorkloadRef, Arc<WorkloadObject>>;
+type Objects = HashMap<WorkloadRef, WatchedObject>;
 
 /// Objects by name; empty where nothing is watched. Any of them may be outdated: a PATCH with its resourceVersion as
 /// precondition finds that out.
@@ -23,14 +24,13 @@ pub struct WatchedWorkloads {
 impl WatchedWorkloads {
     /// The object as it was last seen.
     pub fn get(&self, workload: &WorkloadRef) -> Option<Arc<WorkloadObject>> {
-        self.objects.read().get(workload).cloned()
+        let object = self.objects.read().get(workload).cloned();
+        object?.decode().map(Arc::new)
     }
 
     /// The objects whose rollouts are followed.
     pub fn followed(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
-        let objects = self.objects.read();
-        let followed = objects.iter().filter(|(_, object)| object.following().is_some());
-        followed.map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
+        decoded(self.snapshot(WatchedObject::is_followed)).collect()
     }
 
     /// Waits until an object whose rollout is followed, or was, has changed.
@@ -38,22 +38,24 @@ impl WatchedWorkloads {
         self.followed_changed.notified().await;
     }
 
-    /// Every object, all as of one moment.
-    pub fn all(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
+    /// Every object, all as of one moment, decoded one by one.
+    pub fn all(&self) -> impl Iterator<Item = (WorkloadRef, Arc<WorkloadObject>)> + use<> {
+        decoded(self.snapshot(|_| true))
+    }
+
+    fn snapshot(&self, is_wanted: impl Fn(&WatchedObject) -> bool) -> Vec<(WorkloadRef, WatchedObject)> {
         let objects = self.objects.read();
-        objects.iter().map(|(workload, object)| (workload.clone(), Arc::clone(object))).collect()
+        let wanted = objects.iter().filter(|(_, object)| is_wanted(object));
+        wanted.map(|(workload, object)| (workload.clone(), object.clone())).collect()
     }
 
     /// Stores an object. Returns whether it runs other images than before.
-    pub fn apply(&self, workload: WorkloadRef, object: Arc<WorkloadObject>) -> bool {
-        let before = self.objects.write().insert(workload, Arc::clone(&object));
-        if [before.as_ref(), Some(&object)].into_iter().flatten().any(|object| object.following().is_some()) {
+    pub fn apply(&self, workload: WorkloadRef, object: WatchedObject) -> bool {
+        let before = self.objects.write().insert(workload, object.clone());
+        if before.as_ref().is_some_and(WatchedObject::is_followed) || object.is_followed() {
             self.followed_changed.notify_one();
         }
-        !before.is_some_and(|before| {
-            let [before, now] = [&before, &object].map(|object| object.spec.template.spec.images().map(|i| i.image));
-            before.eq(now)
-        })
+        !before.is_some_and(|before| before.has_images_of(&object))
     }
 
     /// Stores an object as our own PATCH of `resource_version` has made it, before the watch delivers it. If the watch
@@ -64,15 +66,17 @@ impl WatchedWorkloads {
         resource_version: &str,
         stored: impl FnOnce() -> Option<WorkloadObject>,
     ) {
-        let is_as_before = |watched: &WorkloadObject| watched.metadata.resource_version == resource_version;
-        if !self.get(workload).is_some_and(|watched| is_as_before(&watched)) {
+        let is_as_before = |watched: &WatchedObject| {
+            watched.decode().is_some_and(|watched| watched.metadata.resource_version == resource_version)
+        };
+        if !self.objects.read().get(workload).is_some_and(is_as_before) {
             return;
         }
-        let Some(stored) = stored() else { return };
-        let is_followed = stored.following().is_some();
+        let Some(stored) = stored().and_then(|stored| WatchedObject::new(&stored).ok()) else { return };
+        let is_followed = stored.is_followed();
         let mut objects = self.objects.write();
         if let Some(watched) = objects.get_mut(workload).filter(|watched| is_as_before(watched)) {
-            *watched = Arc::new(stored);
+            *watched = stored;
         }
         drop(objects);
         if is_followed {
@@ -83,7 +87,7 @@ impl WatchedWorkloads {
     /// Removes an object. Returns whether it was there.
     pub fn remove(&self, workload: &WorkloadRef) -> bool {
         let removed = self.objects.write().remove(workload);
-        if removed.as_ref().is_some_and(|object| object.following().is_some()) {
+        if removed.as_ref().is_some_and(WatchedObject::is_followed) {
             self.followed_changed.notify_one();
         }
         removed.is_some()
@@ -94,7 +98,7 @@ impl WatchedWorkloads {
         &self,
         kind: WorkloadKind,
         namespace: Option<&str>,
-        listed: impl IntoIterator<Item = (WorkloadRef, Arc<WorkloadObject>)>,
+        listed: impl IntoIterator<Item = (WorkloadRef, WatchedObject)>,
     ) {
         let is_of_list = |workload: &WorkloadRef| {
             workload.kind == kind && namespace.is_none_or(|namespace| namespace == &*workload.namespace)
@@ -105,4 +109,10 @@ impl WatchedWorkloads {
         drop(objects);
         self.followed_changed.notify_one();
     }
+}
+
+fn decoded(
+    objects: Vec<(WorkloadRef, WatchedObject)>,
+) -> impl Iterator<Item = (WorkloadRef, Arc<WorkloadObject>)> + use<> {
+    objects.into_iter().filter_map(|(workload, object)| Some((workload, Arc::new(object.decode()?))))
 }

@@ -1,13 +1,19 @@
 //! A workload, decoded to what a restart decision needs and no more. Pure: it makes no calls.
+//!
+//! It is decoded from the API's JSON, and from the encoding of the watch (`watched_object`), which is not human-readable
+//! and has each field as it is here.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::annotations::{annotations_that_decide, shorter};
+pub use super::managed_fields::ManagedFields;
+use super::managed_fields::of_pod_template;
 use super::workload_status::WorkloadStatus;
 use crate::image::ImageRef;
 
@@ -15,7 +21,7 @@ use crate::image::ImageRef;
 pub const FOLLOWING_LABEL: &str = "pushroll.dev/following";
 
 /// A workload, as much of it as a restart decision looks at.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkloadObject {
     /// `metadata`
     pub metadata: WorkloadMetadata,
@@ -27,7 +33,7 @@ pub struct WorkloadObject {
 }
 
 /// `metadata` of a workload.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadMetadata {
     /// Its name.
@@ -47,7 +53,7 @@ pub struct WorkloadMetadata {
     #[serde(default)]
     pub deletion_timestamp: Option<Timestamp>,
     /// The workload's own annotations (not its pods') that a decision reads.
-    #[serde(default, deserialize_with = "annotations_that_decide")]
+    #[serde(default, deserialize_with = "annotations_that_decide", serialize_with = "shorter")]
     pub annotations: BTreeMap<String, String>,
     /// The workload's own labels.
     #[serde(default)]
@@ -61,7 +67,7 @@ pub struct WorkloadMetadata {
 }
 
 /// The entry of `metadata.ownerReferences` with `controller: true`; an object has one at most.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controller {
     /// Its kind, such as `Kafka`.
     #[serde(default)]
@@ -76,19 +82,8 @@ pub struct Controller {
     controller: Option<bool>,
 }
 
-/// An entry of `metadata.managedFields` of the object itself (no subresource) that owns something in the pod template.
-#[derive(Debug, Clone)]
-pub struct ManagedFields {
-    /// The field manager.
-    pub manager: String,
-    /// When this manager last changed anything, by the API server's clock.
-    pub time: Option<Timestamp>,
-    /// The keys of the pod template's annotations that it owns.
-    pub template_annotations: Vec<String>,
-}
-
 /// `spec` of a workload. Fields that the kind does not have are at their default.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSpec {
     /// Deployment only.
@@ -108,7 +103,7 @@ pub struct WorkloadSpec {
 }
 
 /// `spec.updateStrategy`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateStrategy {
     /// `RollingUpdate` or `OnDelete`.
@@ -120,7 +115,7 @@ pub struct UpdateStrategy {
 }
 
 /// `spec.updateStrategy.rollingUpdate` of a StatefulSet.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollingUpdate {
     /// Pods with a lower ordinal are not updated.
     #[serde(default)]
@@ -128,7 +123,7 @@ pub struct RollingUpdate {
 }
 
 /// `spec.template`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodTemplate {
     /// Its annotations, among them `restartedAt` and our record.
     #[serde(default)]
@@ -138,15 +133,15 @@ pub struct PodTemplate {
 }
 
 /// `spec.template.metadata`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodTemplateMetadata {
     /// The annotations that a decision reads. A change of one rolls the pods.
-    #[serde(default, deserialize_with = "annotations_that_decide")]
+    #[serde(default, deserialize_with = "annotations_that_decide", serialize_with = "shorter")]
     pub annotations: BTreeMap<String, String>,
 }
 
 /// `spec.template.spec`, owned or borrowed from the bytes of a LIST.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSpec<S = String> {
     /// The containers.
@@ -161,7 +156,7 @@ pub struct PodSpec<S = String> {
 }
 
 /// A container's image.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Container<S = String> {
     /// The reference; may be absent where a mutating webhook fills it in.
@@ -171,14 +166,14 @@ pub struct Container<S = String> {
 }
 
 /// A volume, which may be an image (`spec.volumes[].image`, KEP-4639).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume<S = String> {
     /// Set for an image volume.
     pub image: Option<ImageVolume<S>>,
 }
 
 /// `spec.volumes[].image`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageVolume<S = String> {
     /// The reference.
@@ -228,93 +223,18 @@ impl<S: AsRef<str>> PodSpec<S> {
     }
 }
 
-/// As in the API: `fieldsV1` is a tree whose keys are `f:` and a field's name (Kubernetes: structured-merge-diff,
-/// `fieldpath/serialize.go`).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawManagedFields {
-    #[serde(default)]
-    manager: String,
-    #[serde(default)]
-    subresource: String,
-    #[serde(default)]
-    time: Option<Timestamp>,
-    #[serde(default)]
-    fields_v1: FieldsOfObject,
-}
-
-#[derive(Default, Deserialize)]
-struct FieldsOfObject {
-    #[serde(default, rename = "f:spec")]
-    spec: FieldsOfSpec,
-}
-
-#[derive(Default, Deserialize)]
-struct FieldsOfSpec {
-    #[serde(default, rename = "f:template")]
-    template: Option<FieldsOfTemplate>,
-}
-
-#[derive(Deserialize)]
-struct FieldsOfTemplate {
-    #[serde(default, rename = "f:metadata")]
-    metadata: FieldsOfMetadata,
-}
-
-#[derive(Default, Deserialize)]
-struct FieldsOfMetadata {
-    #[serde(default, rename = "f:annotations")]
-    annotations: BTreeMap<String, IgnoredAny>,
-}
-
 fn selector_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return Box::deserialize(deserializer);
+    }
     let selector = Selector::try_from(LabelSelector::deserialize(deserializer)?).map_err(D::Error::custom)?;
     Ok(selector.to_string().into())
 }
 
 pub(super) fn controller_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Controller>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return Option::deserialize(deserializer);
+    }
     let owners = Option::<Vec<Controller>>::deserialize(deserializer)?.unwrap_or_default();
     Ok(owners.into_iter().find(|owner| owner.controller == Some(true)))
-}
-
-fn of_pod_template<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ManagedFields>, D::Error> {
-    let entries = Vec::<RawManagedFields>::deserialize(deserializer)?;
-    let of_object = entries.into_iter().filter(|entry| entry.subresource.is_empty());
-    let of_template = of_object.filter_map(|entry| {
-        let annotations = entry.fields_v1.spec.template?.metadata.annotations;
-        let keys = annotations.keys().filter_map(|key| key.strip_prefix("f:").filter(|key| decides(key)));
-        let keys = keys.map(str::to_owned);
-        Some(ManagedFields { manager: entry.manager, time: entry.time, template_annotations: keys.collect() })
-    });
-    Ok(of_template.collect())
-}
-
-/// Whether a decision reads this annotation. Others may be as large as the object itself (`kubectl apply` keeps a copy of
-/// it there), and a watch keeps thousands of objects.
-fn decides(key: &str) -> bool {
-    key.starts_with("pushroll.dev/") || key == "kubectl.kubernetes.io/restartedAt"
-}
-
-fn annotations_that_decide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    struct Annotations;
-    impl<'de> Visitor<'de> for Annotations {
-        type Value = BTreeMap<String, String>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("annotations")
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut kept = BTreeMap::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if decides(&key) {
-                    kept.insert(key, map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(kept)
-        }
-    }
-    deserializer.deserialize_map(Annotations)
 }

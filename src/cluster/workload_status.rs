@@ -1,9 +1,9 @@
 //! `status` of a workload, decoded to what says how far its rollout is. Pure.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `status` of a workload. Fields that the kind does not have are at their default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadStatus {
     /// Which generation the controller has seen.
@@ -38,6 +38,9 @@ fn progress_deadline_exceeded<'de, D: Deserializer<'de>>(deserializer: D) -> Res
         reason: String,
         #[serde(default)]
         message: Box<str>,
+    }
+    if !deserializer.is_human_readable() {
+        return Option::deserialize(deserializer);
     }
     let conditions = Option::<Vec<Condition>>::deserialize(deserializer)?.unwrap_or_default();
     let exceeded = conditions.into_iter().find(|condition| condition.reason == "ProgressDeadlineExceeded");

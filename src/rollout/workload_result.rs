@@ -1,5 +1,7 @@
 //! What came of one workload, as it stands in answers.
 
+use std::sync::Arc;
+
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -13,11 +15,11 @@ pub(super) const ALREADY_RESTARTED: &str = "it was restarted for this push befor
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadResult {
     /// Its namespace.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Its kind.
     pub kind: WorkloadKind,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Why, for programs. [`Self::action`] follows from it.
     pub code: Code,
     /// Why, for people.

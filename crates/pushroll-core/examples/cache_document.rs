@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if json.is_empty() {
         let web = WorkloadRef::new("shop", WorkloadKind::Deployment, "web");
-        let images = Images::from([("nginx:1.27".into(), [web].into())]);
+        let images = Images::from_iter([("nginx:1.27", [web])]);
         json = Document::encode(&Head::default(), &images).into_bytes();
         println!("{}", String::from_utf8_lossy(&json));
     }

@@ -6,6 +6,7 @@
 //! stored; [`document`] is the stored form.
 
 pub mod document;
+mod lists;
 mod part;
 #[cfg(test)]
 mod tests;
@@ -14,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::image::{ImageRef, ImageRefError};
 use crate::workload::{WorkloadKind, WorkloadRef};
+use lists::{IndexedLists, Lists};
 pub use part::Part;
 
 /// Image references to the workloads that run them.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Normalised `REPOSITORY:TAG` to who runs it, sorted, each once.
-    by_tag: HashMap<Box<str>, Vec<WorkloadRef>>,
+    /// Normalised `REPOSITORY:TAG` to who runs it.
+    by_tag: IndexedLists,
     /// Normalised repository to who runs it pinned by a digest: no push moves these.
     pinned: HashMap<Box<str>, Box<[PinnedWorkload]>>,
     images: usize,
@@ -39,7 +41,7 @@ pub struct PinnedWorkload {
 /// Collects entries for an [`Index`].
 #[derive(Debug, Default)]
 pub struct IndexBuilder {
-    by_tag: HashMap<Box<str>, Vec<WorkloadRef>>,
+    by_tag: Lists,
     pinned: BTreeMap<Box<str>, BTreeSet<PinnedWorkload>>,
     images: usize,
     /// The normal form of the reference that was begun: most need no memory of their own.
@@ -88,7 +90,7 @@ impl Index {
 
     /// Those that follow the tag: what a push of it concerns.
     pub fn followers(&self, image: &ImageRef) -> &[WorkloadRef] {
-        image.tag_key().and_then(|key| self.by_tag.get(key)).map_or(&[], |workloads| workloads)
+        image.tag_key().and_then(|key| self.by_tag.get(key)).unwrap_or_default()
     }
 
     /// Those that run the same repository pinned by whatever digest.
@@ -109,7 +111,7 @@ impl Index {
     /// How many different workloads of each kind each namespace has. It goes through all entries.
     pub fn collections(&self) -> HashMap<(&str, WorkloadKind), usize> {
         let pinned = self.pinned.values().flatten().map(|pinned| &pinned.workload);
-        let distinct: HashSet<&WorkloadRef> = self.by_tag.values().flatten().chain(pinned).collect();
+        let distinct: HashSet<&WorkloadRef> = self.by_tag.workloads().iter().chain(pinned).collect();
         let mut collections = HashMap::new();
         for workload in distinct {
             *collections.entry((&*workload.namespace, workload.kind)).or_default() += 1;
@@ -123,15 +125,14 @@ impl Index {
 impl IndexBuilder {
     /// One that has room for `images` references.
     pub fn with_capacity(images: usize) -> Self {
-        let by_tag = HashMap::with_capacity(images);
-        Self { by_tag, ..Self::default() }
+        Self { by_tag: Lists::with_capacity(images), ..Self::default() }
     }
 
     /// Adds those that run `image`; entries may repeat and come in any order.
     pub fn add(&mut self, image: &ImageRef, workloads: impl IntoIterator<Item = WorkloadRef>) {
         self.images += 1;
         match image.tag_key() {
-            Some(key) => follow(&mut self.by_tag, key, workloads),
+            Some(key) => self.by_tag.push(key, workloads),
             None => self
                 .pinned
                 .entry(image.repository().into())
@@ -165,7 +166,7 @@ impl IndexBuilder {
     fn end(&mut self, reference: &str, workloads: impl IntoIterator<Item = WorkloadRef>) {
         if self.follows_a_tag {
             self.images += 1;
-            follow(&mut self.by_tag, &self.normal, workloads);
+            self.by_tag.push(&self.normal, workloads);
         } else if let Ok(image) = reference.parse() {
             self.add(&image, workloads);
         }
@@ -174,11 +175,12 @@ impl IndexBuilder {
     /// Adds the entries of another index, as far as their workloads are in one of these parts.
     pub fn add_parts_of(&mut self, other: &Index, parts: &[Part]) {
         let is_wanted = |workload: &WorkloadRef| parts.iter().any(|part| part.has(workload));
-        for (key, workloads) in &other.by_tag {
+        let known: HashSet<String> = self.by_tag.iter().map(|(key, _)| key.to_owned()).collect();
+        for (key, workloads) in other.by_tag.iter() {
             let wanted: Vec<_> = workloads.iter().filter(|workload| is_wanted(workload)).cloned().collect();
             if !wanted.is_empty() {
-                self.images += usize::from(!self.by_tag.contains_key(key));
-                follow(&mut self.by_tag, key, wanted);
+                self.images += usize::from(!known.contains(key));
+                self.by_tag.push(key, wanted);
             }
         }
         for (repository, pinned) in &other.pinned {
@@ -201,15 +203,11 @@ impl IndexBuilder {
 
     /// The same, of so many different references.
     fn build_of(self, images: usize) -> Index {
-        let mut by_tag = self.by_tag;
-        for workloads in by_tag.values_mut() {
-            workloads.sort_unstable();
-            workloads.dedup();
-        }
+        let by_tag = self.by_tag.indexed();
         let pinned: HashMap<_, Box<[PinnedWorkload]>> =
             self.pinned.into_iter().map(|(repository, pinned)| (repository, pinned.into_iter().collect())).collect();
-        let mut distinct: HashSet<&WorkloadRef> = HashSet::with_capacity(by_tag.len());
-        distinct.extend(by_tag.values().flatten());
+        let mut distinct: HashSet<&WorkloadRef> = HashSet::with_capacity(by_tag.workloads().len());
+        distinct.extend(by_tag.workloads());
         distinct.extend(pinned.values().flatten().map(|pinned: &PinnedWorkload| &pinned.workload));
         let workloads = distinct.len();
         Index { by_tag, pinned, images, workloads }
@@ -221,18 +219,7 @@ impl From<Index> for IndexBuilder {
     fn from(Index { by_tag, pinned, images, .. }: Index) -> Self {
         let pinned =
             pinned.into_iter().map(|(repository, pinned)| (repository, pinned.into_iter().collect())).collect();
-        Self { by_tag, pinned, images, ..Self::default() }
-    }
-}
-
-fn follow(
-    by_tag: &mut HashMap<Box<str>, Vec<WorkloadRef>>,
-    key: &str,
-    workloads: impl IntoIterator<Item = WorkloadRef>,
-) {
-    match by_tag.get_mut(key) {
-        Some(known) => known.extend(workloads),
-        None => drop(by_tag.insert(key.into(), workloads.into_iter().collect())),
+        Self { by_tag: by_tag.into_lists(), pinned, images, ..Self::default() }
     }
 }
 

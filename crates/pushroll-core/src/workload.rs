@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,15 +22,16 @@ pub enum WorkloadKind {
     DaemonSet,
 }
 
-/// One workload: `NAMESPACE/KIND/NAME`, the kind in lower case when shown.
+/// One workload: `NAMESPACE/KIND/NAME`, the kind in lower case when shown. Its clones share the memory of its names: an
+/// index and a watch have the same ones.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WorkloadRef {
     /// Its namespace.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Its kind.
     pub kind: WorkloadKind,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 /// Why a text names no workload.
@@ -108,7 +110,7 @@ impl fmt::Display for WorkloadKind {
 
 impl WorkloadRef {
     /// The workload of that kind and name.
-    pub fn new(namespace: impl Into<Box<str>>, kind: WorkloadKind, name: impl Into<Box<str>>) -> Self {
+    pub fn new(namespace: impl Into<Arc<str>>, kind: WorkloadKind, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), kind, name: name.into() }
     }
 }

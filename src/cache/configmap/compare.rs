@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CacheConfigMap, HEAD_REFRESH, WriteError, Written};
 use crate::index::Part;
-use crate::index::document::{Document, DocumentError, Head, Images};
+use crate::index::document::{Compared, Document, DocumentError, Head, Images};
 
 /// No scan takes longer than this.
 const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
@@ -12,8 +12,8 @@ const SCAN_DURATION_MAX: Duration = Duration::from_secs(300);
 impl CacheConfigMap {
     /// What a write over this document comes to.
     pub(super) fn compare_json(&self, json: &[u8], head: &Head, images: &Images) -> Result<Written, WriteError> {
-        let (stored_head, is_incomplete) = match Document::decode(json) {
-            Ok(document) => (document.head, document.is_incomplete),
+        let Compared { head: stored_head, is_incomplete, is_same } = match Document::compare(json, images) {
+            Ok(compared) => compared,
             Err(error @ DocumentError::TooNew { .. }) => {
                 return Err(WriteError::TooNew { config_map: self.to_string(), reason: error.to_string() });
             }
@@ -31,7 +31,7 @@ impl CacheConfigMap {
         if old == new && is_newer(&stored_head, head) {
             return Ok(Written::NewerKept);
         }
-        if Document::images(json).as_ref() != Some(images) {
+        if !is_same {
             return Ok(Written::Changed);
         }
         let head_is_recent = old == new

@@ -36,7 +36,7 @@ impl RebuildReport {
             anstream::eprintln!("pushroll: {warning}");
         }
         let result = write_back.written;
-        let workloads: BTreeSet<_> = images.values().flatten().collect();
+        let workloads: BTreeSet<_> = images.workloads().iter().collect();
         Self {
             result,
             config_map: config_map.to_string(),

@@ -88,7 +88,7 @@ const SIDECARS: [&str; 8] = [
 /// What a scan of so many workloads finds: every workload has an image of its own, every second a sidecar, every
 /// fourth an image that prepares its database.
 pub fn cluster(workloads: usize) -> Images {
-    let mut images = Images::new();
+    let mut images = Vec::new();
     for number in 0..workloads {
         let commit = mixed(number as u64).to_be_bytes();
         let (team, domain, role) = (TEAMS[number % 30], DOMAINS[number / 30 % 20], ROLES[number / 600 % 12]);
@@ -116,10 +116,10 @@ pub fn cluster(workloads: usize) -> Images {
             runs.push(format!("{registry}/{own}-migrate:{tag}"));
         }
         for image in runs {
-            images.entry(image.into()).or_default().insert(workload.clone());
+            images.push((image, [workload.clone()]));
         }
     }
-    images
+    images.into_iter().collect()
 }
 
 /// As a hash mixes: what looks random in a real cluster must not compress better here (`SplitMix64`).

@@ -44,7 +44,7 @@ pub mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Document, LEFT_OUT, LookedUp, WARNINGS_MAX};
+pub use decode::{Compared, Document, LEFT_OUT, LookedUp, WARNINGS_MAX};
 pub use error::DocumentError;
 pub use head::{Head, PartAsOf, VERSION};
 pub use images::{Images, builder_of};

@@ -24,7 +24,8 @@ impl Part {
 
     /// Whether a workload belongs to it.
     pub fn has(&self, workload: &WorkloadRef) -> bool {
-        self.kind == workload.kind && self.namespace.as_ref().is_none_or(|namespace| *namespace == workload.namespace)
+        self.kind == workload.kind
+            && self.namespace.as_deref().is_none_or(|namespace| *namespace == *workload.namespace)
     }
 
     /// Whether what was seen of this part is all there is to see of `other`.

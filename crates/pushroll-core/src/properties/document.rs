@@ -19,13 +19,16 @@ pub fn hold(bytes: &[u8]) {
         Ok(document) => {
             assert!(document.warnings.len() <= WARNINGS_MAX);
             document.warnings.iter().for_each(|warning| is_told_briefly(warning));
+            let compared = Document::compare(bytes, &Images::default()).unwrap();
+            assert_eq!(compared.head, document.head);
+            assert_eq!(compared.is_same, listed.as_ref().is_some_and(Images::is_empty));
             if let Some(listed) = &listed {
                 index_is_what_is_listed(document, listed);
                 what_is_written_is_read_back(document, listed);
             }
         }
     }
-    let own = listed.iter().flat_map(Images::keys).map(|key| &**key).take(LOOKED_UP_MAX);
+    let own = listed.iter().flat_map(Images::iter).map(|(key, _)| key).take(LOOKED_UP_MAX);
     for image in own.chain(ALWAYS_LOOKED_UP).filter_map(|text| text.parse().ok()) {
         let single = Document::look_up(bytes, &image).map_err(|error| error.to_string());
         assert_eq!(single, looked_up(&decoded, &image), "{image}");
@@ -54,7 +57,7 @@ fn looked_up(decoded: &Result<Document, DocumentError>, image: &ImageRef) -> Res
 
 fn index_is_what_is_listed(document: &Document, listed: &Images) {
     are_the_same(&document.index, &builder_of(listed).build(), listed);
-    for (key, workloads) in listed {
+    for (key, workloads) in listed.iter() {
         let Ok(image) = key.parse::<ImageRef>() else {
             assert!(!document.warnings.is_empty(), "{key:?} is left out without a word");
             continue;
@@ -66,6 +69,7 @@ fn index_is_what_is_listed(document: &Document, listed: &Images) {
 
 fn what_is_written_is_read_back(document: &Document, listed: &Images) {
     let written = Document::encode(&document.head, listed);
+    assert!(Document::compare(written.as_bytes(), listed).unwrap().is_same);
     assert_eq!(Document::images(written.as_bytes()).as_ref(), Some(listed));
     let again = Document::decode(written.as_bytes()).unwrap();
     assert_eq!(again.head, document.head);
@@ -77,7 +81,7 @@ fn what_is_written_is_read_back(document: &Document, listed: &Images) {
 
 fn are_the_same(one: &Index, other: &Index, listed: &Images) {
     assert_eq!((one.images(), one.workloads()), (other.images(), other.workloads()));
-    for image in listed.keys().filter_map(|key| key.parse::<ImageRef>().ok()) {
+    for image in listed.iter().filter_map(|(key, _)| key.parse::<ImageRef>().ok()) {
         assert_eq!(one.lookup(&image), other.lookup(&image), "{image}");
         assert_eq!(one.pinned(&image), other.pinned(&image), "{image}");
     }

@@ -16,9 +16,10 @@ use super::head::{Head, PartAsOf};
 use super::images::Images;
 use crate::excerpt::excerpt;
 use crate::image::ImageRef;
+use crate::index::lists::Lists;
 use crate::index::{Index, Part};
 use crate::workload::WorkloadRef;
-use collect::{Collect, OneRepository, WholeIndex};
+use collect::{Collect, OneRepository, Same, WholeIndex};
 use visit::{DocumentOf, Read};
 pub use warnings::{LEFT_OUT, WARNINGS_MAX};
 
@@ -39,6 +40,17 @@ pub struct Document {
     pub is_incomplete: bool,
     /// What was left out, each with a sentence; at most [`WARNINGS_MAX`].
     pub warnings: Vec<String>,
+}
+
+/// A stored document, compared with what a scan has found.
+#[derive(Debug)]
+pub struct Compared {
+    /// What it says of itself.
+    pub head: Head,
+    /// As of [`Document::is_incomplete`].
+    pub is_incomplete: bool,
+    /// Whether it lists the same, each image once.
+    pub is_same: bool,
 }
 
 /// What a document says of one image.
@@ -73,20 +85,28 @@ impl Document {
         Ok(LookedUp { head: head.into_head(), workloads, warnings: warnings.into_texts() })
     }
 
-    /// What a stored document lists, for comparing with what a scan has found; `None` where it cannot be read, or entries
-    /// of it cannot.
+    /// Compares a stored document with what a scan has found, without keeping what it lists.
+    ///
+    /// # Errors
+    /// As [`Document::decode`].
+    pub fn compare(bytes: &[u8], images: &Images) -> Result<Compared, DocumentError> {
+        let Read { collected, head, warnings } = read(bytes, || Same::of(images))?;
+        let (is_incomplete, is_left_out) = (warnings.may_lack_a_workload(), warnings.is_an_entry_left_out());
+        Ok(Compared { head: head.into_head(), is_incomplete, is_same: !is_left_out && collected.has_found_the_same() })
+    }
+
+    /// What a stored document lists; `None` where it cannot be read, or entries of it cannot.
     pub fn images(bytes: &[u8]) -> Option<Images> {
-        let Read { collected, warnings, .. } = read(bytes, Images::new).ok()?;
-        (!warnings.is_an_entry_left_out()).then_some(collected)
+        let Read { collected, warnings, .. } = read(bytes, Lists::default).ok()?;
+        (!warnings.is_an_entry_left_out()).then(|| collected.into())
     }
 
     /// What a stored document lists of these parts, and up to which time that is complete; nothing where it cannot be read.
     pub fn of_parts(bytes: &[u8], parts: &[Part]) -> (Images, Vec<PartAsOf>) {
-        let read = read(bytes, Images::new).ok();
+        let read = read(bytes, Lists::default).ok();
         let is_complete = read.as_ref().is_some_and(|read| !read.warnings.may_lack_a_workload());
-        let (mut images, head) = read.map(|read| (read.collected, read.head.into_head())).unwrap_or_default();
-        images.values_mut().for_each(|workloads| workloads.retain(|w| parts.iter().any(|part| part.has(w))));
-        images.retain(|_, workloads| !workloads.is_empty());
+        let (listed, head) = read.map(|read| (read.collected, read.head.into_head())).unwrap_or_default();
+        let images = Images::from(listed).filtered(|workload| parts.iter().any(|part| part.has(workload)));
         let as_of = |part| head.part(part).flatten().filter(|_| is_complete);
         (images, parts.iter().map(|part| PartAsOf { as_of: as_of(part), part: part.clone() }).collect())
     }

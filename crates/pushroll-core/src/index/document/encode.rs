@@ -1,9 +1,9 @@
 //! The document of what a scan has found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::decode::Document;
 use super::head::{Head, PartAsOf, VERSION};
@@ -21,7 +21,8 @@ struct NewDocument<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parts: Vec<NewPart<'a>>,
     counts: BTreeMap<&'a str, usize>,
-    images: BTreeMap<&'a str, Vec<NewEntry<'a>>>,
+    #[serde(serialize_with = "each_image")]
+    images: &'a Images,
 }
 
 #[derive(Serialize)]
@@ -31,6 +32,8 @@ struct NewPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<Timestamp>,
 }
+
+struct NewEntries<'a>(&'a [WorkloadRef]);
 
 #[derive(Serialize)]
 struct NewEntry<'a> {
@@ -43,7 +46,7 @@ struct NewEntry<'a> {
 impl Document {
     /// The document of what a scan has found, one line of JSON.
     pub fn encode(head: &Head, images: &Images) -> String {
-        let workloads: BTreeSet<&WorkloadRef> = images.values().flatten().collect();
+        let workloads: HashSet<&WorkloadRef> = images.workloads().iter().collect();
         let document = NewDocument {
             version: VERSION,
             as_of: head.as_of,
@@ -53,13 +56,21 @@ impl Document {
             }),
             parts: head.parts.iter().map(|PartAsOf { part, as_of }| NewPart { part, as_of: *as_of }).collect(),
             counts: BTreeMap::from([("images", images.len()), ("workloads", workloads.len())]),
-            images: images
-                .iter()
-                .map(|(image, workloads)| (&**image, workloads.iter().map(NewEntry::from).collect()))
-                .collect(),
+            images,
         };
         // Maps with string keys, strings and numbers: there is nothing in it that JSON cannot hold.
         serde_json::to_string(&document).unwrap_or_default()
+    }
+}
+
+/// One after the other: a document has thousands.
+fn each_image<S: Serializer>(images: &&Images, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(images.iter().map(|(image, workloads)| (image, NewEntries(workloads))))
+}
+
+impl Serialize for NewEntries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(NewEntry::from))
     }
 }
 

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use super::decode::{Document, LookedUp};
+use super::decode::{Compared, Document, LookedUp};
 use super::error::DocumentError;
 use super::head::PartAsOf;
 use super::images::Images;
@@ -124,6 +124,14 @@ impl Stored {
     /// What it lists; `None` where it cannot be read.
     pub fn images(self) -> Option<Images> {
         Document::images(&self.into_json().ok()?)
+    }
+
+    /// As [`Document::compare`].
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn compare(self, images: &Images) -> Result<Compared, DocumentError> {
+        Document::compare(&self.into_json()?, images)
     }
 }
 

@@ -25,10 +25,9 @@ fn a_document_written_by_hand_needs_nothing_but_images() {
 
 #[test]
 fn what_was_written_is_read_back() {
-    let mut images = Images::new();
-    let workload = WorkloadRef::new("shop", WorkloadKind::StatefulSet, "db");
-    images.entry("gcr.io/p/db:1".into()).or_default().insert(workload);
-    images.entry("nginx".into()).or_default().insert(WorkloadRef::new("shop", WorkloadKind::Deployment, "web"));
+    let workload = |kind, name: &str| [WorkloadRef::new("shop", kind, name)];
+    let (db, web) = (workload(WorkloadKind::StatefulSet, "db"), workload(WorkloadKind::Deployment, "web"));
+    let images = Images::from_iter([("nginx", web), ("gcr.io/p/db:1", db)]);
     let head = Head::whole("2026-11-20T09:16:40Z".parse().ok(), Scope::of(&["shop".to_owned()]));
     let text = Document::encode(&head, &images);
     let document = decode(&text);
@@ -47,9 +46,8 @@ fn a_part_that_could_not_be_seen_has_a_time_of_its_own() {
     let unseen = |part: Part| PartAsOf { as_of: (part.kind != WorkloadKind::DaemonSet).then_some(time(1)), part };
     let gone: Vec<_> = scope.parts().into_iter().filter(|part| part.namespace.as_deref() == Some("gone")).collect();
     let head = Head::partial(new, &scope, &gone.iter().cloned().map(unseen).collect::<Vec<_>>());
-    let mut images = Images::new();
     let workloads = ["gone", "shop"].map(|namespace| WorkloadRef::new(namespace, WorkloadKind::Deployment, "web"));
-    images.entry("nginx".into()).or_default().extend(workloads.clone());
+    let images = Images::from_iter([("nginx", workloads.clone())]);
     let text = Document::encode(&head, &images);
     let document = decode(&text);
     assert_eq!((&document.head, document.warnings.len()), (&head, 0), "{text}");
@@ -63,7 +61,7 @@ fn a_part_that_could_not_be_seen_has_a_time_of_its_own() {
     assert_eq!(head.unseen().map(|part| part.part.clone()).collect::<Vec<_>>(), gone);
 
     let (kept, as_of) = Document::of_parts(text.as_bytes(), &gone);
-    assert_eq!(kept["nginx"], [workloads[0].clone()].into());
+    assert_eq!(kept.get("nginx"), Some(&workloads[..1]));
     assert_eq!(as_of.iter().map(|part| part.as_of).collect::<Vec<_>>(), [old, old, None]);
     let damaged = text.replace(r#""name":"web","namespace":"shop""#, r#""name":7,"namespace":"shop""#);
     let (kept, as_of) = Document::of_parts(damaged.as_bytes(), &gone);
@@ -171,7 +169,8 @@ fn images() -> impl Strategy<Value = Images> {
     let kind = prop::sample::select(WorkloadKind::ALL.to_vec());
     let name = prop_oneof![9 => "(ab|cd|ef)(gh|ij|kl)", 1 => "[a-z0-9]{1,9}([.-][a-z0-9]{1,9}){0,9}"];
     let workload = (name, kind, "(mn|op)").prop_map(|(name, kind, namespace)| WorkloadRef::new(namespace, kind, name));
-    prop::collection::btree_map(key.prop_map(Box::from), prop::collection::btree_set(workload, 0..4), 0..6)
+    let workloads = prop::collection::vec(workload, 0..4);
+    prop::collection::vec((key, workloads), 0..6).prop_map(Images::from_iter)
 }
 
 fn head() -> impl Strategy<Value = Head> {
@@ -252,7 +251,7 @@ proptest! {
         crate::properties::document::compressed_says_the_same(&damaged, gzip(&damaged));
 
         let Ok(document) = Document::decode(&damaged) else { return Ok(()) };
-        for (key, workloads) in &images {
+        for (key, workloads) in images.iter() {
             // From the quotation mark before the key to the bracket behind its workloads.
             let Ok(image) = key.parse::<ImageRef>() else { continue };
             let begin = text.find(&format!("{}:", serde_json::to_string(key).unwrap())).unwrap();
@@ -280,4 +279,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn images_are_in_order_with_each_workload_once() {
+    let workload = |name: &str| WorkloadRef::new("shop", WorkloadKind::Deployment, name);
+    let run =
+        |image: &'static str, names: &[&str]| (image, names.iter().map(|name| workload(name)).collect::<Vec<_>>());
+    let images =
+        Images::from_iter([run("b:1", &["b", "a"]), run("a:1", &["c"]), run("b:1", &["c", "a"]), run("c", &[])]);
+    let listed: Vec<_> = images.iter().map(|(image, workloads)| (image, workloads.to_vec())).collect();
+    assert_eq!(listed, [run("a:1", &["c"]), run("b:1", &["a", "b", "c"]), run("c", &[])]);
+    assert_eq!((images.len(), images.workloads().len()), (3, 4));
+    for (image, workloads) in &listed {
+        assert_eq!(images.get(image), Some(&**workloads));
+    }
+    assert_eq!(["", "a", "b:2", "d"].map(|image| images.get(image)), [None; 4]);
+    assert_eq!(
+        images.filtered(|workload| &*workload.name == "c"),
+        Images::from_iter([run("a:1", &["c"]), run("b:1", &["c"])])
+    );
+    assert_eq!(images, listed.into_iter().rev().collect());
 }

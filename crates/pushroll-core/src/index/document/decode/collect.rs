@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::image::{ImageRef, ImageRefError};
 use crate::index::document::images::Images;
+use crate::index::lists::Lists;
 use crate::index::{Index, IndexBuilder};
 use crate::workload::WorkloadRef;
 
@@ -30,6 +31,15 @@ pub(super) struct OneRepository<'i> {
     wanted: &'i ImageRef,
     index: IndexBuilder,
     begun: Option<ImageRef>,
+}
+
+/// Nothing of it: whether it is what is expected.
+pub(super) struct Same<'de, 'i> {
+    expected: &'i Images,
+    references: Vec<Cow<'de, str>>,
+    /// The workloads of one image.
+    found: Vec<WorkloadRef>,
+    has_differed: bool,
 }
 
 // === impl WholeIndex ===
@@ -90,13 +100,45 @@ impl<'de> Collect<'de> for OneRepository<'_> {
     }
 }
 
-/// All of it, as it is written.
-impl<'de> Collect<'de> for Images {
+// === impl Same ===
+
+impl<'i> Same<'_, 'i> {
+    pub(super) fn of(expected: &'i Images) -> Self {
+        Self { expected, references: Vec::with_capacity(expected.len()), found: Vec::new(), has_differed: false }
+    }
+
+    pub(super) fn has_found_the_same(mut self) -> bool {
+        if !self.references.is_sorted_by(|one, next| one < next) {
+            self.references.sort_unstable();
+            self.references.dedup();
+        }
+        !self.has_differed && self.references.len() == self.expected.len()
+    }
+}
+
+impl<'de> Collect<'de> for Same<'de, '_> {
     fn begin(&mut self, _reference: &str) -> Result<bool, ImageRefError> {
         Ok(true)
     }
 
     fn end(&mut self, reference: Cow<'de, str>, workloads: impl Iterator<Item = WorkloadRef>) {
-        self.entry(reference.into()).or_default().extend(workloads);
+        self.found.clear();
+        self.found.extend(workloads);
+        self.found.sort_unstable();
+        self.found.dedup();
+        let expected = self.expected.get(&reference);
+        self.has_differed |= expected != Some(&*self.found);
+        self.references.push(reference);
+    }
+}
+
+/// All of it, as it is written.
+impl<'de> Collect<'de> for Lists {
+    fn begin(&mut self, _reference: &str) -> Result<bool, ImageRefError> {
+        Ok(true)
+    }
+
+    fn end(&mut self, reference: Cow<'de, str>, workloads: impl Iterator<Item = WorkloadRef>) {
+        self.push(&reference, workloads);
     }
 }
