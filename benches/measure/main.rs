@@ -1,7 +1,7 @@
 //! What the README promises about speed, measured: ratios within one run, each against what it is compared with on
 //! the same machine. docs/benchmarks.md has the commands and what was measured.
 //!
-//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout|unread|ending`; without a name, all of them.
+//! `cargo bench --bench measure -- lookup|start|reload|rebuild|flood|push|fanout|unread|ending|sink|memory`; without a name, all of them.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod cluster;
@@ -10,9 +10,11 @@ mod ending;
 mod fanout;
 mod flood;
 mod lookup;
+mod memory;
 mod push;
 mod rebuild;
 mod reload;
+mod sink;
 mod start;
 mod statistics;
 mod unread;
@@ -28,12 +30,13 @@ mod support {
     pub mod issuer;
     pub mod proxy;
     pub mod service;
+    pub mod sink;
     pub mod wait;
 }
 
 use std::process::ExitCode;
 
-const MEASUREMENTS: [(&str, fn()); 9] = [
+const MEASUREMENTS: [(&str, fn()); 11] = [
     ("lookup", lookup::measure),
     ("start", start::measure),
     ("reload", reload::measure),
@@ -43,6 +46,8 @@ const MEASUREMENTS: [(&str, fn()); 9] = [
     ("fanout", fanout::measure),
     ("unread", unread::measure),
     ("ending", ending::measure),
+    ("sink", sink::measure),
+    ("memory", memory::measure),
 ];
 
 fn main() -> ExitCode {
