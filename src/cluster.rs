@@ -69,6 +69,6 @@ pub use request::Cluster;
 pub use retry::{Attempts, retry_on_conflict};
 pub use watch::{WatchEvent, WatchEvents};
 pub use watched::WatchedWorkloads;
-pub use watched_object::WatchedObject;
+pub use watched_object::{FollowedVersion, WatchedObject};
 pub use workload_object::WorkloadObject;
 pub use workload_status::WorkloadStatus;

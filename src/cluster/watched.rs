@@ -29,8 +29,8 @@ impl WatchedWorkloads {
     }
 
     /// The objects whose rollouts are followed.
-    pub fn followed(&self) -> Vec<(WorkloadRef, Arc<WorkloadObject>)> {
-        decoded(self.snapshot(WatchedObject::is_followed)).collect()
+    pub fn followed(&self) -> Vec<(WorkloadRef, WatchedObject)> {
+        self.snapshot(WatchedObject::is_followed)
     }
 
     /// Waits until an object whose rollout is followed, or was, has changed.

@@ -10,7 +10,16 @@ use super::workload_object::WorkloadObject;
 #[derive(Debug, Clone)]
 pub struct WatchedObject {
     encoded: Arc<[u8]>,
-    is_followed: bool,
+    followed: Option<Arc<FollowedVersion>>,
+}
+
+/// What following compares, of a workload that has its label.
+#[derive(Debug)]
+pub struct FollowedVersion {
+    /// The value of the label.
+    pub label: String,
+    /// The object's resourceVersion.
+    pub resource_version: String,
 }
 
 impl WatchedObject {
@@ -21,7 +30,13 @@ impl WatchedObject {
     pub fn new(object: &WorkloadObject) -> Result<Self, ApiError> {
         let encoded = postcard::to_extend(object, Vec::new());
         let encoded = encoded.map_err(|error| ApiError::Unreadable(format!("it cannot be kept: {error}")))?;
-        Ok(Self { encoded: encoded.into(), is_followed: object.following().is_some() })
+        let followed = object.following().map(|label| {
+            Arc::new(FollowedVersion {
+                label: label.to_owned(),
+                resource_version: object.metadata.resource_version.clone(),
+            })
+        });
+        Ok(Self { encoded: encoded.into(), followed })
     }
 
     /// The object. `None` would be a bug, as it was encoded here; callers treat it as an object that is not watched.
@@ -30,9 +45,14 @@ impl WatchedObject {
         decoded.inspect_err(|error| tracing::error!("a watched object cannot be read back: {error}")).ok()
     }
 
+    /// Set if its rollout is followed.
+    pub fn followed(&self) -> Option<&FollowedVersion> {
+        self.followed.as_deref()
+    }
+
     /// Whether its rollout is followed.
     pub fn is_followed(&self) -> bool {
-        self.is_followed
+        self.followed.is_some()
     }
 
     /// Whether it runs the same images as another.
@@ -91,7 +111,8 @@ mod tests {
             let object: WorkloadObject = serde_json::from_value(object).unwrap();
             let watched = WatchedObject::new(&object).unwrap();
             assert_eq!(watched.decode().unwrap(), object);
-            assert_eq!(watched.is_followed(), is_followed);
+            let followed = watched.followed().map(|followed| (&*followed.label, &*followed.resource_version));
+            assert_eq!(followed, is_followed.then_some(("x", "7")));
             assert!(watched.has_images_of(&watched));
         }
     }

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::metrics::Verb;
 use super::pages::{Page, PageQuery};
 use super::request::{Call, Cluster};
+use super::watched_object::WatchedObject;
 use super::workload_object::{FOLLOWING_LABEL, PodSpec, WorkloadObject};
 use super::workloads::{Spec, Template};
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -84,16 +85,16 @@ impl Cluster {
         &self,
         kind: WorkloadKind,
         namespace: Option<&str>,
-    ) -> Result<Vec<(WorkloadRef, WorkloadObject)>, ApiError> {
+    ) -> Result<Vec<(WorkloadRef, WatchedObject)>, ApiError> {
         let mut followed = Vec::new();
         let query = PageQuery { selector: Some(FOLLOWING_LABEL), ..PageQuery::ALL };
         self.each_page(kind.into(), &collection(kind, namespace), query, |page| {
             let page: Page<WorkloadObject> = serde_json::from_slice(page)?;
-            followed.extend(page.items.into_iter().map(|object| (reference(kind, &object), object)));
+            followed.extend(page.items.iter().map(|object| (reference(kind, object), WatchedObject::new(object))));
             Ok(page.metadata)
         })
         .await?;
-        Ok(followed)
+        followed.into_iter().map(|(workload, object)| Ok((workload, object?))).collect()
     }
 
     /// A consistent LIST of a kind (`resourceVersion` unset: everything that was there when it began),

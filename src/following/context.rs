@@ -132,7 +132,7 @@ impl FollowingContext {
         let restart = RestartOf { workload, uid: &object.metadata.uid, restarted_at };
         let look = look_at_pods(&self.cluster, restart, &object.spec.selector, pushed);
         // The rest of the time is for what else there is to report.
-        match cluster::within_half_of_the_time(look).await.unwrap_or(Err(ApiError::TimedOut(LOOK_MAX))) {
+        match cluster::within_half_of_the_time(look).await.unwrap_or(Err(ApiError::TimedOut(LOOK_MAX / 2))) {
             Ok((pods, images)) => Ok(Pods::Seen(pods, images)),
             Err(error @ ApiError::Forbidden(_)) => {
                 let refusal = error.to_string();

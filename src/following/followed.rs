@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::context::{FIELD_MANAGER, FollowingContext, LOOK_MAX, Pods};
 use super::reports::Reports;
 use super::standing::{pushed, runs_of_complete};
@@ -23,7 +21,7 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 const RETRIES_MAX: u32 = 60;
 /// After so many looks at its pods that have failed, a complete rollout is reported without them.
 const PODS_RETRIES: u32 = 3;
-/// For so long after its restart a rollout that fails may recover.
+/// For so long a rollout that fails may recover.
 const RECOVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How far the notifications of a rollout are.
@@ -55,8 +53,8 @@ pub(super) struct Followed {
     pods_pause: Duration,
     /// Whether `failed` was reported. The rollout may recover.
     has_failed: bool,
-    /// Whether it could not go on at the last look.
-    is_failing: bool,
+    /// Since when it could not go on, if so at the last look.
+    failing_since: Option<Instant>,
     /// A pod that is missing because its node does not report.
     unready: Option<String>,
     ending: Option<Ending>,
@@ -77,7 +75,7 @@ impl Followed {
             next_pods: now + PODS_PAUSE.0,
             pods_pause: PODS_PAUSE.0,
             has_failed: false,
-            is_failing: false,
+            failing_since: None,
             unready: None,
             ending: None,
             retries: 0,
@@ -101,7 +99,7 @@ impl Followed {
 
     /// Whether it could not go on at the last look.
     pub(super) fn is_failing(&self) -> bool {
-        self.is_failing
+        self.failing_since.is_some()
     }
 
     /// Whether it has ended, and keeps its label until its notifications are delivered or given up.
@@ -198,7 +196,7 @@ impl Followed {
         if object.status != self.status {
             self.status.clone_from(&object.status);
             // Pods that crash change the status again and again: no progress.
-            if !self.is_failing {
+            if !self.is_failing() {
                 self.moved_at = now;
             }
             self.pods_pause = PODS_PAUSE.0;
@@ -208,16 +206,16 @@ impl Followed {
             Progress::Ended(Ending::Complete, reason) => {
                 return self.complete(context, workload, object, &reason).await;
             }
-            Progress::Ended(Ending::Failed, reason) => self.fail(context, &reason),
+            Progress::Ended(Ending::Failed, reason) => {
+                self.fail(context, &reason);
+                self.give_up_recovery(context, now);
+            }
             Progress::Ended(ending, reason) => self.end(context, ending, &reason),
             Progress::Paused => self.moved_at = now,
             Progress::UnderWay(missing) => {
                 self.under_way(context, workload, object, &missing, now).await;
                 pause = if self.has_failed { PODS_PAUSE.1 } else { self.pods_pause };
             }
-        }
-        if self.is_failing && self.age(context) > RECOVERY_MAX {
-            self.end(context, Ending::Unknown, "it has not recovered");
         }
         self.next = now + pause;
         Ok(())
@@ -250,7 +248,8 @@ impl Followed {
             self.next_pods = Instant::now() + self.pods_pause.max(began.elapsed() * 10);
         }
         let patience = context.args.rollout_timeout;
-        if !self.is_failing && now.duration_since(self.moved_at) > patience {
+        self.give_up_recovery(context, now);
+        if !self.is_failing() && now.duration_since(self.moved_at) > patience {
             let unready = self.unready.as_ref().map(|pod| format!("; {pod}")).unwrap_or_default();
             let reason = format!("it has made no progress for {patience:?}: {missing}{unready}");
             self.end(context, Ending::Unknown, &reason);
@@ -280,7 +279,7 @@ impl Followed {
 
     /// It has failed, and may recover: it is followed further.
     fn fail(&mut self, context: &FollowingContext, reason: &str) {
-        self.is_failing = true;
+        self.failing_since.get_or_insert_with(Instant::now);
         if !std::mem::replace(&mut self.has_failed, true) {
             self.reports.ended(context, Ending::Failed, reason);
         }
@@ -288,16 +287,15 @@ impl Followed {
 
     /// Nothing keeps it from going on, at least not any more.
     fn goes_on(&mut self, now: Instant) {
-        if std::mem::replace(&mut self.is_failing, false) {
+        if self.failing_since.take().is_some() {
             self.moved_at = now;
         }
     }
 
-    /// How long ago the restart was.
-    fn age(&self, context: &FollowingContext) -> Duration {
-        let restarted_at = self.restarted_at().parse::<Timestamp>().ok();
-        let age = restarted_at.map(|at| context.server_now().duration_since(at));
-        age.and_then(|age| age.try_into().ok()).unwrap_or_default()
+    fn give_up_recovery(&mut self, context: &FollowingContext, now: Instant) {
+        if self.failing_since.is_some_and(|since| now.saturating_duration_since(since) > RECOVERY_MAX) {
+            self.end(context, Ending::Unknown, "it has not recovered");
+        }
     }
 
     fn end(&mut self, context: &FollowingContext, ending: Ending, reason: &str) {

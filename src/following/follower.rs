@@ -16,7 +16,7 @@ use super::context::{FollowerConfig, FollowingContext};
 use super::followed::{Followed, Notified};
 use super::notifications::Notifications;
 use super::turn::{Seen, Turned, turn};
-use crate::cluster::{LeaseHolder, WorkloadObject};
+use crate::cluster::{LeaseHolder, WatchedObject};
 use crate::index::{Part, Scope};
 use crate::rollout::waiting::Waiting;
 use crate::workload::WorkloadRef;
@@ -107,7 +107,12 @@ impl Follower {
                     // Restarts that never cease must not put it off.
                     self.next_poll = self.next_poll.min(Instant::now() + POLL_PAUSE.0);
                 }
-                Some(ended) = self.turns.join_next_with_id(), if !self.turns.is_empty() => self.turn_ended(ended),
+                Some(ended) = self.turns.join_next_with_id(), if !self.turns.is_empty() => {
+                    self.turn_ended(ended);
+                    while let Some(ended) = self.turns.try_join_next_with_id() {
+                        self.turn_ended(ended);
+                    }
+                }
                 () = self.notifications.delivered() => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
@@ -168,7 +173,9 @@ impl Follower {
         }
         let has_ended =
             |workload: &WorkloadRef, label: &str| self.ended.get(workload).is_some_and(|(ended, _)| ended == label);
-        labelled.retain(|(workload, object)| object.following().is_none_or(|label| !has_ended(workload, label)));
+        labelled.retain(|(workload, object)| {
+            object.followed().is_none_or(|followed| !has_ended(workload, &followed.label))
+        });
         self.new.retain(|workload, label| !has_ended(workload, label));
         let (now, at_work) = (Instant::now(), self.at_work.values().cloned().collect::<HashSet<_>>());
         let mut seen: HashMap<WorkloadRef, Seen> =
@@ -176,7 +183,7 @@ impl Follower {
         // Between two LISTs it is not known whether they have the label, and a LIST is cheaper than a GET of each.
         if is_listed {
             for (workload, label) in self.new.drain() {
-                seen.entry(workload).or_insert(Seen::Label(Some(label)));
+                seen.entry(workload).or_insert(Seen::Label(label));
             }
         }
         self.notifications.send(now, &at_work);
@@ -190,7 +197,8 @@ impl Follower {
                 }
             }
             if followed.next <= now {
-                seen.entry(workload.clone()).or_insert(Seen::Label(None));
+                let label = followed.label(&self.context.label);
+                seen.entry(workload.clone()).or_insert(Seen::Label(label));
             }
         }
         seen.retain(|workload, _| !at_work.contains(workload));
@@ -198,7 +206,7 @@ impl Follower {
             let followed = self.followed.get(&workload);
             if let (Some(followed), Seen::Object(object)) = (followed, &seen)
                 && followed.next > now
-                && followed.version == object.metadata.resource_version
+                && object.followed().is_some_and(|object| object.resource_version == followed.version)
             {
                 continue;
             }
@@ -217,7 +225,7 @@ impl Follower {
     }
 
     /// `unlisted` are parts whose labels are not known.
-    fn forget_ended(&mut self, labelled: &[(WorkloadRef, Arc<WorkloadObject>)], unlisted: &[Part]) {
+    fn forget_ended(&mut self, labelled: &[(WorkloadRef, WatchedObject)], unlisted: &[Part]) {
         let labelled: HashSet<&WorkloadRef> = labelled.iter().map(|(workload, _)| workload).collect();
         let is_unlisted = |workload: &WorkloadRef| unlisted.iter().any(|part| part.has(workload));
         self.ended.retain(|workload, (_, at)| {
@@ -226,12 +234,12 @@ impl Follower {
     }
 
     /// Whether the label of a workload is of this installation.
-    fn is_ours(&self, object: &WorkloadObject) -> bool {
-        object.following().is_some_and(|label| self.context.label.is_ours(label))
+    fn is_ours(&self, object: &WatchedObject) -> bool {
+        object.followed().is_some_and(|followed| self.context.label.is_ours(&followed.label))
     }
 
     /// The workloads that have the label of this installation; `None` between two LISTs.
-    async fn labelled(&mut self) -> Option<Vec<(WorkloadRef, Arc<WorkloadObject>)>> {
+    async fn labelled(&mut self) -> Option<Vec<(WorkloadRef, WatchedObject)>> {
         let (cluster, now) = (self.context.cluster.clone(), Instant::now());
         if self.is_watching {
             let mut followed = cluster.watched().followed();
@@ -252,8 +260,7 @@ impl Follower {
         for part in self.scope.parts() {
             match cluster.list_followed(part.kind, part.namespace.as_deref()).await {
                 Ok(listed) => {
-                    let listed = listed.into_iter().filter(|(_, object)| self.is_ours(object));
-                    labelled.extend(listed.map(|(workload, object)| (workload, Arc::new(object))));
+                    labelled.extend(listed.into_iter().filter(|(_, object)| self.is_ours(object)));
                 }
                 Err(failed) => {
                     error = Some(failed.to_string());
@@ -268,13 +275,12 @@ impl Follower {
         }
         self.forget_ended(&labelled, &unlisted);
         self.logged_error = error;
-        let has_ended = |workload: &WorkloadRef, object: &WorkloadObject| {
-            self.ended.get(workload).is_some_and(|(label, _)| object.following() == Some(label))
-        };
-        let has_moved =
-            labelled.iter().filter(|(workload, object)| !has_ended(workload, object)).any(|(workload, object)| {
-                self.followed.get(workload).is_none_or(|followed| followed.version != object.metadata.resource_version)
-            });
+        let has_moved = labelled.iter().any(|(workload, object)| {
+            let Some(now) = object.followed() else { return false };
+            let has_ended = self.ended.get(workload).is_some_and(|(label, _)| *label == now.label);
+            let is_known = self.followed.get(workload).is_some_and(|known| known.version == now.resource_version);
+            !has_ended && !is_known
+        });
         self.poll_pause =
             if has_moved { POLL_PAUSE.0 } else { (self.poll_pause * 3 / 2).min(POLL_PAUSE.1.min(self.idle_pause)) };
         self.next_poll = now + if labelled.is_empty() { self.idle_pause } else { self.poll_pause };

@@ -92,6 +92,8 @@ impl Notifications {
     /// Forgets what another replica reports from now on.
     pub(super) fn clear(&mut self) {
         self.groups.clear();
+        // That replica takes the names of the groups from the pushes alone.
+        self.summed_up.clear();
     }
 
     /// Notes how far a rollout is.
@@ -107,7 +109,7 @@ impl Notifications {
                 Some(key) => key,
                 // It is reported.
                 None if !is_new => continue,
-                None => self.group_to_join(push, restarted_at),
+                None => self.group_to_join(push, workload, restarted_at),
             };
             let group = self.groups.entry(key).or_insert_with(|| Group {
                 rollouts: BTreeMap::new(),
@@ -142,10 +144,10 @@ impl Notifications {
     }
 
     /// The group that a rollout of the push joins. A summary that was sent, and its id, are not about it.
-    fn group_to_join(&self, push: ReportedPush, restarted_at: &str) -> GroupKey {
+    fn group_to_join(&self, push: ReportedPush, workload: &WorkloadRef, restarted_at: &str) -> GroupKey {
         let group = group_of(&push, restarted_at);
         let key = (push, group);
-        if self.summed_up.contains_key(&key) { (key.0, restarted_at.to_owned()) } else { key }
+        if self.summed_up.contains_key(&key) { (key.0, format!("{restarted_at} {workload}")) } else { key }
     }
 
     /// Sends the messages that are due, and forgets the groups that are reported. A group with a workload that is

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::context::{FIELD_MANAGER, FollowingContext};
 use super::followed::{Followed, Notified};
 use crate::cluster::workload_object::FOLLOWING_LABEL;
-use crate::cluster::{ApiError, WorkloadObject};
+use crate::cluster::{ApiError, WatchedObject, WorkloadObject};
 use crate::rollout::waiting::Waiting;
 use crate::rollout::{OurRestart, RESTARTED_AT_ANNOTATION};
 use crate::workload::WorkloadRef;
@@ -31,9 +31,9 @@ pub(super) struct Turned {
 #[derive(Debug)]
 pub(super) enum Seen {
     /// The workload, listed or watched.
-    Object(Arc<WorkloadObject>),
-    /// The label that this process has just written, if any.
-    Label(Option<String>),
+    Object(WatchedObject),
+    /// The label that it has. A watch may not have delivered it yet.
+    Label(String),
 }
 
 /// One turn at a workload, in line behind the restarts of pushes.
@@ -48,9 +48,13 @@ pub(super) async fn turn(
     // Neither semaphore is ever closed.
     let _one = context.at_once.acquire().await;
     let _behind_restarts = context.restarter.permit().await;
+    let (seen, label) = match seen {
+        Seen::Object(object) => (object.decode(), None),
+        Seen::Label(label) => (None, Some(label)),
+    };
     let object = match seen {
-        Seen::Object(object) => Some(object),
-        Seen::Label(label) => match look(&context, &workload, label.as_deref()).await {
+        Some(object) => Some(Arc::new(object)),
+        None => match look(&context, &workload, label.as_deref()).await {
             Ok(object) => object,
             Err(error) => {
                 tracing::debug!(%workload, "looking at its rollout: {error}");
@@ -93,8 +97,7 @@ async fn look(
     label: Option<&str>,
 ) -> Result<Option<Arc<WorkloadObject>>, ApiError> {
     let watched = context.cluster.watched().get(workload);
-    // The watch may not have delivered the restart yet.
-    if let Some(watched) = watched.filter(|watched| label.is_none() || watched.following() == label) {
+    if let Some(watched) = watched.filter(|watched| label.is_some() && watched.following() == label) {
         return Ok(Some(watched));
     }
     match context.cluster.get_workload(workload).await {
