@@ -1,5 +1,12 @@
 //! How rollouts end, and what their pods run.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use tokio::sync::watch;
+
 use super::*;
 use crate::support::kubelet::Life;
 
@@ -14,6 +21,50 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(a_replica_that_takes_over_reports_what_is_left);
     suite.on_both(following_under_a_watch_lists_pods_and_writes_what_it_reports);
     suite.on_both(each_pushroll_follows_its_own_restarts);
+    suite.on_both(a_restart_that_the_watch_does_not_show_is_followed);
+}
+
+/// The watch stands still, and the workload had changed before the restart.
+async fn a_restart_that_the_watch_does_not_show_is_followed(ground: Ground) {
+    let (hang, hangs) = watch::channel(false);
+    let held = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&held);
+    let wait = move |_: Method, uri: String| {
+        let (mut hangs, held) = (hangs.clone(), Arc::clone(&counted));
+        async move {
+            if uri.contains("watch=true") && *hangs.borrow() {
+                held.fetch_add(1, Ordering::SeqCst);
+                let _ = hangs.wait_for(|hangs| !hangs).await;
+            }
+        }
+    };
+    let namespaces = vec![ground.namespace().to_owned()];
+    let service = ground.service_in_process().before_call(wait).configure(|config| {
+        config.cache.watch = true;
+        config.cache.watch_request = Duration::from_secs(1);
+        config.cache.watch_patience = Duration::from_secs(600);
+        config.policy.namespaces = namespaces;
+    });
+    let stage = super::troubles::stage(&ground, service).await;
+    let web = stage.kubelet.deployment("web", &stage.image, 1);
+    stage.create(&web).await;
+    stage.service.wait_for_status("the watch is live", |status| status["tiers"]["watch"]["live"] == true).await;
+    stage.service.wait_for_lookup(&stage.image, &["web"]).await;
+    hang.send_replace(true);
+    eventually("no kind is watched", async || (held.load(Ordering::SeqCst) == 3).then_some(())).await;
+    stage.ground.patch(&web, "somebody", json!({"metadata": {"labels": {"example.com/change": "1"}}})).await;
+    stage.kubelet.digest_lives(2, Life::NotReady);
+    stage.push(2).await;
+    // More than one look.
+    let looks = || {
+        let calls = stage.service.calls_of_following().into_iter();
+        calls.filter(|call| call.verb == "list" && call.resource == "pods").count()
+    };
+    eventually("its pods are looked at", async || (looks() >= 3).then_some(())).await;
+    stage.kubelet.digest_lives(2, Life::Runs);
+    stage.event(&web, "Normal", "RolloutComplete").await;
+    assert_eq!(stage.rollouts("Deployment", "superseded").await, 0.0);
+    drop(hang);
 }
 
 /// Of two in one cluster, each with a waiting ConfigMap of its own.
