@@ -52,8 +52,10 @@ async fn contract_of_the_public_listener_with_tokens(ground: Ground) {
     assert!(service.metric("pushroll_auth_total{result=\"malformed\"}").await > 0.0);
 }
 
+/// Its rollouts are of the watched workloads.
 async fn contract_of_the_internal_listener(ground: Ground) {
-    let service = started(&ground, |service| service).await;
+    let service = started(&ground, |service| service.arguments(["--watch"])).await;
+    service.wait_for_status("the watch is live", |status| status["tiers"]["watch"]["live"] == true).await;
     keeps_its_contract(&ground, &service, &service.internal, of_listener("internal"), &[]).await;
 }
 
