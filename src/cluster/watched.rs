@@ -40,7 +40,8 @@ impl WatchedWorkloads {
 
     /// Every object, all as of one moment, decoded one by one.
     pub fn all(&self) -> impl Iterator<Item = (WorkloadRef, Arc<WorkloadObject>)> + use<> {
-        decoded(self.snapshot(|_| true))
+        let objects = self.snapshot(|_| true).into_iter();
+        objects.filter_map(|(workload, object)| Some((workload, Arc::new(object.decode()?))))
     }
 
     fn snapshot(&self, is_wanted: impl Fn(&WatchedObject) -> bool) -> Vec<(WorkloadRef, WatchedObject)> {
@@ -109,10 +110,4 @@ impl WatchedWorkloads {
         drop(objects);
         self.followed_changed.notify_one();
     }
-}
-
-fn decoded(
-    objects: Vec<(WorkloadRef, WatchedObject)>,
-) -> impl Iterator<Item = (WorkloadRef, Arc<WorkloadObject>)> + use<> {
-    objects.into_iter().filter_map(|(workload, object)| Some((workload, Arc::new(object.decode()?))))
 }

@@ -3,13 +3,13 @@
 //! The name of an Event is made from what it is about. So it exists once, however many replicas report it, and however
 //! often.
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 use crate::rollout::FIELD_MANAGER;
+use crate::rollout::waiting::hash_of;
 use crate::workload::WorkloadRef;
 
 /// The API's limit on the size of a note (Kubernetes: `pkg/apis/core/validation/events.go`).
@@ -63,10 +63,8 @@ pub(super) fn event(workload: &WorkloadRef, uid: &str, report: &Report, instance
 
 /// `WORKLOAD.HASH`
 fn name(workload: &str, identity: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, identity.as_bytes());
-    let hash: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let readable: String = workload.chars().take(NAME_CHARACTERS).collect();
-    format!("{}.{hash}", readable.trim_end_matches(['.', '-']))
+    format!("{}.{}", readable.trim_end_matches(['.', '-']), hash_of(identity))
 }
 
 #[cfg(test)]

@@ -137,9 +137,7 @@ impl Notifications {
 
     /// The group that a rollout of the push is in.
     fn group_with(&self, push: &ReportedPush, workload: &WorkloadRef, restarted_at: &str) -> Option<GroupKey> {
-        let is_member =
-            |group: &Group| group.rollouts.get(workload).is_some_and(|one| one.restarted_at == restarted_at);
-        let mut groups = self.groups.iter().filter(|((of, _), group)| of == push && is_member(group));
+        let mut groups = self.groups.iter().filter(|((of, _), group)| of == push && group.has(workload, restarted_at));
         groups.next().map(|(key, _)| key.clone())
     }
 
@@ -191,9 +189,7 @@ impl Notifications {
 
     /// Whether nothing of this restart is still to be reported.
     pub(super) fn has_reported(&self, workload: &WorkloadRef, restarted_at: &str) -> bool {
-        let is_member =
-            |group: &Group| group.rollouts.get(workload).is_some_and(|one| one.restarted_at == restarted_at);
-        !self.groups.values().any(is_member)
+        !self.groups.values().any(|group| group.has(workload, restarted_at))
     }
 
     /// When something is due by itself, after `now`.
@@ -204,6 +200,11 @@ impl Notifications {
 }
 
 impl Group {
+    /// Whether this restart of the workload is in it.
+    fn has(&self, workload: &WorkloadRef, restarted_at: &str) -> bool {
+        self.rollouts.get(workload).is_some_and(|one| one.restarted_at == restarted_at)
+    }
+
     fn is_reported(&self, now: Instant, pauses: Pauses) -> bool {
         let is_over = self.rollouts.values().all(|member| member.is_over(now, pauses));
         self.open.is_empty() && is_over && now.duration_since(self.changed_at) >= pauses.settle

@@ -23,6 +23,6 @@ mod store;
 mod unseen;
 
 pub use entry::{KeptRecord, WaitingPush, Why};
-pub(super) use key::hash_of;
+pub(crate) use key::hash_of;
 pub use store::{Changes, OfWorkload, View, Waiting};
 pub use unseen::UnseenPush;

@@ -13,7 +13,7 @@ pub(super) fn key_of(prefix: &str, readable: &str, identity: &str) -> String {
 }
 
 /// 16 hexadecimal digits.
-pub(in crate::rollout) fn hash_of(identity: &str) -> String {
+pub(crate) fn hash_of(identity: &str) -> String {
     let hash = digest::digest(&digest::SHA256, identity.as_bytes());
     hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
