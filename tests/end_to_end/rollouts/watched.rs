@@ -8,9 +8,11 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(watch_says_that_a_workload_is_gone);
 }
 
-async fn watch_follows_to_the_end(ground: Ground) {
+/// Runs `rollouts --watch` of a rollout under way, to which something `happens` after the first look. Gives the user that
+/// has run it, too.
+async fn watched_while(ground: Ground, happens: impl AsyncFnOnce(&Stage, &Value)) -> (Stage, String, Ran) {
     let stage = Stage::set(ground).await;
-    let (_, image) = stage.create("web", json!({})).await;
+    let (web, image) = stage.create("web", json!({})).await;
     stage.kubelet.digest_lives(2, Life::NotReady);
     stage.push(&image, 2).await;
     stage.in_state("web", "under_way", &[]).await;
@@ -22,8 +24,13 @@ async fn watch_follows_to_the_end(ground: Ground) {
             calls.iter().any(|call| call.verb == "get" && call.resource == "deployments").then_some(())
         })
         .await;
-        stage.kubelet.digest_lives(2, Life::Runs);
+        happens(&stage, &web).await;
     });
+    (stage, user, ran)
+}
+
+async fn watch_follows_to_the_end(ground: Ground) {
+    let (stage, user, ran) = watched_while(ground, async |stage, _| stage.kubelet.digest_lives(2, Life::Runs)).await;
     let push = ran.json()["rollouts"][0].clone();
     assert_eq!((ran.code, &push["state"], &push["runs"]), (0, &json!("complete"), &json!("pushed_image")), "{ran:?}");
     assert!(ran.stderr.contains("deployment/web: ") && ran.stderr.contains(": complete: 2 of 2 pods run"), "{ran:?}");
@@ -51,20 +58,6 @@ async fn watch_ends_with_a_failure_or_with_its_time(ground: Ground) {
 }
 
 async fn watch_says_that_a_workload_is_gone(ground: Ground) {
-    let stage = Stage::set(ground).await;
-    let (web, image) = stage.create("web", json!({})).await;
-    stage.kubelet.digest_lives(2, Life::NotReady);
-    stage.push(&image, 2).await;
-    stage.in_state("web", "under_way", &[]).await;
-    let user = stage.ground.fresh_user();
-    let arguments = [&*image, "--watch", "--timeout", "60s", "-o", "json"];
-    let (ran, ()) = tokio::join!(stage.rollouts_as(&user, &arguments), async {
-        eventually("it has looked again", async || {
-            let calls = stage.ground.api_calls(&user);
-            calls.iter().any(|call| call.verb == "get" && call.resource == "deployments").then_some(())
-        })
-        .await;
-        stage.ground.delete(&web).await;
-    });
+    let (_stage, _, ran) = watched_while(ground, async |stage, web| stage.ground.delete(web).await).await;
     assert_eq!((ran.code, &ran.json()["rollouts"][0]["state"]), (1, &json!("gone")), "{ran:?}");
 }
