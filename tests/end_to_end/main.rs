@@ -64,6 +64,7 @@ mod pods;
 mod printed;
 mod probes;
 mod promise;
+mod pubsub_server;
 mod reapplied;
 mod restart;
 mod rolled;
@@ -154,6 +155,7 @@ fn main() -> ExitCode {
     printed::tests(&mut suite);
     probes::tests(&mut suite);
     promise::tests(&mut suite);
+    pubsub_server::tests(&mut suite);
     shutdown::tests(&mut suite);
     slow_writes::tests(&mut suite);
     tier_failures::tests(&mut suite);

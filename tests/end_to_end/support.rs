@@ -20,6 +20,7 @@ pub mod load_balancer;
 pub mod policy;
 pub mod problem;
 pub mod proxy;
+pub mod pubsub_server;
 pub mod recorded;
 pub mod replica;
 pub mod service;

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 
 use super::control_plane::ControlPlane;
 use super::ground::Ground;
+use super::pubsub_server::{EMULATOR, PubSubServer};
 
 /// Set by `make test`: the folder of the testbed's binaries.
 const BINARIES: &str = "PUSHROLL_TESTBED";
@@ -63,6 +64,25 @@ impl Suite {
         self.on_embedded(test);
         let trial = self.trials.pop().map(|trial| trial.with_ignored_flag(std::env::var_os(SCHEMATHESIS).is_none()));
         self.trials.extend(trial);
+    }
+
+    /// A test with a Pub/Sub server of its own, from the testbed, on the embedded API.
+    pub fn with_pubsub<F: Future<Output = ()>>(&mut self, test: impl Fn(Ground, PubSubServer) -> F + Send + 'static) {
+        let trial = Trial::test(format!("pubsub::{}", name_of(&test)), move || {
+            block_on(async move { test(Ground::embedded().await, PubSubServer::start().await).await })
+        });
+        self.trials.push(trial.with_ignored_flag(std::env::var_os(BINARIES).is_none()));
+    }
+
+    /// The same with Google's emulator, on machines that have it.
+    pub fn with_pubsub_emulator<F: Future<Output = ()>>(
+        &mut self,
+        test: impl Fn(Ground, PubSubServer) -> F + Send + 'static,
+    ) {
+        let trial = Trial::test(format!("pubsub_emulator::{}", name_of(&test)), move || {
+            block_on(async move { test(Ground::embedded().await, PubSubServer::java_emulator().await).await })
+        });
+        self.trials.push(trial.with_ignored_flag(std::env::var_os(EMULATOR).is_none()));
     }
 
     /// A test of what only a real control plane has, such as controllers, kubectl and RBAC.
@@ -119,11 +139,13 @@ fn name_of<T>(_test: &T) -> &'static str {
 
 /// The control plane, started by the first test that needs it.
 pub fn started(shared: &SharedControlPlane) -> Result<&ControlPlane, Failed> {
-    let started = shared.get_or_init(|| {
-        let binaries = std::env::var_os(BINARIES).map_or_else(build, |binaries| Ok(PathBuf::from(binaries)))?;
-        ControlPlane::start(&binaries).map_err(|error| format!("{error:#}"))
-    });
+    let started = shared.get_or_init(|| ControlPlane::start(&testbed()?).map_err(|error| format!("{error:#}")));
     started.as_ref().map_err(|error| Failed::from(format!("the control plane did not start: {error}")))
+}
+
+/// The folder of the testbed's binaries.
+pub fn testbed() -> Result<PathBuf, String> {
+    std::env::var_os(BINARIES).map_or_else(build, |binaries| Ok(PathBuf::from(binaries)))
 }
 
 /// For `cargo test -- --ignored` without `make`.
