@@ -1,14 +1,16 @@
-# What pushroll needs of Google Cloud, besides the cluster: the topic `gcr` and an authenticated push subscription to it,
-# with a dead-letter topic. deploy/gcp/setup does the same with gcloud; docs/gke.md says why each setting is what it is.
+# What pushroll needs of Google Cloud, besides the cluster: the topic `gcr` and a subscription to it, an authenticated push
+# subscription or one that pushroll pulls from (pull.tf), with a dead-letter topic. deploy/gcp/setup does the same with
+# gcloud; docs/gke.md says why each setting is what it is.
 
 data "google_project" "this" {
   project_id = var.project
 }
 
 locals {
-  # Google's own account of Pub/Sub in this project. It signs the tokens, and moves what goes to the dead-letter topic.
+  # Google's own account of Pub/Sub in this project. It signs the tokens of a push, and moves what goes to the dead-letter
+  # topic.
   agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
-  host  = split("/", var.endpoint)[2]
+  host  = var.endpoint == null ? null : split("/", var.endpoint)[2]
 }
 
 # To which Artifact Registry publishes every push of the project; the name is Google's.
@@ -20,6 +22,8 @@ resource "google_pubsub_topic" "gcr" {
 }
 
 resource "google_service_account" "push" {
+  count = var.pull ? 0 : 1
+
   project      = var.project
   account_id   = "${var.name}-push"
   display_name = "Pub/Sub pushes to pushroll"
@@ -27,7 +31,9 @@ resource "google_service_account" "push" {
 
 # Projects from before April 8, 2021 need this; it does no harm elsewhere.
 resource "google_service_account_iam_member" "token_creator" {
-  service_account_id = google_service_account.push.name
+  count = var.pull ? 0 : 1
+
+  service_account_id = google_service_account.push[0].name
   role               = "roles/iam.serviceAccountTokenCreator"
   member             = local.agent
 }
@@ -65,12 +71,16 @@ resource "google_pubsub_subscription" "pushroll" {
   ack_deadline_seconds       = var.ack_deadline_seconds
   message_retention_duration = "604800s"
 
-  push_config {
-    push_endpoint = var.endpoint
+  dynamic "push_config" {
+    for_each = google_service_account.push[*].email
 
-    oidc_token {
-      service_account_email = google_service_account.push.email
-      audience              = var.endpoint
+    content {
+      push_endpoint = var.endpoint
+
+      oidc_token {
+        service_account_email = push_config.value
+        audience              = var.endpoint
+      }
     }
   }
 
@@ -87,6 +97,17 @@ resource "google_pubsub_subscription" "pushroll" {
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead.id
     max_delivery_attempts = var.max_delivery_attempts
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.pull == (var.endpoint == null)
+      error_message = "Set either `endpoint`, for Pub/Sub to push to, or `pull = true`, for pushroll to pull."
+    }
+    precondition {
+      condition     = !var.pull || !(var.address || var.certificate)
+      error_message = "`address` and `certificate` are for a push endpoint, and with `pull` there is none."
+    }
   }
 
   depends_on = [

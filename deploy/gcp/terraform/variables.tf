@@ -4,13 +4,44 @@ variable "project" {
 }
 
 variable "endpoint" {
-  description = "Where pushes go to: https://PUSHROLL_HOST/v1/push. It is the tokens' audience, too."
+  description = "Where pushes go to: https://PUSHROLL_HOST/v1/push. It is the tokens' audience, too. Not with `pull`."
   type        = string
+  default     = null
 
   validation {
-    condition     = can(regex("^https://[^/]+/v1/push$", var.endpoint))
+    condition     = var.endpoint == null || can(regex("^https://[^/]+/v1/push$", var.endpoint))
     error_message = "The endpoint is https://PUSHROLL_HOST/v1/push."
   }
+}
+
+variable "pull" {
+  description = "Whether pushroll pulls from the subscription: Pub/Sub pushes nothing then, and `endpoint` is not set."
+  type        = bool
+  default     = false
+}
+
+variable "namespace" {
+  description = "With `pull`: the Kubernetes namespace of pushroll."
+  type        = string
+  default     = "pushroll"
+}
+
+variable "kubernetes_account" {
+  description = "With `pull`: the Kubernetes ServiceAccount of pushroll."
+  type        = string
+  default     = "pushroll"
+}
+
+variable "cluster_project" {
+  description = "With `pull`: the project of the cluster, where that is not `project`."
+  type        = string
+  default     = null
+}
+
+variable "account" {
+  description = "With `pull`: whether to make a Google account (`name` with `-pull` behind it) that the Kubernetes account acts as. Rules of VPC Service Controls cannot name a Kubernetes account."
+  type        = bool
+  default     = false
 }
 
 variable "name" {

@@ -1,6 +1,8 @@
 //! `deploy/gcp`: what the script asks of `gcloud`, and that the Terraform module says the same. No Google Cloud is asked:
 //! a function of the same name writes down what it was called with.
 
+mod pull;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -11,6 +13,9 @@ pub fn tests(suite: &mut Suite) {
     suite.plain(the_gcloud_script_asks_for_what_pushroll_needs);
     suite.plain(the_gcloud_script_changes_nothing_that_is_there);
     suite.plain(the_gcloud_script_refuses_what_it_cannot_use);
+    suite.plain(pull::the_gcloud_script_asks_for_what_pulling_needs);
+    suite.plain(pull::the_gcloud_script_can_make_an_account_to_pull_as);
+    suite.plain(pull::the_gcloud_script_sets_what_is_there_to_pull);
     suite.plain(terraform_says_what_the_gcloud_script_says);
 }
 
@@ -30,6 +35,7 @@ const GCLOUD: (&str, &str) = (
     case "$*" in
         *"projects describe"*) echo 123 ;;
         *describe*"value(address)"*) echo 203.0.113.7 ;;
+        *describe*"value(pushConfig.pushEndpoint)"*) echo "$PUSHES_TO" ;;
         *describe*) [ -n "$THERE" ] ;;
     esac
 }"#,
@@ -58,7 +64,11 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let directory = tempfile::tempdir().unwrap();
     let calls = directory.path().join("calls");
     let mut script = Command::new(format!("{GCP}/setup"));
-    script.args(arguments).env("CALLS", &calls).env("THERE", "").envs([GCLOUD]).envs(environment.iter().copied());
+    script
+        .args(arguments)
+        .env("CALLS", &calls)
+        .envs([("THERE", ""), ("PUSHES_TO", ""), GCLOUD])
+        .envs(environment.iter().copied());
     let output = script.output().unwrap();
     let calls = std::fs::read_to_string(&calls).unwrap_or_default().lines().map(str::to_owned).collect();
     Ran { output, calls }
@@ -134,16 +144,25 @@ async fn the_gcloud_script_changes_nothing_that_is_there() {
 }
 
 async fn the_gcloud_script_refuses_what_it_cannot_use() {
-    let refused: [&[&str]; 4] = [
+    let refused: [&[&str]; 9] = [
         &[],
         &[PROJECT],
         &[PROJECT, "http://pushroll.example.com/v1/push"],
         &[PROJECT, "https://pushroll.example.com"],
+        &["--pull"],
+        &["--pull", ""],
+        &["--pull", "projects/acme"],
+        &["--pull", PROJECT, ENDPOINT],
+        &[PROJECT, "--pull"],
     ];
-    for arguments in refused {
-        let ran = run(arguments, &[]);
-        assert_eq!(ran.output.status.code(), Some(2), "{arguments:?}");
-        assert!(ran.calls.is_empty(), "{arguments:?}: {:?}", ran.calls);
+    let environments: [(&str, &str); 4] =
+        [("ADDRESS", "1"), ("CERTIFICATE", "1"), ("KUBERNETES_ACCOUNT", "pushroll"), ("KUBERNETES_ACCOUNT", "a/b/c")];
+    let to_pull: &[&str] = &["--pull", PROJECT];
+    let refused = refused.iter().map(|arguments| (*arguments, &[][..]));
+    for (arguments, environment) in refused.chain(environments.chunks(1).map(|environment| (to_pull, environment))) {
+        let ran = run(arguments, environment);
+        assert_eq!(ran.output.status.code(), Some(2), "{arguments:?} {environment:?}");
+        assert!(ran.calls.is_empty(), "{arguments:?} {environment:?}: {:?}", ran.calls);
         let stderr = String::from_utf8_lossy(&ran.output.stderr);
         assert!(stderr.starts_with("setup: ") && stderr.lines().count() == 1, "{stderr}");
     }
@@ -152,7 +171,7 @@ async fn the_gcloud_script_refuses_what_it_cannot_use() {
 /// Not that Terraform would take it, which needs Google's provider: that both set the same.
 async fn terraform_says_what_the_gcloud_script_says() {
     let read = |file: &str| std::fs::read_to_string(Path::new(GCP).join("terraform").join(file)).unwrap();
-    let module = read("main.tf") + &read("variables.tf");
+    let module = read("main.tf") + &read("pull.tf") + &read("variables.tf");
     let ran = run(&[PROJECT, ENDPOINT], &[]);
     let subscription = ran.call("pubsub subscriptions create pushroll ");
     let seconds = |text: &str| match text.split_at(text.len() - 1) {
@@ -173,8 +192,15 @@ async fn terraform_says_what_the_gcloud_script_says() {
         let default = declared.split_once("default     = ").unwrap().1.lines().next().unwrap();
         assert_eq!(default, value(subscription, flag), "{variable}");
     }
-    for call in ran.calls.iter().filter(|call| call.contains("--role")) {
+    let to_pull = run(&["--pull", PROJECT], &[("ACCOUNT", "1")]);
+    for call in ran.calls.iter().chain(&to_pull.calls).filter(|call| call.contains("--role")) {
         is_said(format!("= \"{}\"", value(call, "--role")));
     }
+    // To pull, both name the Kubernetes account in the same way.
+    let principal = pull::PRINCIPAL.replace("123", "${local.cluster_project_number}");
+    let principal = principal.replace("acme", "${local.cluster_project}").replace("ns/pushroll", "ns/${var.namespace}");
+    is_said(principal.replace("sa/pushroll", "sa/${var.kubernetes_account}"));
+    is_said("serviceAccount:${local.cluster_project}.svc.id.goog[${var.namespace}/${var.kubernetes_account}]".into());
+    is_said("account_id   = \"${var.name}-pull\"".into());
     assert_eq!(module.matches("ttl = \"\"").count(), 2, "neither subscription expires");
 }
