@@ -7,6 +7,7 @@ mod argo;
 mod cron_job;
 mod gcp;
 mod gke;
+mod gke_pull;
 mod immutable;
 mod manifests;
 mod namespaced;
@@ -27,6 +28,7 @@ pub fn tests(suite: &mut Suite) {
     cron_job::tests(suite);
     gcp::tests(suite);
     gke::tests(suite);
+    gke_pull::tests(suite);
     immutable::tests(suite);
     refresh_mounts::tests(suite);
     only_annotations::tests(suite);
