@@ -20,6 +20,7 @@ mod metrics;
 pub mod others;
 mod own_pod;
 mod pinned;
+mod read_message;
 mod receipt;
 mod recent;
 mod resolved;
@@ -48,6 +49,7 @@ use done_by_message::PushKey;
 use message_key::MessageKey;
 pub use metrics::DeliveryMetrics;
 pub use own_pod::OwnPod;
+pub use read_message::ReadMessage;
 pub use receipt::Received;
 use receipt::{Receipt, Receipts};
 use recent::RecentAnswers;
@@ -95,7 +97,7 @@ impl Deliveries {
 
     /// To be called when a delivery arrives, before its body is read.
     pub fn received(&self) -> Received {
-        Received { instant: Instant::now(), time: self.clock.now() }
+        Received { instant: Instant::now(), time: self.clock.now(), is_again: false }
     }
 
     /// Handles one delivery: `header` looks a header up by its lower-case name.
@@ -109,19 +111,25 @@ impl Deliveries {
         body: &[u8],
         sender: Sender,
     ) -> Result<Delivered, EnvelopeError> {
-        let message = event::envelope::decode(header, body)?;
+        let message = ReadMessage::of(event::envelope::decode(header, body)?);
+        Ok(self.deliver_message(received, &message, sender).await)
+    }
+
+    /// Handles one delivery of a message.
+    pub async fn deliver_message(&self, received: Received, message: &ReadMessage, sender: Sender) -> Delivered {
+        let ReadMessage { message, push } = message;
         if let Some(published) = message.published.filter(|_| sender.vouches()) {
             self.resolver.observe_publish_time(published, received.time);
         }
-        let mut answer = match event::artifact::decode(&message.data) {
-            Err(not_for_us) => Answer::ignored(not_for_us),
-            Ok(image_push) => self.push(received, image_push, &message, sender).await,
+        let mut answer = match push {
+            Err(not_for_us) => Answer::ignored(not_for_us.clone()),
+            Ok(image_push) => self.push(received, image_push.clone(), message, sender).await,
         };
-        answer.message_id = message.id;
+        answer.message_id = message.id.clone();
         answer.published = message.published;
-        answer.subscription = message.subscription;
+        answer.subscription = message.subscription.clone();
         answer.delivery_attempt = message.delivery_attempt;
-        Ok(self.record(received, answer))
+        self.record(received, answer)
     }
 
     /// The last answers, the newest first.
@@ -261,6 +269,11 @@ impl Deliveries {
         let json = Serialized::of(&answer);
         let (outcome, duration_ms) = (answer.outcome.as_str(), took.as_secs_f64() * 1000.0);
         let push: &(dyn Error + 'static) = &json;
+        if answer.outcome == Outcome::Failed && received.is_again {
+            // The first attempt is shown, and the one that is the end of it. A thousand kept messages would be a flood.
+            tracing::debug!(outcome, duration_ms, json.push = push, "push, another attempt");
+            return Delivered { answer, json };
+        }
         if answer.outcome == Outcome::Failed {
             tracing::warn!(outcome, duration_ms, json.push = push, "push");
         } else {

@@ -14,6 +14,15 @@ use crate::rollout::SeenDone;
 pub struct Received {
     pub(super) instant: Instant,
     pub(super) time: Timestamp,
+    /// The message was kept since it came: this is another attempt.
+    pub(super) is_again: bool,
+}
+
+impl Received {
+    /// For another attempt with a message that was kept.
+    pub fn again(self) -> Self {
+        Self { is_again: true, ..self }
+    }
 }
 
 /// The receipt of a push.

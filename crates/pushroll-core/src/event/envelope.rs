@@ -57,6 +57,8 @@ pub enum Shape {
     Unwrapped,
     /// Either of these in a CloudEvent, as Eventarc sends it: in binary or structured mode.
     Eventarc,
+    /// Not wrapped: the fields of a message that was pulled.
+    Pulled,
 }
 
 /// One Pub/Sub message, free of its envelope.
@@ -113,6 +115,20 @@ struct Keys {
     message: Option<JsonKind>,
     #[serde(default)]
     subscription: Option<JsonKind>,
+}
+
+impl Message {
+    /// A message that was pulled from `subscription`. An id that cannot be one of Pub/Sub's counts as absent.
+    pub fn pulled(subscription: &str, id: &str, published: Option<Timestamp>, data: Vec<u8>) -> Self {
+        Self {
+            shape: Shape::Pulled,
+            id: message_id("message_id", Some(id)).unwrap_or_default(),
+            published,
+            subscription: Some(subscription.to_owned()),
+            delivery_attempt: None,
+            data,
+        }
+    }
 }
 
 /// Decodes one delivery.
