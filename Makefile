@@ -5,6 +5,9 @@ CARGO ?= cargo
 SECONDS ?= 30
 TARGETS ?=
 
+# Google's Pub/Sub emulator, where its Debian package is installed; some tests of pulling run on it as well.
+export PUSHROLL_PUBSUB_EMULATOR ?= $(wildcard /usr/lib/google-cloud-sdk/platform/pubsub-emulator/bin/cloud-pubsub-emulator)
+
 .PHONY: help tools testbed test examples contract fuzz fmt clippy doc package deny advisories workflows check demo
 
 help:
@@ -51,6 +54,7 @@ fmt:
 
 clippy:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p pushroll --no-default-features -- -D warnings
 	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features -- -D warnings
 
 doc:

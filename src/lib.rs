@@ -4,7 +4,7 @@
 //! [`index::document`] (`cache.json`), [`cache::mount::MountReader`] and [`event`] are of use on their own.
 //!
 //! ```text
-//! server, cli    two doors
+//! server, pull, cli    three entrances
 //!   delivery     one delivery, from its bytes to its answer
 //!     event      envelope: bytes -> Message; artifact: Message -> ImagePush     pure
 //!     cache      mount, ConfigMap, scan: who runs the image, and is that proven?
@@ -41,6 +41,7 @@ mod error_chain;
 pub mod following;
 mod http_client;
 pub mod notify;
+pub mod pull;
 pub mod rollout;
 pub mod rollouts;
 pub mod server;

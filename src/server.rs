@@ -43,6 +43,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
+#[cfg(feature = "pull")]
+use crate::pull::Puller;
 use lifecycle::Lifecycle;
 use listener::{ADMIN_CONNECTIONS, Acceptor, INTERNAL_CONNECTIONS, Listener};
 use local_callers::LocalCallers;
@@ -69,8 +71,14 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = Shutdown>,
 ) -> Result<(), ServeError> {
-    let (drain, deferred_poll) = (config.drain.clone(), config.waiting.deferred_poll);
+    let (mut drain, deferred_poll) = (config.drain.clone(), config.waiting.deferred_poll);
+    if listeners.public.is_none() {
+        // Nobody sends here.
+        drain.drain_delay = Duration::ZERO;
+    }
     let max_connections = config.public.max_connections;
+    #[cfg(feature = "pull")]
+    let (pull, poison) = (config.pull.clone(), config.delivery.poison);
     let Service { app, due_restarts, follower, notifications, metrics } = build::service(config, client, clock);
     // A mount makes the service ready before its first request.
     app.resolver.load_mount().await;
@@ -96,8 +104,17 @@ pub async fn serve(
         drain_timeout,
         metrics: metrics.clone(),
     };
-    let public = acceptor(Listener::Public, routes::public(&app), max_connections, drain.drain_timeout);
-    lifecycle.entrance(Listener::Public.task(), |end| public.serve(listeners.public, end));
+    if let Some(listener) = listeners.public {
+        let public = acceptor(Listener::Public, routes::public(&app), max_connections, drain.drain_timeout);
+        lifecycle.entrance(Listener::Public.task(), |end| public.serve(listener, end));
+    }
+    #[cfg(feature = "pull")]
+    for subscription in &app.subscriptions {
+        let (subscription, deliveries) = (Arc::clone(subscription), Arc::clone(&app.deliveries));
+        let settings = (poison, clock, drain.drain_timeout);
+        let puller = Puller::new(pull.clone(), subscription, deliveries, settings, app.pull_metrics.clone());
+        lifecycle.entrance("pulling", |end| puller.run(end));
+    }
     let admin_router = routes::admin(&app, LocalCallers::of(&listeners.admin));
     let admin = acceptor(Listener::Admin, admin_router, ADMIN_CONNECTIONS, drain.drain_timeout);
     lifecycle.entrance(Listener::Admin.task(), |end| admin.serve(listeners.admin, end));

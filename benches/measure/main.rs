@@ -29,8 +29,11 @@ mod support {
     pub mod http;
     pub mod issuer;
     pub mod proxy;
+    pub mod pubsub_server;
+    pub mod pulled;
     pub mod service;
     pub mod sink;
+    pub mod testbed;
     pub mod wait;
 }
 

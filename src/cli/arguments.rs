@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use http::uri::Authority;
 
 use super::output::OutputFormat;
 use crate::arguments::{config_map_key, config_map_name, one_namespace_name};
@@ -67,6 +68,17 @@ pub(crate) struct GlobalArgs {
     /// Log more; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+/// An emulator in the place of Pub/Sub, named as for Google's own clients.
+pub(super) fn emulator_host() -> anyhow::Result<Option<String>> {
+    let Ok(host) = std::env::var("PUBSUB_EMULATOR_HOST") else { return Ok(None) };
+    let host = host.trim_start_matches("http://").trim_end_matches('/');
+    match host.parse::<Authority>() {
+        _ if host.is_empty() => Ok(None),
+        Ok(authority) if authority.port().is_some() && authority.as_str() == host => Ok(Some(host.to_owned())),
+        _ => anyhow::bail!("PUBSUB_EMULATOR_HOST is {host:?}: expected HOST:PORT, such as localhost:8085"),
+    }
 }
 
 impl GlobalArgs {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::arguments::emulator_host;
 use super::signals::shutdown;
 use super::{Answered, GlobalArgs};
 use crate::arguments::switch;
@@ -20,6 +21,7 @@ use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
 use crate::following::FollowingArgs;
 use crate::notify::NotifyArgs;
+use crate::pull::PullArgs;
 use crate::rollout::{PolicyArgs, WaitingArgs};
 use crate::server::auth::AuthArgs;
 use crate::server::{DrainArgs, Listeners, PublicListenerArgs, ServeConfig, is_loopback, serve};
@@ -49,6 +51,8 @@ pub(super) struct ServeArgs {
     policy: PolicyArgs,
     #[command(flatten)]
     notify: NotifyArgs,
+    #[command(flatten)]
+    pull: PullArgs,
 }
 
 /// Where the service listens.
@@ -86,7 +90,12 @@ impl Default for AddressArgs {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<Answered> {
-    let auth = args.auth.config()?;
+    let is_pulling = !args.pull.pull.is_empty();
+    if is_pulling && !cfg!(feature = "pull") {
+        anyhow::bail!("--pull: this pushroll was built without pulling (the cargo feature `pull`)");
+    }
+    let takes_pushes = !(is_pulling && args.auth.is_unset());
+    let auth = if takes_pushes { args.auth.config()? } else { None };
     let addresses = args.addresses;
     if !is_loopback(addresses.admin_listen) && !addresses.admin_insecure_remote {
         anyhow::bail!(
@@ -106,11 +115,13 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         );
     }
     let listeners = Listeners {
-        public: bind(addresses.listen, "--listen")?,
+        public: takes_pushes.then(|| bind(addresses.listen, "--listen")).transpose()?,
         internal: bind(addresses.internal_listen, "--internal-listen")?,
         admin: bind(addresses.admin_listen, "--admin-listen")?,
     };
-    if auth.is_none() {
+    if !takes_pushes {
+        tracing::info!("no public listener: pushes are pulled (--pull), and no setting says who may push");
+    } else if auth.is_none() {
         tracing::warn!("--insecure-no-auth: pushes are taken from anyone who can reach the public listener");
     }
     if addresses.admin_insecure_remote {
@@ -118,7 +129,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        public = %listeners.public.local_addr()?,
+        public = listeners.public.as_ref().map(TcpListener::local_addr).transpose()?.map(tracing::field::display),
         internal = %listeners.internal.local_addr()?,
         admin = %listeners.admin.local_addr()?,
         "listening"
@@ -135,6 +146,7 @@ pub(super) async fn run(global: &GlobalArgs, args: ServeArgs) -> anyhow::Result<
         waiting: args.waiting,
         policy: args.policy,
         notify: args.notify,
+        pull: PullArgs { emulator_host: emulator_host()?, ..args.pull },
         ..ServeConfig::new(auth, config_map, global.mount())
     };
     serve(config, client, Clock::system(), listeners, shutdown).await?;

@@ -16,6 +16,7 @@ use crate::cluster::{Cluster, ClusterMetrics, LeaseHolder};
 use crate::delivery::{Deliveries, DeliveryMetrics, OwnPod};
 use crate::following::{self, Follower, FollowerConfig, FollowingMetrics};
 use crate::notify::{Notifier, NotifyMetrics, Queues};
+use crate::pull::{PullMetrics, Subscription};
 use crate::rollout::waiting::Waiting;
 use crate::rollout::{DueRestarts, FIELD_MANAGER, RestartConfig, Restarter, RolloutMetrics, WaitingArgs};
 
@@ -46,6 +47,7 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         waiting,
         policy,
         notify,
+        pull,
         ..
     } = config;
     let concurrency = cluster.concurrency;
@@ -85,6 +87,9 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
     let restarter = Restarter::new(cluster.clone(), restarts, Some(Arc::clone(&store)), rollout_metrics);
     let lease = |manager| LeaseHolder::new(&namespace, &waiting_configmap, identity.clone(), LEASE, manager);
     let due_restarts = DueRestarts::new(&restarter, deferred_poll, Some(lease(FIELD_MANAGER)));
+    let pull_metrics = PullMetrics::default();
+    pull_metrics.register(&mut registry);
+    let subscriptions = pull.subscriptions().into_iter().map(|name| Arc::new(Subscription::new(name))).collect();
     let (notifier, notifications) = Notifier::new(notify, clock, notify_metrics);
     let follower_config = FollowerConfig {
         args: following,
@@ -109,7 +114,7 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         Deliveries::new(delivery, own_pod, clock, Arc::clone(&resolver), restarter, Some(store), delivery_metrics);
     let authenticator = auth.map(|auth| Arc::new(Authenticator::new(auth, clock, auth_metrics)));
     let app = App {
-        deliveries,
+        deliveries: Arc::new(deliveries),
         resolver,
         authenticator,
         registry,
@@ -119,6 +124,8 @@ pub(super) fn service(config: ServeConfig, client: kube::Client, clock: Clock) -
         clock,
         waiting,
         verify_pods,
+        subscriptions,
+        pull_metrics,
         draining: Arc::default(),
     };
     Service { app: Arc::new(app), due_restarts, follower, notifications, metrics: server_metrics }

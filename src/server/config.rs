@@ -17,6 +17,7 @@ use crate::cluster::ClusterArgs;
 use crate::delivery::{DeliveryArgs, OwnPod};
 use crate::following::FollowingArgs;
 use crate::notify::NotifyArgs;
+use crate::pull::PullArgs;
 use crate::rollout::{PolicyArgs, WaitingArgs};
 
 /// What the service does, and for which workloads.
@@ -48,6 +49,8 @@ pub struct ServeConfig {
     pub policy: PolicyArgs,
     /// Who is notified of how rollouts end.
     pub notify: NotifyArgs,
+    /// The subscriptions that pushes are pulled from.
+    pub pull: PullArgs,
 }
 
 /// How the service ends.
@@ -90,6 +93,7 @@ impl ServeConfig {
             waiting: WaitingArgs::default(),
             policy: PolicyArgs::default(),
             notify: NotifyArgs::default(),
+            pull: PullArgs::default(),
         }
     }
 }
@@ -125,5 +129,6 @@ mod tests {
         assert_parsed_from_nothing_as_default::<WaitingArgs>();
         assert_parsed_from_nothing_as_default::<PolicyArgs>();
         assert_parsed_from_nothing_as_default::<NotifyArgs>();
+        assert_parsed_from_nothing_as_default::<PullArgs>();
     }
 }

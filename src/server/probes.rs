@@ -15,10 +15,10 @@ use super::auth::SigningKeysStatus;
 use crate::cache::unseen::describe;
 
 /// A check that has passed, with what a person should look at, or why it has failed.
-type Checked = Result<Option<String>, &'static str>;
+type Checked = Result<Option<String>, String>;
 
 fn failed_if(failed: bool, why: &'static str) -> Checked {
-    if failed { Err(why) } else { Ok(None) }
+    if failed { Err(why.to_owned()) } else { Ok(None) }
 }
 
 pub(super) async fn livez(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
@@ -30,6 +30,9 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuer
     let mut checks = vec![("index", index(&app))];
     if let Some(authenticator) = &app.authenticator {
         checks.push(("signing-keys", signing_keys(&authenticator.signing_keys())));
+    }
+    if !app.subscriptions.is_empty() {
+        checks.push(("subscriptions", subscriptions(&app)));
     }
     checks.push(("shutdown", failed_if(app.is_draining(), DRAINING)));
     report(query.as_deref(), &checks)
@@ -43,10 +46,22 @@ fn index(app: &App) -> Checked {
 
 fn signing_keys(keys: &SigningKeysStatus) -> Checked {
     match (&keys.error, keys.usable_until) {
-        _ if !keys.usable => Err(NO_SIGNING_KEYS),
+        _ if !keys.usable => Err(NO_SIGNING_KEYS.to_owned()),
         (Some(error), Some(until)) => Ok(Some(format!("they cannot be fetched anew, used until {until:.0}: {error}"))),
         _ => Ok(None),
     }
+}
+
+/// One that could never be read is a mistake in the settings. One that could be is an outage of Pub/Sub or a permission
+/// that was taken: to be not ready would mend neither, and would keep out what is pushed.
+fn subscriptions(app: &App) -> Checked {
+    if let Some(never_read) = app.never_read() {
+        return Err(never_read);
+    }
+    let statuses = app.subscriptions.iter().map(|subscription| subscription.status());
+    let errors = statuses.filter_map(|status| Some(format!("{}: {}", status.subscription, status.error?)));
+    let errors: Vec<String> = errors.collect();
+    Ok((!errors.is_empty()).then(|| errors.join("; ")))
 }
 
 /// As the probes of Kubernetes' components: `ok`, or each check on a line with `?verbose` or on failure.
@@ -74,6 +89,7 @@ fn report(query: Option<&str>, checks: &[(&str, Checked)]) -> Response {
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     app.resolver.export_watch();
+    app.pull_metrics.export(&app.subscriptions, app.clock.now());
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &app.registry);

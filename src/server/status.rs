@@ -13,6 +13,7 @@ use super::pieces;
 use crate::cache::mount_refresh::MountRefreshStatus;
 use crate::cache::status::Tiers;
 use crate::cache::{Tier, UnseenPart};
+use crate::pull::SubscriptionStatus;
 use crate::telemetry::Serialized;
 
 #[derive(Debug, Serialize)]
@@ -20,7 +21,7 @@ pub(super) struct Status {
     version: &'static str,
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_ready_because: Option<&'static str>,
+    not_ready_because: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<IndexStatus>,
     tiers: Tiers,
@@ -30,6 +31,9 @@ pub(super) struct Status {
     mount_refresh: Option<MountRefreshStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_keys: Option<SigningKeysStatus>,
+    /// The subscriptions that are read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subscriptions: Vec<SubscriptionStatus>,
     held_pushes: i64,
     /// Always empty: [`pieces::with_items`] adds them.
     recent: [(); 0],
@@ -66,6 +70,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Response {
         unseen_parts: app.resolver.unseen_parts(),
         mount_refresh: app.resolver.mount_refresh(),
         signing_keys: app.authenticator.as_ref().map(|authenticator| authenticator.signing_keys()),
+        subscriptions: app.subscriptions.iter().map(|subscription| subscription.status()).collect(),
         held_pushes: app.deliveries.metrics().held_pushes(),
         recent: [],
     };

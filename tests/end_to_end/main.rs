@@ -65,6 +65,7 @@ mod printed;
 mod probes;
 mod promise;
 mod pubsub_server;
+mod pull;
 mod reapplied;
 mod restart;
 mod rolled;
@@ -85,6 +86,7 @@ mod write_back;
 
 use std::process::ExitCode;
 
+use support::pulled::is_entrance_of_all;
 use support::suite::Suite;
 
 fn main() -> ExitCode {
@@ -92,6 +94,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut suite = Suite::new();
+    if is_entrance_of_all() {
+        add_proofs(&mut suite);
+        return suite.run();
+    }
     api_cost::tests(&mut suite);
     api_busy::tests(&mut suite);
     first_receipts::tests(&mut suite);
@@ -155,6 +161,7 @@ fn main() -> ExitCode {
     printed::tests(&mut suite);
     probes::tests(&mut suite);
     promise::tests(&mut suite);
+    pull::tests(&mut suite);
     pubsub_server::tests(&mut suite);
     shutdown::tests(&mut suite);
     slow_writes::tests(&mut suite);
@@ -168,4 +175,18 @@ fn main() -> ExitCode {
     contract::tests(&mut suite);
     packaging::tests(&mut suite);
     suite.run()
+}
+
+/// What proves the promise for a push, and can be pulled as well (`PUSHROLL_ENTRANCE=pull`).
+fn add_proofs(suite: &mut Suite) {
+    exactly_once::tests(suite);
+    contention::tests(suite);
+    crashes::tests(suite);
+    bursts::tests(suite);
+    cooldown::tests(suite);
+    clocks::tests(suite);
+    kills::tests(suite);
+    storms::tests(suite);
+    outages::tests(suite);
+    interleavings::tests(suite);
 }

@@ -134,6 +134,18 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--notify", "chat=slack:/f,chat=teams:/g"), "two sinks are called chat"),
         (serve("--notify-source", ""), "//pushroll/prod-eu"),
         (serve("--notify-source", "prod eu"), "no spaces"),
+        (serve("--pull", ""), "projects/PROJECT/subscriptions/NAME"),
+        (serve("--pull", "pushroll"), "projects/PROJECT/subscriptions/NAME"),
+        (serve("--pull", "projects/acme/topics/gcr"), "a topic"),
+        (serve("--pull", "projects/acme/subscriptions/a b"), "alone"),
+        (serve("--pull", "projects/acme/subscriptions/abc,"), "projects/PROJECT/subscriptions/NAME"),
+        (serve("--pull-endpoint", "http://pubsub.example.com"), "https"),
+        (serve("--pull-endpoint", "https://pubsub.example.com/v1"), "without a path"),
+        (serve("--pull-endpoint", "pubsub.example.com"), "https"),
+        (serve("--pull-max-messages", "0"), "--pull-max-messages"),
+        (serve("--pull-max-lease", "0s"), "longer than zero"),
+        (serve("--pull-renew", "often"), "500ms, 5s or 10m"),
+        (serve("--pull-renew", "999ms"), "at least 1s"),
     ] {
         let ran = run(&arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");
@@ -196,7 +208,7 @@ async fn serve_wants_to_be_told_whose_pushes_to_take() {
 }
 
 /// Each flag of the table of `serve` that exists by now.
-const FLAGS: [&str; 38] = [
+const FLAGS: [&str; 43] = [
     "listen",
     "internal-listen",
     "admin-listen",
@@ -235,6 +247,11 @@ const FLAGS: [&str; 38] = [
     "log-format",
     "notify",
     "notify-source",
+    "pull",
+    "pull-endpoint",
+    "pull-max-messages",
+    "pull-max-lease",
+    "pull-renew",
 ];
 
 async fn every_flag_of_serve_has_its_environment_variable() {
@@ -275,6 +292,10 @@ async fn every_flag_of_serve_has_its_environment_variable() {
         ("drain-delay", "5s"),
         ("drain-timeout", "25s"),
         ("notify-source", "pushroll"),
+        ("pull-endpoint", "https://pubsub.googleapis.com/"),
+        ("pull-max-messages", "1000"),
+        ("pull-max-lease", "60m"),
+        ("pull-renew", "5m"),
     ] {
         let described = flags.iter().find(|text| text.split([' ', '\n']).next() == Some(flag)).unwrap();
         assert!(described.contains(&format!("[default: {default}]")), "--{flag}: {described}");

@@ -81,9 +81,11 @@ impl DemoService {
 
     /// Starts the service, on the ports it has by default where those are free.
     pub(super) async fn serve(&mut self) -> anyhow::Result<()> {
-        let listeners = Listeners { public: bind(8080).await?, internal: bind(9090).await?, admin: bind(9091).await? };
+        let public = bind(8080).await?;
+        let public_address = public.local_addr()?;
+        let listeners = Listeners { public: Some(public), internal: bind(9090).await?, admin: bind(9091).await? };
         let addresses = Addresses {
-            public: listeners.public.local_addr()?,
+            public: public_address,
             internal: listeners.internal.local_addr()?,
             admin: listeners.admin.local_addr()?,
         };

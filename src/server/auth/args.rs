@@ -43,6 +43,11 @@ pub enum AuthArgsError {
 }
 
 impl AuthArgs {
+    /// Whether nothing is said of who may push, so that a service which pulls needs no public listener.
+    pub fn is_unset(&self) -> bool {
+        self.audience.is_empty() && self.service_account.is_empty() && !self.insecure_no_auth
+    }
+
     /// `None`: anyone may push.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ pub(crate) const OTHER_CONNECTIONS: usize = INTERNAL_CONNECTIONS + ADMIN_CONNECT
 /// The sockets, bound by the caller.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For Pub/Sub.
-    pub public: TcpListener,
+    /// For Pub/Sub; `None`: all pushes are pulled.
+    pub public: Option<TcpListener>,
     /// For the cluster.
     pub internal: TcpListener,
     /// For people, on loopback.

@@ -189,8 +189,8 @@ async fn the_pods_of_the_base_are_admitted_and_run(ground: Ground) {
 async fn the_command_lines_of_the_deployments_are_understood(ground: Ground) {
     let audience = ("PUSHROLL_AUDIENCE", "https://pushroll.example.com/v1/push");
     let account = ("PUSHROLL_SERVICE_ACCOUNT", "pushroll-push@example.iam.gserviceaccount.com");
-    let overlays =
-        ["cronjob", "namespaced", "side-by-side", "gke", "gke-ingress"].map(|name| format!("overlays/{name}"));
+    let overlays = ["cronjob", "namespaced", "side-by-side", "gke", "gke-pull", "gke-ingress"]
+        .map(|name| format!("overlays/{name}"));
     for directory in [BASE].into_iter().chain(overlays.iter().map(String::as_str)) {
         let manifests = Manifests::render(&ground, directory);
         for deployment in manifests.of_kind("Deployment") {

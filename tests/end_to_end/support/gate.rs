@@ -36,6 +36,8 @@ struct State {
     arrivals: AtomicUsize,
     /// The kinds that nobody may see, as they are in a path.
     forbidden: Mutex<BTreeSet<String>>,
+    /// The senders that are dead.
+    silent: Mutex<BTreeSet<usize>>,
 }
 
 /// A call that waits to be let go.
@@ -79,6 +81,9 @@ impl Gate {
         stalled: watch::Receiver<bool>,
         request: Request<Body>,
     ) -> Result<Response<AnyBody>, BoxError> {
+        if self.0.silent.lock().unwrap().contains(&sender) {
+            std::future::pending::<()>().await;
+        }
         let path = request.uri().path();
         if is_about_one_workload(&request) || is_about_what_waits(path) || is_about_pods(path) {
             let answer = self.hold(sender, request).await?;
@@ -155,6 +160,11 @@ impl Gate {
 
     pub fn is_forbidden(&self, kind: &str) -> bool {
         self.0.forbidden.lock().unwrap().contains(kind)
+    }
+
+    /// What this sender asks from now on never arrives, as if it were dead.
+    pub fn silence(&self, sender: usize) {
+        self.0.silent.lock().unwrap().insert(sender);
     }
 
     /// Whether nothing is on its way but what waits; and how often something has arrived so far.

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use super::control_plane::ControlPlane;
 use super::fixtures::collection;
+use super::pulled::is_entrance_of_all;
 
 /// Looks and edits on behalf of the tests themselves; never counted.
 const TESTER: &str = "admin";
@@ -25,6 +26,7 @@ pub struct Ground {
     api: Api,
     directory: Arc<TempDir>,
     namespace: String,
+    is_pulled: bool,
 }
 
 #[derive(Clone)]
@@ -51,9 +53,18 @@ impl Ground {
     async fn new(api: Api) -> Self {
         let namespace = format!("test-{}", NAMESPACES.fetch_add(1, Ordering::Relaxed));
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let ground = Self { api, directory, namespace };
+        let ground = Self { api, directory, namespace, is_pulled: is_entrance_of_all() };
         ground.create_namespace(&ground.namespace).await;
         ground
+    }
+
+    /// The same, whose services pull what is pushed to them ([`super::pulled`]).
+    pub fn pulled(self) -> Self {
+        Self { is_pulled: true, ..self }
+    }
+
+    pub fn is_pulled(&self) -> bool {
+        self.is_pulled
     }
 
     /// The test's own namespace: its workloads and the cache ConfigMap go there.

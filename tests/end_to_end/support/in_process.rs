@@ -21,6 +21,7 @@ use tower::service_fn;
 
 use super::ground::Ground;
 use super::proxy::{AnyBody, ApiRequest, BoxError, Passage, Rule, answered, refused};
+use super::pulled::{Answers, OwnSubscription, RecentAnswers};
 use super::service::{Running, Service};
 
 /// What a service in this process is started with.
@@ -99,23 +100,34 @@ impl InProcess {
     }
 
     /// Starts it; it need not be ready.
-    pub async fn start(self) -> Service {
+    pub async fn start(mut self) -> Service {
+        let own = if self.ground.is_pulled() { Some(OwnSubscription::create().await) } else { None };
+        if let Some(own) = &own {
+            self.config.pull = own.pull_args();
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let user = self.ground.fresh_user();
         let (ground, as_user) = (self.ground.clone(), user.clone());
         let started = runtime.spawn(async move {
             let client = client(ground.client_as(&as_user).await, self.rule, ground.namespace());
             let bind = || async { TcpListener::bind(("127.0.0.1", 0)).await.unwrap() };
-            let listeners = Listeners { public: bind().await, internal: bind().await, admin: bind().await };
+            let (public, internal, admin) = (bind().await, bind().await, bind().await);
             let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
-            let addresses = [&listeners.public, &listeners.internal, &listeners.admin].map(address);
+            let addresses = [&public, &internal, &admin].map(address);
+            let listeners = Listeners { public: Some(public), internal, admin };
             tokio::spawn(async move {
                 serve(self.config, client, self.clock, listeners, std::future::pending()).await.unwrap();
             });
             addresses
         });
         let addresses = started.await.unwrap();
-        Service::new(addresses, user, self.ground, Running::Here(Some(runtime)))
+        let service = Service::new(addresses, user, self.ground, Running::Here(Some(runtime)));
+        let answers =
+            Answers::Status { url: format!("{}/v1/status", service.internal), recent: RecentAnswers::default() };
+        match own {
+            Some(own) => service.pulling(own, answers).await,
+            None => service,
+        }
     }
 
     /// Starts it and waits until it is ready.

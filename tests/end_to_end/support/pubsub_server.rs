@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::fixtures::PushMessage;
 use super::http::{send, try_send};
-use super::suite::testbed;
+use super::testbed::testbed;
 use super::wait::eventually;
 
 /// Names the launcher of Google's emulator, `.../pubsub-emulator/bin/cloud-pubsub-emulator`.
@@ -87,6 +87,12 @@ impl PubSubServer {
     /// `ackDeadlineSeconds` and [`dead_letter`].
     pub async fn subscription(&self, topic: &str, settings: Value) -> String {
         let name = self.new_name("subscriptions");
+        self.create_subscription(&name, topic, settings).await;
+        name
+    }
+
+    /// A subscription of this full name.
+    pub async fn create_subscription(&self, name: &str, topic: &str, settings: Value) {
         let mut subscription = settings;
         subscription["name"] = json!(name);
         subscription["topic"] = json!(topic);
@@ -94,7 +100,6 @@ impl PubSubServer {
             Admin::Testbed(_) => self.admin(Method::POST, "subscriptions", subscription).await,
             Admin::Emulator(_) => self.admin(Method::PUT, &format!("v1/{name}"), subscription).await,
         };
-        name
     }
 
     pub async fn delete_subscription(&self, name: &str) {
@@ -116,6 +121,14 @@ impl PubSubServer {
     /// Publishes any data.
     pub async fn publish_raw(&self, topic: &str, data: impl Into<Vec<u8>>) -> String {
         self.publish_data(topic, [data.into()]).await.remove(0)
+    }
+
+    /// Publishes base64 data with these attributes. The testbed's server heeds some (`tests/testbed/pubsub/broker.go`):
+    /// with `test-message-id` and `test-publish-time` it delivers the message under those, and with `test-once` not again
+    /// when it is given back.
+    pub async fn publish_with(&self, topic: &str, data: &str, attributes: Value) {
+        let messages = json!([{"data": data, "attributes": attributes}]);
+        self.admin(Method::POST, "publish", json!({"topic": topic, "messages": messages})).await;
     }
 
     async fn publish_data(&self, topic: &str, data: impl IntoIterator<Item = Vec<u8>>) -> Vec<String> {

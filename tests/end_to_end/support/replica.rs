@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use pushroll::cache::configmap::CacheConfigMap;
 use pushroll::cache::mount::MountReader;
 use pushroll::cache::{CacheArgs, CacheMetrics, Resolver, ResolverConfig, WatchConfig};
@@ -15,8 +16,10 @@ use pushroll::cluster::{Cluster, ClusterMetrics};
 use pushroll::delivery::answer::{Answer, Poison};
 use pushroll::delivery::{Deliveries, DeliveryArgs, DeliveryMetrics, Sender};
 use pushroll::index::Scope;
+use pushroll::pull::{PullArgs, PullMetrics, Puller, Subscription};
 use pushroll::rollout::waiting::Waiting;
 use pushroll::rollout::{DueRestarts, Policy, PolicyArgs, RestartConfig, Restarter, RolloutMetrics};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +30,7 @@ pub struct Replica {
     deliveries: Arc<Deliveries>,
     resolver: Arc<Resolver>,
     due: Arc<Mutex<DueRestarts>>,
+    metrics: Registry,
     /// All that it does; ends with it.
     tasks: JoinSet<()>,
 }
@@ -65,14 +69,15 @@ impl Replica {
         let waiting = Arc::new(Waiting::new(cluster.clone(), namespace, waiting));
         let restarter = Restarter::new(cluster, restarts, Some(Arc::clone(&waiting)), RolloutMetrics::default());
         let args = DeliveryArgs { hold: Duration::from_secs(60), ..DeliveryArgs::default() };
-        let metrics = DeliveryMetrics::default();
+        let (metrics, mut shown) = (DeliveryMetrics::default(), Registry::default());
+        metrics.register(&mut shown);
         let deliveries =
             Deliveries::new(args, None, clock, Arc::clone(&resolver), restarter.clone(), Some(waiting), metrics);
         let due = Arc::new(Mutex::new(DueRestarts::new(&restarter, Duration::ZERO, None)));
         let mut tasks = JoinSet::new();
         let index = Arc::clone(&resolver);
         tasks.spawn(async move { index.run(CancellationToken::new()).await });
-        Self { deliveries: Arc::new(deliveries), resolver, due, tasks }
+        Self { deliveries: Arc::new(deliveries), resolver, due, metrics: shown, tasks }
     }
 
     /// Handles a delivery to its end, like the server whether or not somebody waits; then calls `answered` with the
@@ -87,6 +92,30 @@ impl Replica {
             let answer = deliveries.deliver(received, |_| None, body.as_bytes(), Sender::PubSub).await.unwrap().answer;
             answered(answer.status(Poison::Ack), answer).await;
         });
+    }
+
+    /// Pulls from this subscription, too. What it has begun to deliver goes on when it is dropped.
+    pub fn pull(&mut self, args: PullArgs, clock: Clock) -> Arc<Subscription> {
+        let subscription = Arc::new(Subscription::new(args.pull[0].clone()));
+        let rest = (Poison::Ack, clock, Duration::from_secs(60));
+        let (deliveries, metrics) = (Arc::clone(&self.deliveries), PullMetrics::default());
+        let puller = Puller::new(args, Arc::clone(&subscription), deliveries, rest, metrics);
+        self.tasks.spawn(puller.run(CancellationToken::new()));
+        subscription
+    }
+
+    /// How many deliveries it has answered.
+    pub fn answers(&self) -> usize {
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &self.metrics).unwrap();
+        let counts = metrics.lines().filter(|line| line.starts_with("pushes_total"));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+    }
+
+    /// The last answers, at most so many, the oldest first.
+    pub fn last_answers(&self, number: usize) -> Vec<Value> {
+        let recent = self.deliveries.recent();
+        recent[..number].iter().rev().map(|answer| serde_json::from_str(answer.as_str()).unwrap()).collect()
     }
 
     /// Looks once for pushes that wait and are due, when the look before has ended. `under_way` counts the looks that have

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::Method;
@@ -13,6 +14,7 @@ use super::fixtures::PushMessage;
 use super::ground::Ground;
 use super::http::{Answer, get, send};
 use super::proxy::ApiProxy;
+use super::pulled::{Answers, Entrance, ONE_ATTEMPT, OwnSubscription};
 use super::wait::eventually;
 
 /// What `serve` is started with. Every test gets its own ports, mount and API user.
@@ -36,6 +38,8 @@ pub struct Service {
     ground: Ground,
     running: Running,
     log: Arc<Mutex<Vec<Value>>>,
+    /// Where [`Self::public`] leads to, if pushes are pulled.
+    _entrance: Option<Entrance>,
 }
 
 /// How a service runs.
@@ -137,10 +141,21 @@ impl ServiceBuilder {
     }
 
     /// Starts it and waits until it listens; it need not be ready.
-    pub async fn start(self) -> Service {
+    pub async fn start(mut self) -> Service {
+        let can_pull = self.log_format == "json"
+            && self.arguments.iter().any(|flag| flag == "--insecure-no-auth")
+            && !self.arguments.iter().any(|flag| flag == "--pull");
+        let own = if can_pull && self.ground.is_pulled() { Some(OwnSubscription::create().await) } else { None };
+        if let Some(own) = &own {
+            let lease = format!("{}ns", ONE_ATTEMPT.as_nanos());
+            self = self.arguments(["--pull", &own.subscription, "--pull-max-lease", &lease]);
+            self = self.environment(&[("PUBSUB_EMULATOR_HOST", own.host())]);
+        }
         let mut process = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let log: Arc<Mutex<Vec<Value>>> = Arc::default();
         let (stderr, lines) = (process.stderr.take().unwrap(), Arc::clone(&log));
+        let has_ended = Arc::<AtomicBool>::default();
+        let ended = Arc::clone(&has_ended);
         // From now on it is ended, even where nobody waits for it to listen any more.
         let running = Running::Process(Mutex::new(process));
         std::thread::spawn(move || {
@@ -148,6 +163,7 @@ impl ServiceBuilder {
                 let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 lines.lock().unwrap().push(entry);
             }
+            ended.store(true, Ordering::SeqCst);
         });
         let listening = eventually("the service listens", async || {
             let log = log.lock().unwrap();
@@ -159,7 +175,12 @@ impl ServiceBuilder {
             log.iter().find_map(addresses)
         });
         let [public, internal, admin] = listening.await;
-        Service { public, internal, admin, user: self.user, ground: self.ground, running, log }
+        let answers = Answers::Log { log: Arc::clone(&log), read: 0, has_ended };
+        let service = Service { log, ..Service::new([public, internal, admin], self.user, self.ground, running) };
+        match own {
+            Some(own) => service.pulling(own, answers).await,
+            None => service,
+        }
     }
 
     /// As [`Self::start_ready`], where it is not called at the addresses that it listens on.
@@ -219,7 +240,10 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pushroll"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("PUSHROLL_") || ["KUBECONFIG", "NAMESPACE"].contains(&name.as_str()) {
+        if name.starts_with("PUSHROLL_")
+            || ["KUBECONFIG", "NAMESPACE", "PUBSUB_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"]
+                .contains(&name.as_str())
+        {
             command.env_remove(name);
         }
     }
@@ -229,7 +253,15 @@ pub fn program() -> Command {
 impl Service {
     pub(super) fn new(addresses: [String; 3], user: String, ground: Ground, running: Running) -> Self {
         let [public, internal, admin] = addresses;
-        Self { public, internal, admin, user, ground, running, log: Arc::default() }
+        Self { public, internal, admin, user, ground, running, log: Arc::default(), _entrance: None }
+    }
+
+    /// What is pushed to it goes by this subscription from now on.
+    pub(super) async fn pulling(mut self, own: OwnSubscription, answers: Answers) -> Self {
+        let entrance = own.open(self.public.clone(), answers).await;
+        self.public.clone_from(&entrance.url);
+        self._entrance = Some(entrance);
+        self
     }
 
     fn process(&self) -> MutexGuard<'_, Child> {

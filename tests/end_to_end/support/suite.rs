@@ -1,7 +1,6 @@
 //! The list of tests, each an async function of a [`Ground`]; and running them.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,9 +11,9 @@ use parking_lot::RwLock;
 use super::control_plane::ControlPlane;
 use super::ground::Ground;
 use super::pubsub_server::{EMULATOR, PubSubServer};
+use super::pulled::{is_entrance_of_all, print_figures};
+use super::testbed::{BINARIES, testbed};
 
-/// Set by `make test`: the folder of the testbed's binaries.
-const BINARIES: &str = "PUSHROLL_TESTBED";
 /// Many times what the longest takes on a busy machine: one that hangs is a failure, and not a run without an end.
 const TEST_LIMIT: Duration = Duration::from_secs(900);
 /// Set by `make contract`: the program schemathesis.
@@ -74,6 +73,14 @@ impl Suite {
         self.trials.push(trial.with_ignored_flag(std::env::var_os(BINARIES).is_none()));
     }
 
+    /// A test of another suite on the embedded API, whose services pull what is pushed to them ([`super::pulled`]).
+    pub fn pulled<F: Future<Output = ()>>(&mut self, test: impl Fn(Ground) -> F + Send + 'static) {
+        let trial = Trial::test(format!("pubsub::{}", name_of(&test)), move || {
+            block_on(async move { test(Ground::embedded().await.pulled()).await })
+        });
+        self.trials.push(trial.with_ignored_flag(std::env::var_os(BINARIES).is_none()));
+    }
+
     /// The same with Google's emulator, on machines that have it.
     pub fn with_pubsub_emulator<F: Future<Output = ()>>(
         &mut self,
@@ -82,7 +89,8 @@ impl Suite {
         let trial = Trial::test(format!("pubsub_emulator::{}", name_of(&test)), move || {
             block_on(async move { test(Ground::embedded().await, PubSubServer::java_emulator().await).await })
         });
-        self.trials.push(trial.with_ignored_flag(std::env::var_os(EMULATOR).is_none()));
+        self.trials
+            .push(trial.with_ignored_flag(std::env::var_os(EMULATOR).is_none_or(|launcher| launcher.is_empty())));
     }
 
     /// A test of what only a real control plane has, such as controllers, kubectl and RBAC.
@@ -128,6 +136,9 @@ impl Suite {
         let trials = self.trials.into_iter().chain(self.alone).collect();
         let conclusion = libtest_mimic::run(&arguments, trials);
         drop(self.control_plane);
+        if is_entrance_of_all() {
+            print_figures();
+        }
         conclusion.exit_code()
     }
 }
@@ -141,21 +152,6 @@ fn name_of<T>(_test: &T) -> &'static str {
 pub fn started(shared: &SharedControlPlane) -> Result<&ControlPlane, Failed> {
     let started = shared.get_or_init(|| ControlPlane::start(&testbed()?).map_err(|error| format!("{error:#}")));
     started.as_ref().map_err(|error| Failed::from(format!("the control plane did not start: {error}")))
-}
-
-/// The folder of the testbed's binaries.
-pub fn testbed() -> Result<PathBuf, String> {
-    std::env::var_os(BINARIES).map_or_else(build, |binaries| Ok(PathBuf::from(binaries)))
-}
-
-/// For `cargo test -- --ignored` without `make`.
-fn build() -> Result<PathBuf, String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/build");
-    let output = std::process::Command::new(script).output().map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 fn block_on(test: impl Future<Output = ()>) -> Result<(), Failed> {
