@@ -6,6 +6,7 @@
 //!   client           Google's client: a look at the subscription, the stream of its messages
 //!   probe            asks whether the subscription may be read
 //!   held_message     one message, from its arrival until it is acknowledged or given back
+//! backlog            what a subscription holds now, for `restart --from`
 //! subscription       what is known of one subscription: for the status, readiness and metrics
 //! unreadable         why a subscription cannot be read, and what to do
 //! ```
@@ -21,6 +22,8 @@
 
 mod args;
 #[cfg(feature = "pull")]
+pub(crate) mod backlog;
+#[cfg(feature = "pull")]
 mod client;
 #[cfg(feature = "pull")]
 mod held_message;
@@ -35,6 +38,8 @@ mod subscription_name;
 mod unreadable;
 
 pub use args::PullArgs;
+#[cfg(feature = "pull")]
+pub(crate) use args::endpoint;
 pub use metrics::PullMetrics;
 #[cfg(feature = "pull")]
 pub use puller::Puller;

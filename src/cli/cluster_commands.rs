@@ -98,12 +98,17 @@ pub(super) async fn with_documents(
 ) -> Answer {
     resolver.load_mount().await;
     let mut answer = with_running(resolver, answer).await;
+    finish(global, resolver, &mut answer);
+    answer
+}
+
+/// Says what was passed over of the documents that were read so far.
+pub(super) fn finish(global: &GlobalArgs, resolver: &Resolver, answer: &mut Answer) {
     let tiers = resolver.tiers();
     [&tiers.mount, &tiers.configmap].into_iter().for_each(warn_of_passed_over);
     if let Some(source) = answer.source.as_mut().filter(|_| global.expected_mount().is_none()) {
         source.failed_tiers.retain(|failed| failed.tier != Tier::Mount);
     }
-    answer
 }
 
 /// Commands do not show the cache's own log.

@@ -1,18 +1,12 @@
 //! `pushroll restart IMAGE` and `pushroll restart -w NAMESPACE/KIND/NAME`: a restart now, which depends on no push and
 //! writes no record.
 
-#[cfg(test)]
-mod tests;
+mod followed;
+#[cfg(feature = "pull")]
+mod from;
 
-use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-use clap::{ArgGroup, Args};
-use serde::Serialize;
-use tokio::sync::Semaphore;
-use tokio::task::{Id, JoinSet};
 
 use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_documents};
 use super::output::{OutputFormat, print_json};
@@ -23,19 +17,25 @@ use crate::clock::{Clock, parse_duration};
 use crate::cluster::{Cluster, ClusterMetrics};
 use crate::delivery::answer::Answer;
 use crate::ending::Ending;
-use crate::following::{Rollout, wait};
+use crate::following::Rollout;
 use crate::image::ImageRef;
 use crate::rollout::PolicyArgs;
 use crate::rollout::restart::Mode;
 use crate::rollout::{Action, ByHand, KnownBefore, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
+use clap::{ArgGroup, Args};
+use followed::follow_all;
+use serde::Serialize;
 
 /// A year. A longer wait is as good as endless, and might be more than the clock can count to.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// What to restart, one of these.
+const SOURCES: &[&str] = if cfg!(feature = "pull") { &["image", "workloads", "from"] } else { &["image", "workloads"] };
+
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("what").required(true).args(["image", "workloads"])),
+    group(ArgGroup::new("what").required(true).args(SOURCES)),
     after_help = "By image it leaves what a push would leave, and says why. What is named with -w is restarted even \
         where it opts out or is out of scope.\n\nExit 3: nothing was to be restarted, since nobody runs \
         the image, or all who do are left."
@@ -46,6 +46,9 @@ pub(super) struct RestartArgs {
     /// This workload, such as shop/deployment/web; may be given several times
     #[arg(short, long = "workload", value_name = "NAMESPACE/KIND/NAME")]
     workloads: Vec<WorkloadRef>,
+    #[cfg(feature = "pull")]
+    #[command(flatten)]
+    from: from::FromArgs,
     /// Say what would be restarted, and restart nothing
     #[arg(long)]
     dry_run: bool,
@@ -70,6 +73,11 @@ struct Restarted<'a> {
 
 pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Result<Answered> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Apply };
+    #[cfg(feature = "pull")]
+    if let Some(subscription) = &args.from.from {
+        let wait = args.wait.then_some(args.timeout);
+        return from::run(global, subscription, &args.from, &args.policy, (mode, wait)).await;
+    }
     let (answer, cluster) = match &args.image {
         Some(image) => by_image(global, image, &args.policy, mode).await?,
         None => by_name(global, args.workloads, &args.policy, mode).await?,
@@ -80,7 +88,7 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
         show(global.output, &answer)?;
     }
     if args.wait {
-        rollouts = Some(follow_all(&cluster, &answer, args.timeout).await);
+        rollouts = Some(follow_all(&cluster, std::slice::from_ref(&answer), args.timeout).await);
     }
     if global.output == OutputFormat::Json {
         print_json(&Restarted { answer: &answer, rollouts: rollouts.as_deref() })?;
@@ -110,7 +118,11 @@ async fn by_image(
     mode: Mode,
 ) -> anyhow::Result<(Answer, Cluster)> {
     let (resolver, deliveries, cluster) = deliveries(global, policy).await?;
-    Ok((with_documents(global, &resolver, deliveries.restart(image, mode)).await, cluster))
+    Ok((
+        with_documents(global, &resolver, deliveries.restart(image, mode, deliveries.received(), &BTreeSet::new()))
+            .await,
+        cluster,
+    ))
 }
 
 async fn by_name(
@@ -133,52 +145,5 @@ pub(super) fn longest_wait(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Some(wait) if wait > WAIT_MAX => Ok(WAIT_MAX),
         _ => positive_duration(text),
-    }
-}
-
-/// Follows every rollout that was started to its end, and prints each end as it comes.
-async fn follow_all(cluster: &Cluster, answer: &Answer, timeout: Duration) -> Vec<Rollout> {
-    let deadline = Instant::now() + timeout;
-    let permits = Arc::new(Semaphore::new(CONCURRENCY));
-    let mut following = Following::default();
-    for restarted in answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted) {
-        let (cluster, permits, workload) = (cluster.clone(), Arc::clone(&permits), restarted.workload());
-        let restarted_at = restarted.restarted_at.clone();
-        following.add(restarted.workload(), async move {
-            wait(&cluster, &workload, restarted_at.as_deref(), &permits, deadline).await
-        });
-    }
-    following.ended().await
-}
-
-/// The rollouts that are being followed, and the workload of each task: a task that panics gets an ending too.
-#[derive(Default)]
-struct Following {
-    tasks: JoinSet<Rollout>,
-    workloads: HashMap<Id, WorkloadRef>,
-}
-
-impl Following {
-    fn add(&mut self, workload: WorkloadRef, following: impl Future<Output = Rollout> + Send + 'static) {
-        let id = self.tasks.spawn(following).id();
-        self.workloads.insert(id, workload);
-    }
-
-    async fn ended(mut self) -> Vec<Rollout> {
-        let mut rollouts = Vec::new();
-        while let Some(followed) = self.tasks.join_next_with_id().await {
-            let rollout = match followed {
-                Ok((_, rollout)) => rollout,
-                Err(panicked) => {
-                    let Some(workload) = self.workloads.remove(&panicked.id()) else { continue };
-                    let reason = format!("how its rollout ended is not known (a bug of pushroll): {panicked}");
-                    Rollout { workload, ending: Ending::Unknown, reason }
-                }
-            };
-            anstream::eprintln!("{}: {}", rollout.workload, rollout.reason);
-            rollouts.push(rollout);
-        }
-        rollouts.sort_by(|a, b| a.workload.cmp(&b.workload));
-        rollouts
     }
 }

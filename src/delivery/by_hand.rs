@@ -1,17 +1,19 @@
 //! Requests by hand for an image: what a push of it would do, and a restart of the workloads that run it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Deliveries;
 use super::answer::Answer;
 use super::resolved::Resolved;
-use super::{Receipt, others};
+use super::{Receipt, Received, others};
 use crate::cache::proof::Need;
 use crate::cache::resolver::Unproven;
 use crate::image::ImageRef;
 use crate::rollout::restart::Mode;
-use crate::rollout::{ByHand, KnownBefore, Push};
+use crate::rollout::{ByHand, Code, KnownBefore, Push, WorkloadResult};
+use crate::workload::WorkloadRef;
 
 impl Deliveries {
     /// What a push of `image` would do now, and what else runs it.
@@ -36,16 +38,27 @@ impl Deliveries {
     }
 
     /// Restarts the workloads that run `image` now, as a person would: it looks at no push and writes no record. Nothing
-    /// is restarted before an index is proven for now.
-    pub async fn restart(&self, image: &ImageRef, mode: Mode) -> Answer {
-        let received = self.received();
-        let need = Need::Proof { received: received.instant, published: received.time };
-        match self.wait_for(need, received.instant + self.config.hold).await {
+    /// is restarted before an index is proven for the time that the person asked. What the person has restarted since then
+    /// for another image is left: its pods pull this one as well.
+    pub async fn restart(
+        &self,
+        image: &ImageRef,
+        mode: Mode,
+        asked: Received,
+        restarted: &BTreeSet<WorkloadRef>,
+    ) -> Answer {
+        let need = Need::Proof { received: asked.instant, published: asked.time };
+        match self.wait_for(need, Instant::now() + self.config.hold).await {
             Ok(loaded) => {
-                let (asked, deadline) = (ByHand::Image(image.clone()), Instant::now() + self.config.hold);
+                let (by_hand, deadline) = (ByHand::Image(image.clone()), Instant::now() + self.config.hold);
                 let (workloads, known) =
                     (loaded.index.followers(image), KnownBefore { index: Some(&loaded.index), done: None });
-                let results = self.restarter.restart_by_hand(workloads, asked, mode, deadline, known).await;
+                let (left, workloads): (Vec<WorkloadRef>, Vec<WorkloadRef>) =
+                    workloads.iter().cloned().partition(|workload| restarted.contains(workload));
+                let mut results = self.restarter.restart_by_hand(&workloads, by_hand, mode, deadline, known).await;
+                let reason = "it was restarted a moment ago for another image";
+                results.extend(left.iter().map(|left| WorkloadResult::new(left, Code::RestartedSince, reason)));
+                WorkloadResult::sort(&mut results);
                 let unseen = self.resolver.unproven_parts(&loaded, &need);
                 let resolved = Resolved { unseen, ..Resolved::new(Some(loaded), true, results, None) };
                 self.answer(image.clone(), resolved, mode)

@@ -8,6 +8,7 @@ mod held;
 mod outages;
 mod poison;
 mod readable;
+mod restart_from;
 
 use serde_json::Value;
 
@@ -26,6 +27,7 @@ pub fn tests(suite: &mut Suite) {
     outages::tests(suite);
     poison::tests(suite);
     readable::tests(suite);
+    restart_from::tests(suite);
 }
 
 /// A service that pulls from this subscription alone, without a public listener.

@@ -146,6 +146,8 @@ async fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (serve("--pull-max-lease", "0s"), "longer than zero"),
         (serve("--pull-renew", "often"), "500ms, 5s or 10m"),
         (serve("--pull-renew", "999ms"), "at least 1s"),
+        (vec!["restart", "--from", "pushroll-dead"], "projects/PROJECT/subscriptions/NAME"),
+        (vec!["restart", "nginx", "--from", "projects/acme/subscriptions/dead"], "cannot be used with"),
     ] {
         let ran = run(&arguments).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}: {ran:?}");

@@ -27,7 +27,8 @@ type broker struct {
 
 	// Held while pstest is called, too: a record never lags behind it.
 	mu        sync.Mutex
-	published map[string]time.Time // by the real clock
+	published map[string]time.Time // by the real clock, or as the test says
+	once      map[string]bool      // by message: not to be delivered again
 	largest   int                  // size of the largest message so far
 	records   map[recordKey]*record
 	streams   map[*stream]struct{}
@@ -36,6 +37,15 @@ type broker struct {
 }
 
 type recordKey struct{ subscription, message string }
+
+// Attributes that a test gives a message. With the first two it is delivered
+// under an ID and a publish time of the test's choice; with the third it is not
+// delivered again when it is given back.
+const (
+	testMessageID   = "test-message-id"
+	testPublishTime = "test-publish-time"
+	testOnce        = "test-once"
+)
 
 type record struct {
 	deliveries, acks, givenBack int
@@ -59,7 +69,7 @@ func newBroker(server *pstest.Server) *broker {
 func (b *broker) now() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) }
 
 func (b *broker) forget() {
-	b.published = map[string]time.Time{}
+	b.published, b.once = map[string]time.Time{}, map[string]bool{}
 	b.records = map[recordKey]*record{}
 	for stream := range b.streams {
 		clear(stream.leases)
@@ -74,11 +84,22 @@ func (b *broker) clearMessages() {
 }
 
 func (b *broker) publish(ctx context.Context, request *pb.PublishRequest) (*pb.PublishResponse, error) {
+	times := make([]time.Time, len(request.Messages))
+	for i, message := range request.Messages {
+		times[i] = time.Now()
+		if written := message.Attributes[testPublishTime]; written != "" {
+			var err error
+			if times[i], err = time.Parse(time.RFC3339Nano, written); err != nil {
+				return nil, status.Errorf(codes.InvalidArgument, "%s: %v", testPublishTime, err)
+			}
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	response, err := b.pstest.GServer.Publish(ctx, request)
 	for i, id := range response.GetMessageIds() {
-		b.published[id] = time.Now()
+		b.published[id] = times[i]
+		b.once[id] = request.Messages[i].Attributes[testOnce] != ""
 		b.largest = max(b.largest, proto.Size(request.Messages[i]))
 	}
 	return response, err
@@ -97,6 +118,9 @@ func (b *broker) take(ctx context.Context, subscription string, limit int, to *s
 		message := proto.CloneOf(received)
 		if published, ok := b.published[message.Message.MessageId]; ok {
 			message.Message.PublishTime = timestamppb.New(published)
+		}
+		if id := message.Message.Attributes[testMessageID]; id != "" {
+			message.Message.MessageId = id
 		}
 		record := b.record(subscription, message.AckId)
 		record.deliveries++
@@ -133,6 +157,12 @@ func (b *broker) modifyAckDeadline(ctx context.Context, subscription string, ack
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	request := &pb.ModifyAckDeadlineRequest{Subscription: subscription, AckIds: ackIDs, AckDeadlineSeconds: seconds}
+	if seconds == 0 {
+		// First: pstest forgets the acknowledgement ID of what is given back.
+		if err := b.takeAway(ctx, subscription, ackIDs); err != nil {
+			return err
+		}
+	}
 	if _, err := b.pstest.GServer.ModifyAckDeadline(ctx, request); err != nil {
 		return err
 	}
@@ -152,13 +182,32 @@ func (b *broker) modifyAckDeadline(ctx context.Context, subscription string, ack
 	return nil
 }
 
-// The record of the message that an acknowledgement ID stands for.
-func (b *broker) record(subscription, ackID string) *record {
-	message := ackID
-	if end := strings.LastIndexByte(ackID, ':'); end >= 0 {
-		message = ackID[:end]
+// Those that are delivered once are not delivered again.
+func (b *broker) takeAway(ctx context.Context, subscription string, ackIDs []string) error {
+	request := &pb.AcknowledgeRequest{Subscription: subscription}
+	for _, id := range ackIDs {
+		if b.once[messageOf(id)] {
+			request.AckIds = append(request.AckIds, id)
+		}
 	}
-	key := recordKey{subscription, message}
+	if len(request.AckIds) == 0 {
+		return nil
+	}
+	_, err := b.pstest.GServer.Acknowledge(ctx, request)
+	return err
+}
+
+// The message that an acknowledgement ID stands for.
+func messageOf(ackID string) string {
+	if end := strings.LastIndexByte(ackID, ':'); end >= 0 {
+		return ackID[:end]
+	}
+	return ackID
+}
+
+// The record of that message.
+func (b *broker) record(subscription, ackID string) *record {
+	key := recordKey{subscription, messageOf(ackID)}
 	if b.records[key] == nil {
 		b.records[key] = &record{}
 	}
