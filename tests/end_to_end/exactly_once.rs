@@ -19,6 +19,8 @@ pub fn tests(suite: &mut Suite) {
     suite.on_both(a_push_without_a_publish_time_is_warned_about);
     suite.on_both(a_spoilt_record_is_written_anew);
     suite.on_both(each_image_of_a_workload_has_a_record_of_its_own);
+    suite.pulled(fifty_pulled_deliveries_at_two_services_are_one_rollout_each);
+    suite.pulled(pulled_pushes_in_any_order_roll_when_they_bring_something_newer);
 }
 
 async fn fifty_deliveries_at_two_services_are_one_rollout_each(ground: Ground) {
@@ -61,6 +63,14 @@ async fn fifty_deliveries_at_two_services_are_one_rollout_each(ground: Ground) {
         let any = answer["workloads"].as_array().unwrap().iter().any(|result| result["action"] == "restarted");
         assert_eq!(answer["outcome"], if any { "restarted" } else { "current" }, "{answer}");
     }
+}
+
+async fn fifty_pulled_deliveries_at_two_services_are_one_rollout_each(ground: Ground) {
+    fifty_deliveries_at_two_services_are_one_rollout_each(ground).await;
+}
+
+async fn pulled_pushes_in_any_order_roll_when_they_bring_something_newer(ground: Ground) {
+    pushes_in_any_order_roll_when_they_bring_something_newer(ground).await;
 }
 
 /// Message ids are decimal numbers without leading zeros: "10" comes after "9".

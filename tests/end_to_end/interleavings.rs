@@ -16,6 +16,7 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use crate::support::chance::random;
 use crate::support::ground::Ground;
+use crate::support::pulled::is_entrance_of_all;
 use crate::support::suite::Suite;
 use model::Broken;
 use plan::{Plan, plans};
@@ -25,15 +26,24 @@ pub fn tests(suite: &mut Suite) {
     suite.plain(whatever_happens_in_whatever_order);
     suite.plain(whatever_happens_under_a_watch);
     suite.on_control_plane(whatever_happens_on_a_real_api_server);
+    suite.pulled(whatever_happens_to_pulled_pushes);
 }
 
 async fn whatever_happens_in_whatever_order() {
-    let embedded = || async {
+    in_whatever_order(2000, is_entrance_of_all()).await;
+}
+
+async fn whatever_happens_to_pulled_pushes(_: Ground) {
+    in_whatever_order(100, true).await;
+}
+
+async fn in_whatever_order(cases: u32, is_pulled: bool) {
+    let embedded = move || async move {
         let embedded = EmbeddedKubernetes::new();
         let (namespace, prefix) = ("default".to_owned(), "case".to_owned());
-        Place { api: embedded.client(), namespace, prefix, watches: false, embedded: Some(embedded) }
+        Place { api: embedded.client(), namespace, prefix, watches: false, is_pulled, embedded: Some(embedded) }
     };
-    tokio::task::spawn_blocking(move || try_out(0, 2000, 30, &embedded))
+    tokio::task::spawn_blocking(move || try_out(0, cases, 30, &embedded))
         .await
         .unwrap()
         .unwrap_or_else(|broken| panic!("{broken}"));
@@ -41,10 +51,11 @@ async fn whatever_happens_in_whatever_order() {
 
 /// Few at a time have much to do: a watch is live a second after it was opened.
 async fn whatever_happens_under_a_watch() {
-    let embedded = || async {
+    let is_pulled = is_entrance_of_all();
+    let embedded = move || async move {
         let embedded = EmbeddedKubernetes::new();
         let (namespace, prefix) = ("default".to_owned(), "case".to_owned());
-        Place { api: embedded.client(), namespace, prefix, watches: true, embedded: Some(embedded) }
+        Place { api: embedded.client(), namespace, prefix, watches: true, is_pulled, embedded: Some(embedded) }
     };
     let threads = (0..16).map(|thread| tokio::task::spawn_blocking(move || try_out(thread, 4, 30, &embedded)));
     for thread in threads.collect::<Vec<_>>() {
@@ -54,13 +65,13 @@ async fn whatever_happens_under_a_watch() {
 
 async fn whatever_happens_on_a_real_api_server(ground: Ground) {
     static CASES: AtomicUsize = AtomicUsize::new(0);
-    let user = ground.fresh_user();
+    let (user, is_pulled) = (ground.fresh_user(), is_entrance_of_all());
     let real = move || {
         let (ground, user) = (ground.clone(), user.clone());
         async move {
             let prefix = format!("case-{}", CASES.fetch_add(1, Ordering::SeqCst));
             let api = ground.client_as(&user).await;
-            Place { api, namespace: ground.namespace().to_owned(), prefix, watches: false, embedded: None }
+            Place { api, namespace: ground.namespace().to_owned(), prefix, watches: false, is_pulled, embedded: None }
         }
     };
     tokio::task::spawn_blocking(move || try_out(0, 30, 20, &real))

@@ -4,6 +4,7 @@
 //! came together.
 
 mod endings;
+mod pulled;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,6 +38,7 @@ const KILL_EVERY: usize = 25;
 pub fn tests(suite: &mut Suite) {
     suite.on_both(replicas_killed_at_random_roll_each_workload_once_a_push);
     endings::tests(suite);
+    pulled::tests(suite);
 }
 
 /// What is shared by those who deliver and who kills.
@@ -60,10 +62,7 @@ struct Sent {
 }
 
 async fn replicas_killed_at_random_roll_each_workload_once_a_push(ground: Ground) {
-    let images: Vec<String> = (0..IMAGES).map(|number| ground.image(&format!("image-{number}"))).collect();
-    let workloads: Vec<Value> = (0..WORKLOADS).map(|number| workload(&ground, number, &images)).collect();
-    stream::iter(&workloads).map(|workload| ground.create(workload)).buffer_unordered(8).collect::<Vec<_>>().await;
-
+    let (images, workloads) = create_workloads(&ground).await;
     let users: Vec<String> = (0..REPLICAS).map(|_| ground.fresh_user()).collect();
     let mut replicas = Vec::new();
     for (number, user) in users.iter().enumerate() {
@@ -110,6 +109,13 @@ async fn replicas_killed_at_random_roll_each_workload_once_a_push(ground: Ground
             assert_eq!(record[&images[image]]["message_id"], newest, "{what}: {number} {record}");
         }
     }
+}
+
+async fn create_workloads(ground: &Ground) -> (Vec<String>, Vec<Value>) {
+    let images: Vec<String> = (0..IMAGES).map(|number| ground.image(&format!("image-{number}"))).collect();
+    let workloads: Vec<Value> = (0..WORKLOADS).map(|number| workload(ground, number, &images)).collect();
+    stream::iter(&workloads).map(|workload| ground.create(workload)).buffer_unordered(8).collect::<Vec<_>>().await;
+    (images, workloads)
 }
 
 /// The two images of a workload.

@@ -3,6 +3,7 @@
 mod certificate;
 mod killed;
 mod passing;
+mod pulled;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub fn tests(suite: &mut Suite) {
     certificate::tests(suite);
     killed::tests(suite);
     passing::tests(suite);
+    pulled::tests(suite);
     suite.on_embedded(a_push_during_an_outage_comes_again_and_is_done_once);
     suite.on_embedded(a_service_that_starts_in_an_outage_lives_on_its_mount);
     suite.on_embedded(a_miss_during_an_outage_comes_again);

@@ -4,6 +4,7 @@
 mod calls;
 mod peace;
 mod people;
+mod pulled;
 mod pushes;
 mod replicas;
 
@@ -36,6 +37,8 @@ pub struct Place {
     /// What tells the case's objects from those of others.
     pub prefix: String,
     pub watches: bool,
+    /// Replicas pull what is delivered to them.
+    pub is_pulled: bool,
     /// Its clock is ours to move, as all others are.
     pub embedded: Option<EmbeddedKubernetes>,
 }
@@ -188,6 +191,7 @@ impl World {
             Step::Drain => self.drain().await?,
             Step::Crash { replica } => {
                 let replica = replica % self.replicas.len();
+                self.gate.silence(self.replicas[replica].sender);
                 let new = self.start().await;
                 self.replicas[replica] = new;
             }

@@ -27,7 +27,7 @@ pub fn tests(suite: &mut Suite) {
 const IMAGES: usize = 10;
 
 /// Workloads of every kind, each with ten images of its own, and nothing for a controller to do.
-async fn create_workloads(ground: &Ground, workloads: usize) -> (Vec<Value>, Vec<String>) {
+pub(super) async fn create_workloads(ground: &Ground, workloads: usize) -> (Vec<Value>, Vec<String>) {
     let (mut manifests, mut images) = (Vec::new(), Vec::new());
     for number in 0..workloads {
         let own: Vec<String> = (0..IMAGES).map(|i| ground.image(&format!("web-{number}-{i}"))).collect();
@@ -65,7 +65,7 @@ async fn replicas(ground: &Ground, workloads: usize) -> [Service; 2] {
     replicas
 }
 
-fn knows(status: &Value, workloads: usize) -> bool {
+pub(super) fn knows(status: &Value, workloads: usize) -> bool {
     status["index"]["workloads"] == workloads
 }
 
@@ -160,7 +160,7 @@ async fn a_watch_outlives_the_api_server_and_misses_nobody(ground: Ground) {
 }
 
 /// Each push was restarted for, once; pushes of a workload's images that come together share a restart.
-async fn each_push_is_done(ground: &Ground, workloads: &[Value], messages: &[PushMessage]) {
+pub(super) async fn each_push_is_done(ground: &Ground, workloads: &[Value], messages: &[PushMessage]) {
     assert_eq!(messages.len(), workloads.len() * IMAGES);
     // A push of before our last restart by more than twice the margin leaves no record (`restarted_since`).
     let covered_after = SignedDuration::try_from(2 * PolicyArgs::CLOCK_MARGIN).unwrap();

@@ -68,6 +68,7 @@ impl World {
                 }
                 // A replica that has just begun tries everything.
                 let replica = attempt % self.replicas.len();
+                self.gate.silence(self.replicas[replica].sender);
                 self.replicas[replica] = self.start().await;
             }
             if self.place.watches && attempt > 0 {

@@ -32,12 +32,16 @@ impl World {
     }
 
     pub(super) async fn deliver(&mut self, message: usize, replica: usize) -> Result<(), Broken> {
-        let count = self.replicas.len();
-        let running = &mut self.replicas[replica % count];
+        let replica = replica % self.replicas.len();
+        let running = &mut self.replicas[replica];
         let answered = Arc::clone(&self.answered);
         self.trace.push(format!("   {} goes to {}", self.pushes[message].id, running.sender));
         let under_way = Arc::clone(&running.under_way);
         under_way.fetch_add(1, Ordering::SeqCst);
+        if running.pulled.is_some() {
+            self.pull(message, replica).await?;
+            return self.settle().await;
+        }
         running.replica.deliver(&self.pushes[message], async move |status, answer| {
             let codes: Vec<String> =
                 answer.workloads.iter().map(|result| format!("{} {:?}", result.name, result.code)).collect();

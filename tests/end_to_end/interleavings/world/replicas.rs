@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use pushroll::cache::WatchConfig;
 
 use super::super::model::Broken;
+use super::pulled::Pulled;
 use super::{LIMIT, World};
 use crate::support::gate::Stall;
+use crate::support::pulled::OwnSubscription;
 use crate::support::replica::Replica;
 
 pub(super) struct Running {
@@ -17,6 +19,7 @@ pub(super) struct Running {
     pub(super) stall: Stall,
     /// Deliveries and looks that it works on.
     pub(super) under_way: Arc<AtomicUsize>,
+    pub(super) pulled: Option<Pulled>,
 }
 
 impl World {
@@ -27,7 +30,8 @@ impl World {
         let client = self.gate.client(sender, &self.place.api, &stall);
         let watch = self.place.watches.then(|| WatchConfig::new(format!("replica-{sender}")));
         let waiting = self.place.waiting();
-        let replica = Replica::start(&self.place.namespace, &waiting, client, self.clock(), watch, self.unseen_grace);
+        let mut replica =
+            Replica::start(&self.place.namespace, &waiting, client, self.clock(), watch, self.unseen_grace);
         if self.place.watches {
             let began = Instant::now();
             while !replica.watch_is_live() {
@@ -35,7 +39,13 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
-        Running { replica, sender, stall, under_way: Arc::default() }
+        let mut pulled = None;
+        if self.place.is_pulled {
+            let own = OwnSubscription::create().await;
+            let subscription = replica.pull(own.pull_args(), self.clock());
+            pulled = Some(Pulled { own, subscription, answers: 0, not_answered: 0 });
+        }
+        Running { replica, sender, stall, under_way: Arc::default(), pulled }
     }
 
     /// Waits until everything that is alive waits: at the gate, or for somebody who does.
@@ -63,6 +73,7 @@ impl World {
             let kept = if self.blind.contains(&sender) { Arc::default() } else { Arc::clone(self.model.kept()) };
             self.known_kept.entry(number).or_insert(kept);
         }
+        self.collect_pulled();
         let answered = std::mem::take(&mut *self.answered.lock().unwrap());
         for (message, status, answer) in answered {
             self.trace.push(format!("   {} is answered {status} {answer}", self.pushes[message].id));
