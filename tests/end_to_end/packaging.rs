@@ -1,4 +1,4 @@
-//! `deploy/`: as kustomize renders it, as the API server admits it, and as much as it permits.
+//! `deploy/`: as kustomize and Helm render it, as the API server admits it, and as much as it permits.
 //!
 //! The names of the base are those of a cluster, not of a test: the tests of the service share one application of it.
 //! The others move what they apply into namespaces of their own.
@@ -8,6 +8,7 @@ mod cron_job;
 mod gcp;
 mod gke;
 mod gke_pull;
+mod helm;
 mod immutable;
 mod manifests;
 mod namespaced;
@@ -29,6 +30,7 @@ pub fn tests(suite: &mut Suite) {
     gcp::tests(suite);
     gke::tests(suite);
     gke_pull::tests(suite);
+    helm::tests(suite);
     immutable::tests(suite);
     refresh_mounts::tests(suite);
     only_annotations::tests(suite);

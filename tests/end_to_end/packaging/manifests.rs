@@ -33,8 +33,11 @@ pub(super) struct Manifests {
 impl Manifests {
     pub(super) fn render(ground: &Ground, directory: &str) -> Self {
         let directory = Path::new(DEPLOY).join(directory);
-        let yaml = run(ground.real().kubectl_as(ADMIN).arg("kustomize").arg(directory)).stdout;
-        let documents = serde_yaml_ng::Deserializer::from_str(&yaml);
+        Self::parse(&run(ground.real().kubectl_as(ADMIN).arg("kustomize").arg(directory)).stdout)
+    }
+
+    pub(super) fn parse(yaml: &str) -> Self {
+        let documents = serde_yaml_ng::Deserializer::from_str(yaml);
         Self { objects: documents.map(|document| Value::deserialize(document).unwrap()).collect() }
     }
 
@@ -175,13 +178,13 @@ fn visit(value: &mut Value, key: &str, change: &mut dyn FnMut(&mut Value)) {
     }
 }
 
-/// What kubectl said.
+/// What a program said.
 pub(super) struct Said {
     pub(super) stdout: String,
     pub(super) stderr: String,
 }
 
-/// Runs kubectl, which must succeed.
+/// Runs a program, which must succeed.
 pub(super) fn run(command: &mut Command) -> Said {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
