@@ -61,7 +61,9 @@ async fn ten_thousand_messages_are_worked_off(ground: Ground, server: PubSubServ
         restarts += restarted;
     }
     let patches = service.patches().len();
-    println!("{MESSAGES} messages: {restarts} restarts, {patches} PATCHes, {calls}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.process_id())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    println!("{MESSAGES} messages: {restarts} restarts, {patches} PATCHes, {peak}, {calls}");
 }
 
 fn acknowledged_of(messages: &[Value]) -> usize {

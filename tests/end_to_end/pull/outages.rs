@@ -18,6 +18,7 @@ pub fn tests(suite: &mut Suite) {
     suite.with_pubsub(a_server_that_comes_back_is_read_again);
     suite.with_pubsub(streams_that_are_cut_lose_nothing);
     suite.with_pubsub(an_acknowledgement_that_is_lost_is_done_already);
+    suite.with_pubsub(a_slow_server_loses_nothing);
     suite.with_pubsub(a_silent_stream_is_opened_anew);
     suite.with_pubsub(a_connection_that_is_dead_without_a_sign_is_replaced);
 }
@@ -70,6 +71,21 @@ async fn an_acknowledgement_that_is_lost_is_done_already(ground: Ground, server:
     server.clear_faults().await;
     server.advance_clock(61).await;
     server.acknowledged(&subscription, &id).await;
+    assert_eq!(ground.generation(&web).await, 2);
+}
+
+async fn a_slow_server_loses_nothing(ground: Ground, server: PubSubServer) {
+    let image = ground.image("web");
+    let web = deployment(ground.namespace(), "web", &image);
+    ground.create(&web).await;
+    let topic = server.topic().await;
+    let subscription = server.subscription(&topic, json!({})).await;
+    server.delay("*", 2000).await;
+    let service = pulling(&ground, &server, &subscription).start_ready().await;
+    let id = server.publish(&topic, &PushMessage::now(&image, 1)).await;
+    assert_eq!(service.answered(&id, |_| true).await["outcome"], "restarted");
+    let message = server.acknowledged(&subscription, &id).await;
+    assert_eq!((&message["deliveries"], &message["acks"]), (&json!(1), &json!(1)), "{message}");
     assert_eq!(ground.generation(&web).await, 2);
 }
 
