@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A message is acknowledged exactly where a push would be answered 2xx. Where a push would be answered 503, the message
-//! is kept under its lease and tried again: a message that is given back comes again at once, and counts towards the
-//! dead letter.
+//! is held under its lease and tried again: each time that a message is given back counts towards its delivery attempts,
+//! after which it goes to the dead-letter topic.
 //!
 //! It must not know HTTP servers, nor what is done with a message.
 

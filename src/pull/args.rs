@@ -9,20 +9,20 @@ use http::uri::{InvalidUri, Scheme};
 use super::SubscriptionName;
 use crate::arguments::{duration, positive_duration, written_duration};
 
-/// Where Pub/Sub is asked.
+/// Pub/Sub's global endpoint.
 const PUBSUB_URL: &str = "https://pubsub.googleapis.com";
 
 /// Which subscriptions are read, and how much is held at once.
 #[derive(Debug, Clone, Args)]
 pub struct PullArgs {
-    /// Pull messages from this subscription, projects/PROJECT/subscriptions/NAME; several with commas. Without a setting
-    /// of who may push there is then no public listener
+    /// Pull messages from this subscription, projects/PROJECT/subscriptions/NAME; several with commas. There is then no
+    /// public listener unless a setting says who may push
     #[arg(long, value_name = "SUBSCRIPTIONS", value_delimiter = ',', env = "PUSHROLL_PULL")]
     pub pull: Vec<SubscriptionName>,
     /// The address of Pub/Sub, a regional endpoint for example; https, or http on loopback
     #[arg(long, value_name = "URL", default_value_t = Self::default().pull_endpoint, value_parser = endpoint, env = "PUSHROLL_PULL_ENDPOINT")]
     pub pull_endpoint: Uri,
-    /// Messages that are held at once, for each subscription
+    /// How many messages are held at once, for each subscription; the rest waits in Pub/Sub
     #[arg(long, value_name = "NUMBER", default_value_t = Self::default().pull_max_messages, value_parser = clap::value_parser!(u32).range(1..=100_000), env = "PUSHROLL_PULL_MAX_MESSAGES")]
     pub pull_max_messages: u32,
     /// Longest time that a message is held and tried again, before it is given back
@@ -34,7 +34,7 @@ pub struct PullArgs {
         env = "PUSHROLL_PULL_MAX_LEASE"
     )]
     pub pull_max_lease: Duration,
-    /// Without a message for so long, connect anew: the connection may be dead without a sign of it
+    /// How long no message may come until pushroll connects anew: the connection may be dead without a sign of it
     #[arg(
         long,
         value_name = "DURATION",

@@ -1,7 +1,7 @@
 //! Google's client for Pub/Sub, as it is used here.
 //!
 //! The client waits for ever, without an error, where the server does not answer, where there are no credentials, and
-//! where the metadata server is away. So [`Client::look`] asks itself, with limits.
+//! where the metadata server is away. So [`Client::look`] makes calls of its own, with limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,16 +26,16 @@ use super::{PullArgs, SubscriptionName};
 use crate::error_chain::with_causes;
 use crate::event::Message;
 
-/// A lease is extended by so much at a time, whatever the deadline of the subscription is: what a process held that has
-/// crashed comes again after this time at the latest.
+/// A lease is extended by so much at a time, whatever the deadline of the subscription is: what a crashed process held is
+/// free for others after this time at the latest.
 const LEASE: Duration = Duration::from_secs(30);
 /// The client gives up a lease after its own limit. Ours comes first, so that the message is given back at once.
 const LEASE_MARGIN: Duration = Duration::from_secs(60 * 60);
 /// Longest wait for credentials.
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
-/// Longest wait for the settings of a subscription, without which it can be read as well.
+/// Longest wait for the settings of a subscription. It can be read without them.
 const SETTINGS_LIMIT: Duration = Duration::from_secs(5);
-/// Of the messages that are not acknowledged yet. The largest message has 10 MB.
+/// Payloads of the messages that are not acknowledged yet. The largest message has 10 MB.
 const MAX_BYTES: i64 = 32 * 1024 * 1024;
 /// What Pub/Sub shows in place of the topic of a subscription whose topic is deleted.
 const DELETED_TOPIC: &str = "_deleted-topic_";
@@ -120,8 +120,8 @@ impl Client {
         settings
     }
 
-    /// What the settings of the subscription say. Without the permission to see them, and where the answer does not come,
-    /// nothing is wrong with them.
+    /// What is wrong with the settings of the subscription. They count as right where they may not be seen or the answer
+    /// does not come.
     async fn settings(&self) -> Result<Option<&'static str>, Unreadable> {
         let asked = self.admin.get_subscription().set_subscription(self.subscription.as_str()).send();
         match timeout(SETTINGS_LIMIT, asked).await {
@@ -136,7 +136,7 @@ impl Client {
         }
     }
 
-    /// How many calls the subscriber has made: while there was no message, so often has it opened its stream.
+    /// How many calls the subscriber has made. Until the first message each of them has opened its stream.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -166,7 +166,7 @@ impl Client {
     }
 }
 
-/// Application default credentials, which are there: a dead metadata server is noticed.
+/// Application default credentials that have given a token: a dead metadata server is noticed.
 async fn credentials() -> Result<Credentials, Unreadable> {
     let no_credentials = |error: &(dyn std::error::Error + 'static)| Unreadable::NoCredentials(with_causes(error));
     let credentials = DefaultCredentials::default().build().map_err(|error| no_credentials(&error))?;

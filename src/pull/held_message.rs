@@ -35,7 +35,7 @@ enum Attempt {
     Done,
     /// A later attempt may do it.
     NotYet,
-    /// Junk, under `--poison nack`: it belongs into the dead-letter topic.
+    /// Junk, under `--poison nack`: it belongs in the dead-letter topic.
     Refused,
 }
 
@@ -84,7 +84,7 @@ impl Delivering {
     }
 }
 
-/// Growing, and different for each message: what has failed together must not come together again.
+/// Growing, and different for each message: messages that failed together must not be tried together again.
 fn pause_after(attempts: u32) -> Duration {
     let growing = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
     let random = RandomState::new().hash_one(attempts) % 1000;

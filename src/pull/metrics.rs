@@ -25,7 +25,7 @@ pub struct PullMetrics {
 pub(super) enum PullResult {
     /// It is done, or there is nothing to do.
     Acknowledged,
-    /// Pub/Sub brings it again.
+    /// Pub/Sub is to deliver it again.
     GivenBack,
 }
 

@@ -1,8 +1,8 @@
 //! Asks Pub/Sub, on the way that the stream takes, whether a subscription may be read.
 //!
-//! Google's client shows no error where a stream cannot be opened for now, and has no call that asks. An acknowledgement
-//! of a message that there is not needs the permission that pulling needs, goes to the same server, and changes nothing:
-//! Pub/Sub answers OK or INVALID_ARGUMENT.
+//! Google's client shows no error where a stream cannot be opened for now, and has no call that asks. To acknowledge a
+//! message that does not exist needs the permission that pulling needs, goes to the same server, and changes nothing. OK,
+//! INVALID_ARGUMENT and FAILED_PRECONDITION count as yes.
 
 use std::error::Error as _;
 use std::time::Duration;

@@ -32,9 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(1);
 /// After so long without an error the next pause is a short one again.
 const STEADY: Duration = Duration::from_secs(60);
-/// The stream says nothing of a server that is gone, so it is asked how it is.
+/// The stream shows no error when the server is gone, so other calls ask for it.
 const LOOK_PERIOD: Duration = Duration::from_secs(30);
-/// Pub/Sub ends a stream now and then. One that was opened so often without a message does not come about.
+/// Pub/Sub ends a stream now and then. One that was opened this often without a message cannot be opened.
 const OPENINGS: usize = 4;
 const OPENINGS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -51,14 +51,14 @@ pub struct Puller {
 /// What lasts longer than one stream.
 #[derive(Debug)]
 struct Work {
-    /// One for each message that may be held besides.
+    /// A permit for each further message that may be held.
     slots: Arc<Semaphore>,
     /// The messages that are held, and the ends of streams.
     tasks: TaskTracker,
     end: CancellationToken,
 }
 
-/// A stream, which ends well when it is dropped.
+/// A stream. When it is dropped it gives back what the client has leased and not handed out.
 #[derive(Debug)]
 struct OpenStream {
     stream: MessageStream,
@@ -80,7 +80,7 @@ impl Puller {
     }
 
     /// Reads until `end`. Then it takes nothing new, finishes the attempts under way, gives the rest back, and returns
-    /// when Pub/Sub knows.
+    /// when Pub/Sub knows, or when the drain timeout is over.
     pub async fn run(self, end: CancellationToken) {
         let max = usize::try_from(self.args.pull_max_messages).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let work = Work { slots: Arc::new(Semaphore::new(max)), tasks: TaskTracker::new(), end: end.clone() };
@@ -103,8 +103,8 @@ impl Puller {
             let held = self.subscription.status().held;
             tracing::warn!(
                 subscription = %self.subscription.name(),
-                "{held} messages were still worked on, or Pub/Sub did not confirm in time what became of the others: it \
-                 brings them again when their leases end"
+                "at the end of --drain-timeout {held} messages were still worked on, or Pub/Sub had not confirmed what \
+                 became of the others: it delivers them again when their leases end"
             );
         }
     }
@@ -134,7 +134,7 @@ impl Puller {
         loop {
             // Never closed.
             let Ok(slot) = Arc::clone(&work.slots).acquire_owned().await else { return Ok(()) };
-            // Polled to its end: the stream is opened anew by each call that begins before its first answer.
+            // Kept while the timer fires: before the first answer each call of `next` opens the stream anew.
             let mut next = std::pin::pin!(timeout(self.args.pull_renew, stream.stream.next()));
             let next = tokio::select! {
                 biased;
@@ -172,7 +172,7 @@ impl Puller {
         }
     }
 
-    /// Returns when looks fail. One that fails alone may be a passing fault.
+    /// Returns when two looks in a row have failed: one alone may be a passing fault.
     async fn look_again(&self, client: &Client) -> Unreadable {
         loop {
             sleep(LOOK_PERIOD).await;
@@ -203,8 +203,8 @@ impl Puller {
     }
 }
 
-/// Returns when the stream has been opened again and again without a message. The client tries that by itself, and says
-/// nothing.
+/// Returns when the stream has been opened again and again without a message. The client tries that by itself, and shows
+/// no error.
 async fn does_not_open(client: &Client, has_messages: &AtomicBool) -> Unreadable {
     loop {
         sleep(OPENINGS_PERIOD).await;

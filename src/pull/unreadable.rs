@@ -6,15 +6,16 @@ use google_cloud_gax::error::rpc::Code;
 use crate::error_chain::with_causes;
 use crate::excerpt::excerpt;
 
-/// Words of somebody else's server in our messages.
+/// The most that is quoted of another server's message.
 const WORDS_MAX: usize = 300;
 
 /// Why a subscription cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error(
-        "there are no credentials for Pub/Sub: on GKE bind the Kubernetes service account with Workload Identity, \
-         elsewhere set GOOGLE_APPLICATION_CREDENTIALS to a credentials file ({0})"
+        "there are no credentials for Pub/Sub: on GKE see that the node pool has Workload Identity and that the network \
+         lets pushroll out to the metadata server, elsewhere set GOOGLE_APPLICATION_CREDENTIALS to a credentials file \
+         ({0})"
     )]
     NoCredentials(String),
     #[error("Pub/Sub does not accept the credentials: see that their account and its key exist ({0})")]
@@ -35,7 +36,7 @@ pub(crate) enum Unreadable {
         "it is a push subscription, and pulling needs one without an endpoint: name another, or remove its endpoint"
     )]
     IsPush,
-    #[error("it delivers to storage, and pulling needs one without a destination: name another")]
+    #[error("it exports its messages, and pulling needs one without a destination: name another")]
     IsExport,
     #[error("it is detached from its topic, so no message arrives: create a new one, and name that")]
     Detached,

@@ -36,7 +36,7 @@ fn pulling(ground: &Ground, server: &PubSubServer, subscription: &str) -> Servic
 }
 
 impl PubSubServer {
-    /// Waits until each message of the subscription that it was sent has been acknowledged so often.
+    /// Waits until the message is acknowledged.
     async fn acknowledged(&self, subscription: &str, id: &str) -> Value {
         eventually("the message is acknowledged", async || {
             let messages = self.messages_of(subscription).await.into_iter();

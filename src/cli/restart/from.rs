@@ -1,5 +1,5 @@
 //! `pushroll restart --from SUBSCRIPTION`: restarts what the messages of a dead-letter subscription name, by the tag as it
-//! is now. A message that is done is acknowledged, the others stay in the subscription.
+//! is now. A message that is done is acknowledged, the others are given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,8 +29,8 @@ use crate::workload::WorkloadRef;
 /// Which subscription, and where it is.
 #[derive(Debug, Args)]
 pub(super) struct FromArgs {
-    /// Those that the messages of this dead-letter subscription name, projects/PROJECT/subscriptions/NAME; acknowledges what
-    /// is done
+    /// Those that run an image of this dead-letter subscription's messages, projects/PROJECT/subscriptions/NAME;
+    /// acknowledges the messages that are done
     #[arg(long, value_name = "SUBSCRIPTION")]
     pub(super) from: Option<SubscriptionName>,
     /// With --from: the address of Pub/Sub, a regional endpoint for example; https, or http on loopback
@@ -115,7 +115,7 @@ pub(super) async fn run(
             run.restart(messages, &resolver).await;
             if run.leases.len() >= max {
                 anstream::eprintln!(
-                    "{max} messages were looked at and not acknowledged; there may be more behind them"
+                    "{max} messages were looked at and not acknowledged; the subscription may have more"
                 );
                 return Ok(());
             }
@@ -181,7 +181,7 @@ impl Run<'_> {
         let mut answer = self.deliveries.restart(image, self.mode, self.asked, &self.restarted).await;
         finish(self.global, resolver, &mut answer);
         if self.global.output != OutputFormat::Json {
-            // A closed pipe is no reason to leave the rest.
+            // A closed pipe must not keep the other images from a restart.
             let _ = show(self.global.output, &answer);
         }
         let restarted = answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted);

@@ -37,7 +37,7 @@ fn with_credentials(
     subscription: &str,
     environment: &[(&str, &str)],
 ) -> ServiceBuilder {
-    // Nor the credentials of the person that runs the tests.
+    // Whoever runs the tests may have credentials in HOME.
     let none = [("PUBSUB_EMULATOR_HOST", ""), ("HOME", "/nowhere")];
     let endpoint = format!("http://{}", server.address);
     pulling(ground, server, subscription)

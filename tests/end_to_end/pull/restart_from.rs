@@ -52,7 +52,7 @@ async fn what_a_dead_letter_subscription_names_is_restarted_once(ground: Ground,
     assert_eq!(outcomes, ["not_in_use", "restarted"], "{printed}");
     assert_eq!(ground.generation(&web).await, 2);
 
-    // There is nothing any more.
+    // The subscription is empty now.
     let ran = from(&ground, &server, &subscription, &[]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
     assert!(ran.stderr.contains("0 messages"), "{ran:?}");

@@ -80,7 +80,7 @@ pub struct OwnSubscription {
     pub subscription: String,
 }
 
-/// A longest lease that is over after one attempt, however short that is.
+/// So short a longest lease that each delivery is one attempt.
 pub const ONE_ATTEMPT: Duration = Duration::from_nanos(1);
 
 impl OwnSubscription {
@@ -242,7 +242,7 @@ impl Behind {
             let (new, is_alive) = answers.new_ones().await;
             for answer in new {
                 let of = answer["message_id"].as_str().unwrap_or_default().to_owned();
-                // Answers of the other doors are in the log as well.
+                // Answers to what came by the listeners are in the log as well.
                 if answer["subscription"] == self.own.subscription {
                     unclaimed.entry(of).or_insert_with(VecDeque::new).push_back(answer);
                 }
