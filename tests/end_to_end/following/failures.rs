@@ -1,6 +1,7 @@
 //! Rollouts that fail are known early, and a recovery is known as well.
 
 use super::*;
+use crate::support::fixtures::result_of;
 use crate::support::kubelet::Life;
 
 pub fn tests(suite: &mut Suite) {
@@ -62,10 +63,13 @@ async fn a_pod_that_cannot_start_is_named(ground: Ground) {
         let web = &kinds[n];
         stage.kubelet.push(&stage.image, 1);
         stage.create(web).await;
-        stage.kubelet.digest_lives(byte, life);
-        stage.push(byte).await;
-        let note = stage.event(web, "Warning", "RolloutFailed").await;
         let name = web["metadata"]["name"].as_str().unwrap();
+        // The watch may be later than the pods are.
+        stage.service.wait_for_lookup(&stage.image, &[name]).await;
+        stage.kubelet.digest_lives(byte, life);
+        let answer = stage.push(byte).await;
+        assert_eq!(result_of(&answer, web)["action"], "restarted", "{answer}");
+        let note = stage.event(web, "Warning", "RolloutFailed").await;
         let names_it = note.contains(&format!("in pod {name}-")) && note.contains(", container ");
         assert!(names_it && note.contains(says), "{note}");
         stage.ground.delete(web).await;
