@@ -23,7 +23,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Backlog {
     client: Client,
     stream: MessageStream,
-    has_messages: bool,
 }
 
 /// A message of it, under lease until it is acknowledged or given back.
@@ -50,7 +49,7 @@ impl Backlog {
     pub(crate) async fn open(args: &PullArgs, subscription: &SubscriptionName) -> Result<Self, Unreadable> {
         let client = Client::connect(args, subscription).await?;
         let stream = client.stream(args.pull_max_messages, args.pull_max_lease);
-        Ok(Self { client, stream, has_messages: false })
+        Ok(Self { client, stream })
     }
 
     /// The next messages, at most `max`; none where there are no more.
@@ -60,18 +59,13 @@ impl Backlog {
     pub(crate) async fn next(&mut self, max: usize) -> Result<Vec<(Message, Lease)>, Unreadable> {
         let mut messages = Vec::new();
         while messages.len() < max {
-            let wait = if self.has_messages { NEXT_WAIT } else { FIRST_WAIT };
+            let wait = if self.client.has_messages() { NEXT_WAIT } else { FIRST_WAIT };
             match timeout(wait, self.stream.next()).await {
-                Err(_) if !self.has_messages && self.client.calls() > 1 => {
-                    return Err(Unreadable::Refusing(
-                        "its stream of messages cannot be opened, though other calls succeed".to_owned(),
-                    ));
-                }
+                Err(_) if self.client.has_opened_in_vain(2) => return Err(Unreadable::DoesNotOpen),
                 Err(_) => break,
                 Ok(None) => return Err(Unreadable::Refusing("it ended the stream".to_owned())),
                 Ok(Some(Err(error))) => return Err(self.client.unreadable(&error)),
                 Ok(Some(Ok((message, handler)))) => {
-                    self.has_messages = true;
                     messages.push((self.client.message(message, &handler), Lease(handler)));
                 }
             }

@@ -4,7 +4,7 @@
 //! where the metadata server is away. So [`Client::look`] makes calls of its own, with limits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{
@@ -50,6 +50,7 @@ pub(crate) struct Client {
     probe: Probe,
     /// How often the subscriber has asked for credentials.
     calls: Arc<AtomicUsize>,
+    has_messages: AtomicBool,
     warning: Option<&'static str>,
 }
 
@@ -103,7 +104,8 @@ impl Client {
             .await
             .map_err(|error| not_built(&error))?;
         let subscription = subscription.clone();
-        let mut client = Self { subscription, endpoint, admin, subscriber, probe, calls, warning: None };
+        let has_messages = AtomicBool::new(false);
+        let mut client = Self { subscription, endpoint, admin, subscriber, probe, calls, has_messages, warning: None };
         client.warning = client.look().await?;
         Ok(client)
     }
@@ -136,9 +138,15 @@ impl Client {
         }
     }
 
-    /// How many calls the subscriber has made. Until the first message each of them has opened its stream.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+    /// Whether a message has come.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.has_messages.load(Ordering::Relaxed)
+    }
+
+    /// Whether the stream has been opened so often without a message. Until the first one each call of the subscriber has
+    /// opened it.
+    pub(crate) fn has_opened_in_vain(&self, times: usize) -> bool {
+        !self.has_messages() && self.calls.load(Ordering::Relaxed) >= times
     }
 
     /// Its messages: at most so many at once.
@@ -159,6 +167,7 @@ impl Client {
 
     /// A message of the stream.
     pub(crate) fn message(&self, pulled: PubSubMessage, handler: &Handler) -> Message {
+        self.has_messages.store(true, Ordering::Relaxed);
         let published = pulled.publish_time.and_then(|time| Timestamp::new(time.seconds(), time.nanos()).ok());
         let attempt = handler.delivery_attempt().and_then(|attempt| u32::try_from(attempt).ok());
         let message = Message::pulled(self.subscription.as_str(), &pulled.message_id, published, pulled.data.to_vec());

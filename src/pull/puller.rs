@@ -7,7 +7,6 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -60,9 +59,9 @@ struct Work {
 
 /// A stream. When it is dropped it gives back what the client has leased and not handed out.
 #[derive(Debug)]
-struct OpenStream {
+struct OpenStream<'a> {
+    client: &'a Client,
     stream: MessageStream,
-    has_messages: bool,
     tasks: TaskTracker,
 }
 
@@ -113,22 +112,16 @@ impl Puller {
     async fn read(&self, work: &Work) -> Result<(), Unreadable> {
         let client = Client::connect(&self.args, self.subscription.name()).await?;
         let stream = client.stream(self.args.pull_max_messages, self.args.pull_max_lease);
-        let has_messages = AtomicBool::new(false);
-        let mut stream = OpenStream { stream, has_messages: false, tasks: work.tasks.clone() };
+        let mut stream = OpenStream { client: &client, stream, tasks: work.tasks.clone() };
         tokio::select! {
-            ended = self.receive(&client, &mut stream, &has_messages, work) => ended,
+            ended = self.receive(&mut stream, work) => ended,
             why = self.look_again(&client) => Err(why),
-            why = does_not_open(&client, &has_messages) => Err(why),
+            why = does_not_open(&client) => Err(why),
         }
     }
 
-    async fn receive(
-        &self,
-        client: &Client,
-        stream: &mut OpenStream,
-        has_messages: &AtomicBool,
-        work: &Work,
-    ) -> Result<(), Unreadable> {
+    async fn receive(&self, stream: &mut OpenStream<'_>, work: &Work) -> Result<(), Unreadable> {
+        let client = stream.client;
         let mut settled = std::pin::pin!(sleep(SETTLED));
         let mut is_settled = false;
         loop {
@@ -158,8 +151,6 @@ impl Puller {
                 Ok(Some(Ok(received))) => received,
             };
             is_settled = true;
-            stream.has_messages = true;
-            has_messages.store(true, Ordering::Relaxed);
             self.connected(client);
             let received = self.delivering.deliveries.received();
             let held = self.subscription.hold(self.clock.now());
@@ -205,25 +196,21 @@ impl Puller {
 
 /// Returns when the stream has been opened again and again without a message. The client tries that by itself, and shows
 /// no error.
-async fn does_not_open(client: &Client, has_messages: &AtomicBool) -> Unreadable {
-    loop {
-        sleep(OPENINGS_PERIOD).await;
-        if has_messages.load(Ordering::Relaxed) {
+async fn does_not_open(client: &Client) -> Unreadable {
+    while !client.has_opened_in_vain(OPENINGS) {
+        if client.has_messages() {
             return std::future::pending().await;
         }
-        if client.calls() >= OPENINGS {
-            return Unreadable::Refusing(
-                "its stream of messages cannot be opened, though other calls succeed".to_owned(),
-            );
-        }
+        sleep(OPENINGS_PERIOD).await;
     }
+    Unreadable::DoesNotOpen
 }
 
-impl Drop for OpenStream {
+impl Drop for OpenStream<'_> {
     fn drop(&mut self) {
         // The client has leased what it has not handed out yet, and would extend those leases until all messages of this
         // stream are done.
-        while self.has_messages
+        while self.client.has_messages()
             && let Some(Some(Ok((_, handler)))) = self.stream.next().now_or_never()
         {
             handler.nack();

@@ -44,6 +44,8 @@ pub(crate) enum Unreadable {
     NoTopic,
     #[error("Pub/Sub refuses for now: {0}")]
     Refusing(String),
+    #[error("Pub/Sub refuses for now: its stream of messages cannot be opened, though other calls succeed")]
+    DoesNotOpen,
 }
 
 impl Unreadable {
