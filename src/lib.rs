@@ -20,6 +20,7 @@
 //!   workload     WorkloadRef                                                    pure
 //!   telemetry    metrics and logs
 //!   arguments    how the values of settings are written: durations, sizes                  pure
+//!   backoff      pauses that grow after failures                                        pure
 //!   config_map_names  how a ConfigMap and its keys may be called                          pure
 //!   clock        the wall clock, as an argument; what is known of the others
 //! configmap_store  a key-value store over a ConfigMap, usable on its own
@@ -28,6 +29,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod arguments;
+mod backoff;
 pub mod cache;
 pub mod check;
 pub mod cli;

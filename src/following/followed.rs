@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::context::{FIELD_MANAGER, FollowingContext, LOOK_MAX, Pods};
 use super::reports::Reports;
 use super::standing::{pushed, runs_of_complete};
+use crate::backoff::doubled;
 use crate::cluster::workload_object::FOLLOWING_LABEL;
 use crate::cluster::{self, ApiError, WorkloadObject, WorkloadStatus};
 use crate::ending::Ending;
@@ -140,7 +141,7 @@ impl Followed {
             self.retries += 1;
             // Until it has ended, its pods are looked at as often as ever.
             let longest = if self.has_ended() { RETRY_PAUSE.1 } else { PODS_PAUSE.1 };
-            self.next = Instant::now() + RETRY_PAUSE.0.saturating_mul(1 << self.retries.min(10)).min(longest);
+            self.next = Instant::now() + doubled(RETRY_PAUSE.0, self.retries, longest);
             if self.retries > RETRIES_MAX && self.has_ended() {
                 tracing::warn!(%workload, "the end of its rollout could not be reported: {error}");
                 return false;

@@ -6,6 +6,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{Failure, FailureKind};
+use crate::backoff::doubled;
 
 /// For how long a message is tried.
 const TRIED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -40,7 +41,7 @@ pub(super) async fn until_decided<F: Future<Output = Result<StatusCode, Failure>
 }
 
 fn pause_after(failures: u32, retry_after: Option<Duration>) -> Duration {
-    let growing = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
+    let growing = doubled(FIRST_PAUSE, failures, LONGEST_PAUSE);
     growing.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 

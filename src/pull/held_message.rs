@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::PullMetrics;
 use super::metrics::PullResult;
+use crate::backoff::doubled;
 use crate::delivery::answer::Poison;
 use crate::delivery::{Deliveries, ReadMessage, Received, Sender};
 use crate::event::Message;
@@ -86,7 +87,7 @@ impl Delivering {
 
 /// Growing, and different for each message: messages that failed together must not be tried together again.
 fn pause_after(attempts: u32) -> Duration {
-    let growing = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
+    let growing = doubled(FIRST_PAUSE, attempts, LONGEST_PAUSE);
     let random = RandomState::new().hash_one(attempts) % 1000;
     growing.mul_f64(0.75 + 0.25 * (random as f64 / 1000.0))
 }
