@@ -8,6 +8,9 @@ mod from;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
 use super::cluster_commands::{CONCURRENCY, SCAN_LIMIT, deliveries, with_documents};
 use super::output::{OutputFormat, print_json};
 use super::shown_answer::{judge, show};
@@ -21,11 +24,9 @@ use crate::following::Rollout;
 use crate::image::ImageRef;
 use crate::rollout::PolicyArgs;
 use crate::rollout::restart::Mode;
-use crate::rollout::{Action, ByHand, KnownBefore, Restarter, RolloutMetrics};
+use crate::rollout::{ByHand, KnownBefore, Restarter, RolloutMetrics};
 use crate::workload::WorkloadRef;
-use clap::{ArgGroup, Args};
 use followed::follow_all;
-use serde::Serialize;
 
 /// A year. A longer wait is as good as endless, and might be more than the clock can count to.
 const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -94,16 +95,15 @@ pub(super) async fn run(global: &GlobalArgs, args: RestartArgs) -> anyhow::Resul
         print_json(&Restarted { answer: &answer, rollouts: rollouts.as_deref() })?;
     }
     let has_failed = rollouts.iter().flatten().any(|rollout| rollout.ending != Ending::Complete);
-    let is_part_unseen = answer.source.as_ref().is_some_and(|source| !source.unseen_parts.is_empty());
     Ok(match judge(&answer)? {
         _ if has_failed => Answered::Failed,
         // A script must notice that a workload may have been left out.
-        _ if is_part_unseen => {
+        _ if answer.is_part_unseen() => {
             anstream::eprintln!("workloads there may run the image, and were not restarted");
             Answered::Failed
         }
         // Exit 3: a script that asks for a restart must notice that there was none.
-        Answered::Yes if !answer.workloads.iter().any(|workload| workload.action() == Action::Restarted) => {
+        Answered::Yes if answer.restarted().next().is_none() => {
             anstream::eprintln!("nothing is to be restarted: all who run the image are left");
             Answered::No
         }

@@ -15,8 +15,7 @@ pub(super) fn show(format: OutputFormat, answer: &Answer) -> anyhow::Result<()> 
     match format {
         OutputFormat::Json => return print_json(answer),
         OutputFormat::Name => {
-            let restarted = answer.workloads.iter().filter(|result| result.action() == Action::Restarted);
-            print_names(&restarted.map(WorkloadResult::workload).collect::<Vec<_>>())?;
+            print_names(&answer.restarted().map(WorkloadResult::workload).collect::<Vec<_>>())?;
             // Without them nobody could see why a name is missing.
             for left in answer.workloads.iter().filter(|result| result.action() != Action::Restarted) {
                 anstream::eprintln!("{}: {}, {}", left.workload(), left.action().as_str(), left.reason);

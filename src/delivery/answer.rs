@@ -191,6 +191,16 @@ impl Answer {
         }
     }
 
+    /// The workloads that were restarted, or would be.
+    pub fn restarted(&self) -> impl Iterator<Item = &WorkloadResult> {
+        self.workloads.iter().filter(|workload| workload.action() == Action::Restarted)
+    }
+
+    /// Whether a part of the scope was not seen for it.
+    pub fn is_part_unseen(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| !source.unseen_parts.is_empty())
+    }
+
     /// Whether the next delivery may succeed where this one failed.
     pub(super) fn is_left_to_the_next_delivery(&self) -> bool {
         self.code == Some(AnswerCode::NotProven)

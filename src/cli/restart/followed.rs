@@ -16,7 +16,6 @@ use crate::cluster::Cluster;
 use crate::delivery::answer::Answer;
 use crate::ending::Ending;
 use crate::following::{Rollout, wait};
-use crate::rollout::Action;
 use crate::workload::WorkloadRef;
 
 /// Follows every rollout that was started to its end, and prints each end as it comes.
@@ -24,9 +23,7 @@ pub(super) async fn follow_all(cluster: &Cluster, answers: &[Answer], timeout: D
     let deadline = Instant::now() + timeout;
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let mut following = Following::default();
-    for restarted in
-        answers.iter().flat_map(|answer| &answer.workloads).filter(|workload| workload.action() == Action::Restarted)
-    {
+    for restarted in answers.iter().flat_map(Answer::restarted) {
         let (cluster, permits, workload) = (cluster.clone(), Arc::clone(&permits), restarted.workload());
         let restarted_at = restarted.restarted_at.clone();
         following.add(restarted.workload(), async move {

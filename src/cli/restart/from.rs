@@ -184,8 +184,7 @@ impl Run<'_> {
             // A closed pipe must not keep the other images from a restart.
             let _ = show(self.global.output, &answer);
         }
-        let restarted = answer.workloads.iter().filter(|workload| workload.action() == Action::Restarted);
-        self.restarted.extend(restarted.map(WorkloadResult::workload));
+        self.restarted.extend(answer.restarted().map(WorkloadResult::workload));
         let why = why_left(&answer);
         self.answers.push(answer);
         why
@@ -220,11 +219,10 @@ fn by_reason(left: &[Left]) -> BTreeMap<&str, String> {
 
 /// Why the messages of an image stay; `None` where nothing is left to do.
 fn why_left(answer: &Answer) -> Option<String> {
-    let is_part_unseen = answer.source.as_ref().is_some_and(|source| !source.unseen_parts.is_empty());
     let failed = answer.workloads.iter().find(|workload| workload.action() == Action::Failed);
     if let Some(failed) = failed {
         Some(format!("{}: {}", failed.workload(), failed.reason))
-    } else if is_part_unseen {
+    } else if answer.is_part_unseen() {
         Some("a part of the cluster could not be seen".to_owned())
     } else {
         answer.reason.clone()
@@ -239,7 +237,7 @@ fn judged(answers: &[Answer], left: &[Left], rollouts: Option<&[Rollout]>) -> an
     let mut restarted = false;
     for answer in answers {
         judge(answer)?;
-        restarted |= answer.workloads.iter().any(|workload| workload.action() == Action::Restarted);
+        restarted |= answer.restarted().next().is_some();
     }
     if !restarted {
         anstream::eprintln!("nothing is to be restarted");
