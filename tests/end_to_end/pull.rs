@@ -10,8 +10,9 @@ mod poison;
 mod readable;
 mod restart_from;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::fixtures::deployment;
 use crate::support::ground::Ground;
 use crate::support::pubsub_server::PubSubServer;
 use crate::support::service::{Service, ServiceBuilder};
@@ -33,6 +34,25 @@ pub fn tests(suite: &mut Suite) {
 /// A service that pulls from this subscription alone, without a public listener.
 fn pulling(ground: &Ground, server: &PubSubServer, subscription: &str) -> ServiceBuilder {
     ground.service().pulls(server, subscription).arguments(["--namespaces", ground.namespace()])
+}
+
+/// A workload, and a subscription from which pushes of its image are pulled.
+struct Stage {
+    image: String,
+    web: Value,
+    topic: String,
+    subscription: String,
+}
+
+impl Stage {
+    async fn set(ground: &Ground, server: &PubSubServer) -> Self {
+        let image = ground.image("web");
+        let web = deployment(ground.namespace(), "web", &image);
+        ground.create(&web).await;
+        let topic = server.topic().await;
+        let subscription = server.subscription(&topic, json!({})).await;
+        Self { image, web, topic, subscription }
+    }
 }
 
 impl PubSubServer {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::pulling;
-use crate::support::fixtures::{PushMessage, deployment};
+use super::{Stage, pulling};
+use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
 use crate::support::pubsub_server::PubSubServer;
 use crate::support::suite::Suite;
@@ -14,11 +14,7 @@ pub fn tests(suite: &mut Suite) {
 }
 
 async fn two_replicas_with_one_message_at_once_restart_once(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let other = server.subscription(&topic, json!({})).await;
     // Each of the two subscriptions delivers each message, with the same id and the same publish time.
     let first = pulling(&ground, &server, &subscription).start_ready().await;
@@ -38,11 +34,7 @@ async fn two_replicas_with_one_message_at_once_restart_once(ground: Ground, serv
 }
 
 async fn what_a_dead_replica_held_comes_to_another(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let first = pulling(&ground, &server, &subscription).arguments(["--hold", "200ms"]).start_ready().await;
     ground.embedded_kubernetes().set_outage(Some(embedded_kubernetes::Outage::Status(503)));
     let id = server.publish(&topic, &PushMessage::now(&image, 1)).await;

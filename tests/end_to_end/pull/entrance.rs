@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::pulling;
+use super::{Stage, pulling};
 use crate::support::command::run;
-use crate::support::fixtures::{PushMessage, deployment};
+use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
 use crate::support::http::get;
 use crate::support::pubsub_server::{PubSubServer, dead_letter};
@@ -23,11 +23,7 @@ pub fn tests(suite: &mut Suite) {
 }
 
 async fn a_pulled_push_restarts_what_runs_its_image(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let service = pulling(&ground, &server, &subscription).start_ready().await;
 
     let status = service.subscription().await;
@@ -60,11 +56,7 @@ async fn a_pulled_push_restarts_what_runs_its_image(ground: Ground, server: PubS
 }
 
 async fn pulling_goes_on_beside_pushing(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let service = pulling(&ground, &server, &subscription)
         .arguments(["--insecure-no-auth", "--listen", "127.0.0.1:0"])
         .start_ready()

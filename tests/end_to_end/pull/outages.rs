@@ -7,8 +7,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::pulling;
-use crate::support::fixtures::{PushMessage, deployment};
+use super::{Stage, pulling};
+use crate::support::fixtures::PushMessage;
 use crate::support::ground::Ground;
 use crate::support::pubsub_server::PubSubServer;
 use crate::support::suite::Suite;
@@ -24,11 +24,7 @@ pub fn tests(suite: &mut Suite) {
 }
 
 async fn a_server_that_comes_back_is_read_again(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let service = pulling(&ground, &server, &subscription).start_ready().await;
     server.stop().await;
     let id = server.publish(&topic, &PushMessage::now(&image, 1)).await;
@@ -55,11 +51,7 @@ async fn streams_that_are_cut_lose_nothing(ground: Ground, server: PubSubServer)
 }
 
 async fn an_acknowledgement_that_is_lost_is_done_already(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let service = pulling(&ground, &server, &subscription).start_ready().await;
     server.fault("Acknowledge", "PERMISSION_DENIED", "no").await;
     let id = server.publish(&topic, &PushMessage::now(&image, 1)).await;
@@ -75,11 +67,7 @@ async fn an_acknowledgement_that_is_lost_is_done_already(ground: Ground, server:
 }
 
 async fn a_slow_server_loses_nothing(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     server.delay("*", 2000).await;
     let service = pulling(&ground, &server, &subscription).start_ready().await;
     let id = server.publish(&topic, &PushMessage::now(&image, 1)).await;

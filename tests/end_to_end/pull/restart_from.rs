@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::Stage;
 use crate::support::command::{Ran, run_with};
 use crate::support::fixtures::{PushMessage, deployment};
 use crate::support::ground::Ground;
@@ -60,11 +61,7 @@ async fn what_a_dead_letter_subscription_names_is_restarted_once(ground: Ground,
 }
 
 async fn a_dry_run_prints_and_gives_back(ground: Ground, server: PubSubServer) {
-    let image = ground.image("web");
-    let web = deployment(ground.namespace(), "web", &image);
-    ground.create(&web).await;
-    let topic = server.topic().await;
-    let subscription = server.subscription(&topic, json!({})).await;
+    let Stage { image, web, topic, subscription } = Stage::set(&ground, &server).await;
     let id = server.publish(&topic, &PushMessage::now(&image, 1)).await;
     let ran = from(&ground, &server, &subscription, &["--dry-run", "-o", "name"]).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (0, &*format!("{}/deployment/web\n", ground.namespace())), "{ran:?}");
